@@ -1,0 +1,184 @@
+import type { DType } from '../dtype.js'
+import type { OnProgress } from '../progress.js'
+import type { QTensor } from '../qtensor.js'
+import type { Scheme } from '../scheme.js'
+import type { HostTensor } from '../tensor.js'
+import type { Json, Plugin } from './plugin.js'
+import type { StatisticName, StatisticRequest, Statistics } from './statistics.js'
+
+/** A named tensor of a model. Symbolic dims are strings. */
+export interface TensorRef {
+  readonly name: string
+  readonly dtype?: DType
+  readonly shape?: readonly (number | string)[]
+}
+
+/** A place in a model whose weight can be quantized. */
+export interface Site {
+  /** Stable over runs: what a user writes in an override. */
+  readonly id: string
+  readonly kind: 'linear' | 'conv' | 'embedding'
+  /** The host's own word for the operator: `MatMul`, `Conv2D`. */
+  readonly op: string
+  readonly weight: SiteWeight
+  readonly input: TensorRef
+  readonly output: TensorRef
+  /** Id of the site that owns the same weight, where several share one. Decisions are made for the owner. */
+  readonly tiedTo?: string
+  /** Sites of one block are calibrated together in sequential mode; blocks are numbered in the order they run. */
+  readonly block: number
+}
+
+/** Always seen as `[N, K]`: rows are output channels (embedding: rows are entries); the host maps its own axes. */
+export interface SiteWeight {
+  readonly name: string
+  readonly dtype: DType
+  readonly rows: number
+  readonly columns: number
+  /** Shape in the model's own file. */
+  readonly shape: readonly number[]
+  /** Convolution groups: row n multiplies the inputs of group `floor(n / (rows / groups))`. 1 for all else. */
+  readonly groups: number
+  /** Columns that share one input channel (kernel height × width); column index = channel · columnsPerChannel + offset. */
+  readonly columnsPerChannel: number
+  /** True if other uses than sites read this weight, so that it must stay in float as well. */
+  readonly shared?: boolean
+}
+
+/** Sites that read the same input, and what produces that input: where a scale can be folded. */
+export interface FoldGroup {
+  readonly id: string
+  readonly sites: readonly string[]
+  readonly input: TensorRef
+  /** What takes the inverse scale: a norm's gain, a linear's rows, a Mul's constant; `none`: an explicit Mul is inserted. */
+  readonly producer: 'norm' | 'linear' | 'mul' | 'none'
+  /** Channels of the input. */
+  readonly channels: number
+  /** Why nothing can take the scale, if `producer` is `none`. */
+  readonly reason?: string
+}
+
+/** An activation that static quantization may quantize. */
+export interface ActivationPoint {
+  /** Tensor name. */
+  readonly id: string
+  /** Points that must share one scale (shape-only operators, concat) carry the same `group`. */
+  readonly group: string
+  /** Sites that read it. */
+  readonly sites: readonly string[]
+  /** Operators that read or write it, in the host's words. */
+  readonly ops: readonly string[]
+}
+
+/** Scale and zero point of one static activation. */
+export interface ActivationParams {
+  readonly dtype: 'int8' | 'uint8' | 'int16' | 'uint16'
+  readonly scale: number
+  readonly zeroPoint: number
+}
+
+/** A change of the float model that leaves its function alone. */
+export type Transform =
+  /** Input channel j is divided by `scales[j]`, the columns of the sites multiplied. */
+  | { readonly kind: 'scale'; readonly scales: Float32Array }
+  /** Input rows are turned by a randomised Hadamard transform of `signs.length` channels; columns alike. */
+  | { readonly kind: 'rotate'; readonly signs: Int8Array; readonly order: number }
+  /** Weights of one site are replaced (clipping): the one transform that changes the function. */
+  | { readonly kind: 'clip'; readonly site: string; readonly weight: HostTensor<'float32'> }
+
+/** What a host did with a transform: `folded` into the producer, or an explicit operator `inserted`. */
+export interface ApplyResult {
+  readonly how: 'folded' | 'inserted' | 'refused'
+  readonly reason?: string
+}
+
+/** Whether a host can take a scheme at a site in a format. */
+export type Acceptance = { readonly ok: true } | { readonly ok: false; readonly reason: string; readonly instead?: Scheme }
+
+/** One batch: input name → tensor. */
+export type Batch = Readonly<Record<string, HostTensor>>
+
+/** Batches, iterated anew for each pass: an array, or an object whose iterator starts over. */
+export type BatchSource = Iterable<Batch> | AsyncIterable<Batch>
+
+/** What a host can do, as data: the pipeline plans by it and the testkit skips by it. */
+export interface HostSupports {
+  /** Formats `emit` writes. */
+  readonly formats: readonly string[]
+  /** Statistics computed inside the runtime; the others move activations. */
+  readonly nativeStatistics: readonly StatisticName[]
+  readonly statistics: readonly StatisticName[]
+  readonly transforms: readonly Transform['kind'][]
+  /** Site kinds the host can show. */
+  readonly siteKinds: readonly Site['kind'][]
+  readonly activations: boolean
+  /** Accepted difference, relative to the output's largest value, with the reason. */
+  readonly tolerance: { readonly relative: number; readonly reason: string }
+}
+
+export interface ObserveOptions {
+  readonly signal?: AbortSignal
+  readonly onProgress?: OnProgress
+  /** Bytes that statistics and what is carried out of the runtime may take together. Default 512 MiB. */
+  readonly maxMemory?: number
+  /** `current` (default): with transforms applied and sites assigned so far quantized; `original`: as opened. */
+  readonly model?: 'current' | 'original'
+}
+
+/** What stays behind in the artifact about how it was made. */
+export interface Provenance {
+  /** Goes under the key `lowbit.recipe`. */
+  readonly recipe: Json
+}
+
+export interface EmitOptions {
+  readonly provenance?: Provenance
+  readonly signal?: AbortSignal
+  /** Host-specific settings, such as the activation type of MatMulNBits. */
+  readonly settings?: Readonly<Record<string, Json>>
+}
+
+/** A finished model. The first file is the model, the others its side files (external data). */
+export interface Artifact {
+  readonly format: string
+  /** Bytes in all. */
+  readonly size: number
+  /** Notes about what could not be done as asked. */
+  readonly notes: readonly string[]
+  /** The whole model as bytes. @throws LOWBIT_LIMIT where it does not fit one buffer. */
+  bytes(): Uint8Array<ArrayBuffer>
+  /** Writes beside the target and renames: the file appears whole or not at all. Not in browsers. */
+  save(path: string): Promise<void>
+}
+
+/**
+ * A model that a backend has opened. One owner at a time; not safe for concurrent calls.
+ */
+export interface ModelHost extends Plugin<'host'> {
+  readonly supports: HostSupports
+  /** In the order they run. */
+  sites(): readonly Site[]
+  /** What looks like a site but is not offered, and why (already quantized, unsupported type). */
+  skipped(): readonly { readonly id: string; readonly reason: string }[]
+  foldGroups(): readonly FoldGroup[]
+  /** Empty where `supports.activations` is false. */
+  activations(): readonly ActivationPoint[]
+  /** Bytes of the model as opened. */
+  size(): number
+  accepts(site: string, scheme: Scheme, format: string): Acceptance
+  /** f32 `[N, K]`, a copy, as the model now stands (before quantization). */
+  readWeight(site: string): Promise<HostTensor<'float32'>>
+  writeWeight(site: string, weight: HostTensor<'float32'>): Promise<void>
+  /** Adds `delta [N]` to the site's bias, making one if needed. */
+  addBias(site: string, delta: Float32Array): Promise<void>
+  apply(group: string, transform: Transform): Promise<ApplyResult>
+  observe(requests: readonly StatisticRequest[], data: BatchSource, options?: ObserveOptions): Promise<Statistics>
+  /** Decides a site's weight: `null` takes the decision back (float). */
+  assign(site: string, q: QTensor | null): void
+  /** Decides an activation: `null` leaves it in float. */
+  assignActivation(point: string, params: ActivationParams | null): void
+  /** Runs the model as it now stands, or as opened. */
+  run(batch: Batch, options?: { readonly model?: 'current' | 'original' }): Promise<Batch>
+  emit(format: string, options?: EmitOptions): Promise<Artifact>
+  dispose(): Promise<void>
+}

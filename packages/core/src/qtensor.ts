@@ -1,0 +1,86 @@
+import { LowbitError } from './errors.js'
+import type { Granularity, Scheme } from './scheme.js'
+import { elementCount } from './tensor.js'
+
+/** Scales and zero points, one a granule, row major over the granule grid. */
+export interface QParams {
+  /** Real step between two codes. May be negative in ONNX Runtime's symmetric block format. */
+  readonly scales: Float32Array
+  /** Code of the real value 0; absent when symmetric (the type's fixed middle). Float only with `zeroPoint: 'float'`. */
+  readonly zeroPoints?: Int32Array | Float32Array
+  /** Shape of the granule grid: `[]` per tensor, `[N]` per channel, `[N, ceil(K / size)]` per group along K. */
+  readonly shape: readonly number[]
+}
+
+/** Codes one a byte (16-bit types: two bytes). */
+export type Codes = Int8Array | Uint8Array | Int16Array | Uint16Array
+
+/** A quantized tensor: its meaning, not how its bytes lie. See {@link PackedTensor} for bytes. */
+export interface QTensor {
+  readonly scheme: Scheme
+  readonly shape: readonly number[]
+  readonly codes: Codes
+  readonly params: QParams
+}
+
+/** How bytes lie in a packed weight: see `layout/`. */
+export interface PackedTensor {
+  /** Name of the layout, such as `ort-nbits`. */
+  readonly layout: string
+  readonly scheme: Scheme
+  readonly shape: readonly number[]
+  /** The buffers of the layout by role: `codes`, `scales`, `zeroPoints`, … */
+  readonly buffers: Readonly<Record<string, Uint8Array | Float32Array | Uint16Array | Int32Array>>
+}
+
+/**
+ * Shape of the scales of a tensor of `shape` under a granularity.
+ * @throws LOWBIT_SHAPE if the axis is not there, LOWBIT_UNSUPPORTED for `token`, whose scales exist at run time only.
+ */
+export function paramShape(granularity: Granularity, shape: readonly number[]): readonly number[] {
+  if (granularity.kind === 'tensor') return []
+  if (granularity.kind === 'token') {
+    throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: 'granularity token', found: 'stored parameters asked for', expected: 'tensor, channel or group: a token scale is found at run time' })
+  }
+  const size = shape[granularity.axis]
+  if (size === undefined) {
+    throw new LowbitError('LOWBIT_SHAPE', { thing: `granularity ${granularity.kind}`, found: `axis ${granularity.axis} of shape [${shape.join(', ')}]`, expected: `an axis below ${shape.length}` })
+  }
+  if (granularity.kind === 'channel') return [size]
+  return shape.map((s, axis) => (axis === granularity.axis ? Math.ceil(s / granularity.size) : s))
+}
+
+/**
+ * Index into the scales for each element index: `granuleOf(i)`.
+ * The slow, obvious mapping that fast loops are tested against.
+ */
+export function granuleIndex(granularity: Granularity, shape: readonly number[]): (element: number) => number {
+  if (granularity.kind === 'tensor') return () => 0
+  const grid = paramShape(granularity, shape)
+  const axis = granularity.kind === 'token' ? 0 : granularity.axis
+  const inner = shape.slice(axis + 1).reduce((a, b) => a * b, 1)
+  const size = shape[axis] ?? 1
+  if (granularity.kind !== 'group') return (element) => Math.floor(element / inner) % size
+  const groups = grid[axis] ?? 1
+  return (element) => {
+    const outer = Math.floor(element / (inner * size))
+    const along = Math.floor(element / inner) % size
+    return (outer * groups + Math.floor(along / granularity.size)) * inner + (element % inner)
+  }
+}
+
+/**
+ * Checks that codes, scales and zero points have the sizes the scheme asks for.
+ * @throws LOWBIT_SHAPE naming what does not fit.
+ */
+export function checkQTensor(q: QTensor, thing: string): void {
+  const count = elementCount(q.shape, thing)
+  const granules = elementCount(paramShape(q.scheme.granularity, q.shape), thing)
+  const fail = (found: string, expected: string): never => {
+    throw new LowbitError('LOWBIT_SHAPE', { thing, found, expected })
+  }
+  if (q.codes.length !== count) fail(`${q.codes.length} codes for shape [${q.shape.join(', ')}]`, `${count}`)
+  if (q.params.scales.length !== granules) fail(`${q.params.scales.length} scales`, `${granules}`)
+  const zeroPoints = q.params.zeroPoints
+  if (zeroPoints !== undefined && zeroPoints.length !== granules) fail(`${zeroPoints.length} zero points`, `${granules}`)
+}

@@ -1,0 +1,7 @@
+export * from './runner.js'
+export * from './toy-host.js'
+export * from './rounding.js'
+export * from './transform.js'
+export * from './kernels.js'
+export * from './training.js'
+export * from './host.js'
