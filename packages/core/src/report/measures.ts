@@ -1,0 +1,84 @@
+/** Values two tensors are compared by. Decibels are capped at {@link EXACT_DB} where nothing differs. */
+export interface Difference {
+  /** Signal to quantization noise, 10·log10(Σx² / Σ(x−y)²), dB. */
+  readonly sqnr: number
+  /** Cosine of the angle between the two, 1 where both are zero. */
+  readonly cosine: number
+  /** Largest |x − y|. */
+  readonly maxError: number
+  /** Σ(x−y)² / count. */
+  readonly meanSquaredError: number
+  readonly count: number
+}
+
+/** What stands for "no difference at all" in decibels, so that reports stay plain JSON. */
+export const EXACT_DB = 300
+
+/** Sums that give a {@link Difference}; feed it pieces in any sizes. Not finite values make the result NaN. */
+export class DifferenceMeter {
+  #signal = 0
+  #noise = 0
+  #other = 0
+  #dot = 0
+  #max = 0
+  #count = 0
+
+  /** Adds pairs of values, reference first. */
+  add(reference: ArrayLike<number>, value: ArrayLike<number>): this {
+    const n = Math.min(reference.length, value.length)
+    for (let i = 0; i < n; i++) {
+      const x = reference[i]
+      const y = value[i]
+      const d = x - y
+      this.#signal += x * x
+      this.#other += y * y
+      this.#dot += x * y
+      this.#noise += d * d
+      const a = Math.abs(d)
+      if (a > this.#max || Number.isNaN(a)) this.#max = a
+    }
+    this.#count += n
+    return this
+  }
+
+  result(): Difference {
+    const norm = Math.sqrt(this.#signal * this.#other)
+    return {
+      sqnr: decibels(this.#signal, this.#noise),
+      cosine: norm === 0 ? (this.#noise === 0 ? 1 : 0) : this.#dot / norm,
+      maxError: this.#max,
+      meanSquaredError: this.#count === 0 ? 0 : this.#noise / this.#count,
+      count: this.#count,
+    }
+  }
+}
+
+/** 10·log10(signal / noise), ±{@link EXACT_DB} at the ends. */
+export function decibels(signal: number, noise: number): number {
+  if (noise === 0) return EXACT_DB
+  if (signal === 0) return -EXACT_DB
+  return 10 * Math.log10(signal / noise)
+}
+
+/** Compares two arrays of equal length. */
+export function difference(reference: ArrayLike<number>, value: ArrayLike<number>): Difference {
+  return new DifferenceMeter().add(reference, value).result()
+}
+
+/**
+ * Rows whose largest element stands at the same index: `[agreeing, rows]` over the last axis of length `width`.
+ */
+export function top1Agreement(reference: ArrayLike<number>, value: ArrayLike<number>, width: number): readonly [number, number] {
+  const rows = width === 0 ? 0 : Math.floor(reference.length / width)
+  let agree = 0
+  for (let r = 0; r < rows; r++) {
+    if (argmax(reference, r * width, width) === argmax(value, r * width, width)) agree++
+  }
+  return [agree, rows]
+}
+
+function argmax(x: ArrayLike<number>, from: number, width: number): number {
+  let best = 0
+  for (let i = 1; i < width; i++) if (x[from + i] > x[from + best]) best = i
+  return best
+}
