@@ -222,3 +222,11 @@ export function inputFloats(set: GoldenSet, golden: GoldenCase, role: string): F
   if (!(data instanceof Float32Array)) throw new Error(`${golden.id}: input '${role}' is ${dtype}, want float32`)
   return data
 }
+
+/** A check for outputs whose tolerance is a sentence that means: the same numbers. */
+export function exactly(got: ArrayLike<number | bigint>): (want: GoldenTensor) => void {
+  return (want) => {
+    const wrong = difference(got, goldenNumbers(want), 'exact')
+    if (wrong !== undefined) expect.fail(wrong)
+  }
+}
