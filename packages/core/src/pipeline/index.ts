@@ -1,1 +1,7 @@
-export {}
+export * from './quantize.js'
+export type * from './options.js'
+export * from './match.js'
+export * from './size.js'
+export { DEFAULT_MAX_MEMORY, statisticBytes } from './collect.js'
+export { planSites, type SitePlan } from './plan.js'
+export { outputSqnr } from './output-error.js'

@@ -1,0 +1,16 @@
+import type { BatchSource, ObserveOptions } from '../contract/host.js'
+import type { LinAlg } from '../contract/linalg.js'
+import type { OnProgress } from '../progress.js'
+
+/** What every stage of a run shares: settings resolved once, and where warnings gather. */
+export interface StageContext {
+  readonly calibration: BatchSource | undefined
+  readonly maxMemory: number
+  readonly linalg: LinAlg
+  readonly seed: number
+  readonly signal: AbortSignal | undefined
+  readonly onProgress: OnProgress
+  /** Ready to hand to `host.observe`. */
+  readonly observe: ObserveOptions
+  readonly warnings: string[]
+}

@@ -1,0 +1,154 @@
+import type { Artifact, ModelHost } from '../contract/host.js'
+import type { Json } from '../contract/plugin.js'
+import { LowbitError, throwIfAborted } from '../errors.js'
+import { referenceLinAlg } from '../linalg/reference.js'
+import { checkPlugin } from '../plugin.js'
+import type { PluginRecord, Report, SiteReport, TransformReport, ActivationReport } from '../report/report.js'
+import { VERSION } from '../version.js'
+import { activationStage } from './activation-stage.js'
+import { DEFAULT_MAX_MEMORY } from './collect.js'
+import type { StageContext } from './context.js'
+import type { QuantizeOptions } from './options.js'
+import { planSites, type SitePlan } from './plan.js'
+import { roundingStage } from './rounding-stage.js'
+import { transformStage } from './transform-stage.js'
+
+export interface QuantizeResult {
+  readonly artifact: Artifact
+  readonly report: Report
+  /** `artifact.save`: whole or not at all. */
+  save(path: string): Promise<void>
+}
+
+/**
+ * Quantizes the model a host has opened: transforms, statistics, rounding, activations, emit, report.
+ * The host keeps the decisions, so that `host.run` computes what the artifact will.
+ *
+ * @throws LOWBIT_ABORTED when the signal fires; LOWBIT_UNSUPPORTED, LOWBIT_CALIBRATION, LOWBIT_NOT_FOUND for what cannot be done.
+ */
+export async function quantize(host: ModelHost, options: QuantizeOptions): Promise<QuantizeResult> {
+  checkPlugin(host, 'host')
+  const transforms = (options.transforms ?? []).map((t) => checkPlugin(t, 'transform'))
+  const format = options.format ?? host.supports.formats[0]
+  if (format === undefined || !host.supports.formats.includes(format)) {
+    throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: `format ${String(format)}`, found: `${host.name} does not write it`, expected: host.supports.formats.join(', ') })
+  }
+  const signal = options.signal
+  const onProgress = options.onProgress ?? (() => {})
+  const maxMemory = options.maxMemory ?? DEFAULT_MAX_MEMORY
+  const context: StageContext = {
+    calibration: options.calibration,
+    maxMemory,
+    linalg: options.linalg ?? referenceLinAlg,
+    seed: options.seed ?? 0,
+    signal,
+    onProgress,
+    observe: { maxMemory, onProgress, ...(signal === undefined ? {} : { signal }) },
+    warnings: [],
+  }
+  const milliseconds: Record<string, number> = {}
+  const timed = async <T>(phase: string, work: () => Promise<T>): Promise<T> => {
+    throwIfAborted(signal, `quantize (${phase})`)
+    const start = performance.now()
+    const value = await work()
+    milliseconds[phase] = (milliseconds[phase] ?? 0) + performance.now() - start
+    return value
+  }
+
+  const plans = planSites(host, format, options)
+  const quantized = plans.filter((p) => p.action === 'quantize')
+  const transformReports: TransformReport[] = []
+  for (const transform of transforms) {
+    transformReports.push(...(await timed('transform', () => transformStage(host, transform, quantized, context))))
+  }
+  const rounded = await timed('round', () => roundingStage(host, quantized, options, context))
+  const wanted = options.activations
+  const activations = wanted === undefined ? [] : await timed('calibrate', () => activationStage(host, wanted, options, context))
+
+  const plugins = pluginRecords(host, plans, transforms)
+  const described = describeOptions(format, options)
+  const artifact = await timed('emit', () =>
+    host.emit(format, {
+      provenance: { recipe: { lowbit: 1, core: VERSION, plugins: plugins.map((p) => ({ ...p })), options: described } },
+      ...(options.settings === undefined ? {} : { settings: options.settings }),
+      ...(signal === undefined ? {} : { signal }),
+    }),
+  )
+  const report = makeReport({ host, format, artifact, plans, rounded, activations, transformReports, plugins, described, warnings: [...context.warnings, ...artifact.notes], milliseconds })
+  return { artifact, report, save: (path) => artifact.save(path) }
+}
+
+function pluginRecords(host: ModelHost, plans: readonly SitePlan[], transforms: readonly PluginRecord[]): readonly PluginRecord[] {
+  const records = new Map<string, PluginRecord>()
+  const add = ({ name, version, config }: PluginRecord): void => {
+    records.set(`${name}@${version} ${JSON.stringify(config)}`, { name, version, config })
+  }
+  add(host)
+  transforms.forEach(add)
+  for (const plan of plans) if (plan.action === 'quantize') add(plan.rounding)
+  return [...records.values()]
+}
+
+/** The options that change the result, as JSON. */
+function describeOptions(format: string, options: QuantizeOptions): Json {
+  const overrides = (options.overrides ?? []).map(({ match, weights, rounding, activation }) =>
+    plain({ match, weights, rounding: rounding === undefined ? undefined : { name: rounding.name, version: rounding.version, config: rounding.config }, activation }),
+  )
+  return plain({
+    format,
+    weights: options.weights,
+    activations: options.activations,
+    include: options.include,
+    exclude: options.exclude,
+    overrides: overrides.length === 0 ? undefined : overrides,
+    mode: options.mode,
+    biasCorrection: options.biasCorrection,
+    seed: options.seed,
+    settings: options.settings,
+  })
+}
+
+/** Drops what is undefined and turns the rest into plain JSON. */
+function plain(value: object): Json {
+  return JSON.parse(JSON.stringify(value)) as Json
+}
+
+interface ReportParts {
+  readonly host: ModelHost
+  readonly format: string
+  readonly artifact: Artifact
+  readonly plans: readonly SitePlan[]
+  readonly rounded: ReadonlyMap<string, SiteReport>
+  readonly activations: readonly ActivationReport[]
+  readonly transformReports: readonly TransformReport[]
+  readonly plugins: readonly PluginRecord[]
+  readonly described: Json
+  readonly warnings: readonly string[]
+  readonly milliseconds: Readonly<Record<string, number>>
+}
+
+function makeReport(parts: ReportParts): Report {
+  const sites = parts.plans.map((plan): SiteReport => {
+    const { site } = plan
+    const done = parts.rounded.get(site.id)
+    if (done !== undefined) return done
+    const bytes = site.tiedTo === undefined ? site.weight.rows * site.weight.columns * 4 : 0
+    const reason = plan.reason ?? 'shares its weight with a site that stays in float'
+    return { id: site.id, kind: site.kind, op: site.op, shape: [site.weight.rows, site.weight.columns], status: 'float', reason, bytesBefore: bytes, bytesAfter: bytes }
+  })
+  return {
+    lowbit: 1,
+    core: VERSION,
+    format: parts.format,
+    sizeBefore: parts.host.size(),
+    sizeAfter: parts.artifact.size,
+    plugins: parts.plugins,
+    options: parts.described,
+    sites,
+    activations: parts.activations,
+    transforms: parts.transformReports,
+    skipped: parts.host.skipped(),
+    warnings: parts.warnings,
+    milliseconds: parts.milliseconds,
+  }
+}

@@ -1,0 +1,130 @@
+import type { JobStatistics, RoundingResult } from '../contract/algorithm.js'
+import type { ModelHost } from '../contract/host.js'
+import type { StatisticName } from '../contract/statistics.js'
+import { throwIfAborted } from '../errors.js'
+import { checkQTensor } from '../qtensor.js'
+import { dequantize } from '../reference/dequantize.js'
+import { difference } from '../report/measures.js'
+import type { SiteReport } from '../report/report.js'
+import type { HostTensor } from '../tensor.js'
+import { chunkByMemory, collect, type Wanted } from './collect.js'
+import type { StageContext } from './context.js'
+import type { JobStore, QuantizeOptions } from './options.js'
+import { outputSqnr } from './output-error.js'
+import type { SitePlan } from './plan.js'
+import { qTensorBytes } from './size.js'
+
+type Quantized = Extract<SitePlan, { action: 'quantize' }>
+type Work = Wanted & { readonly plan: Quantized; readonly stored: RoundingResult | undefined }
+
+/** Rounds every planned site and assigns it, a chunk of sites (or a block, in sequential mode) at a time. */
+export async function roundingStage(host: ModelHost, plans: readonly Quantized[], options: QuantizeOptions, context: StageContext): Promise<ReadonlyMap<string, SiteReport>> {
+  const reports = new Map<string, SiteReport>()
+  const owners = plans.filter((p) => p.site.tiedTo === undefined)
+  const stages = options.mode === 'sequential' ? byBlock(owners) : [owners]
+  let done = 0
+  for (const stage of stages) {
+    const work: Work[] = []
+    for (const plan of stage) {
+      const stored = await options.jobs?.load(plan.site.id)
+      work.push({ site: plan.site, needs: stored === undefined ? needsOf(plan, options) : [], plan, stored })
+    }
+    // Nothing is assigned before the stage ends: what a site sees must not depend on how memory cut the work.
+    const decisions: (() => Promise<void>)[] = []
+    for (const chunk of chunkByMemory(work, context.maxMemory)) {
+      const statistics = await collect(host, chunk, context.calibration, context.observe)
+      for (const [i, { plan, stored }] of chunk.entries()) {
+        const { site } = plan
+        throwIfAborted(context.signal, `rounding of ${site.id}`)
+        context.onProgress({ phase: 'round', done: done++, total: owners.length, item: site.id })
+        const weight = await host.readWeight(site.id)
+        const result = stored ?? (await roundSite(plan, weight, statistics[i], context, options.jobs))
+        const quantized = dequantize(result.q).data
+        reports.set(site.id, siteReport(plan, weight.data, quantized, result, statistics[i]))
+        context.warnings.push(...(result.warnings ?? []).map((w) => `${site.id}: ${w}`))
+        const shift = options.biasCorrection ? meanShift(plan, weight.data, quantized, statistics[i]) : undefined
+        decisions.push(async () => {
+          host.assign(site.id, result.q)
+          if (shift !== undefined) await host.addBias(site.id, shift)
+        })
+      }
+    }
+    for (const decide of decisions) await decide()
+  }
+  for (const plan of plans) {
+    const owner = plan.site.tiedTo === undefined ? undefined : reports.get(plan.site.tiedTo)
+    if (owner !== undefined) reports.set(plan.site.id, { ...owner, id: plan.site.id, bytesBefore: 0, bytesAfter: 0, reason: `shares the weight of ${owner.id}` })
+  }
+  context.onProgress({ phase: 'round', done: owners.length, total: owners.length })
+  return reports
+}
+
+function needsOf(plan: Quantized, options: QuantizeOptions): readonly StatisticName[] {
+  const needs = new Set(plan.rounding.needs(plan.scheme))
+  // Embeddings look rows up: they have no input statistics and no output shift.
+  if (plan.site.kind === 'embedding') return []
+  if (options.biasCorrection) needs.add('mean')
+  return [...needs]
+}
+
+function byBlock(plans: readonly Quantized[]): readonly (readonly Quantized[])[] {
+  const blocks = new Map<number, Quantized[]>()
+  for (const plan of plans) {
+    const block = blocks.get(plan.site.block)
+    if (block === undefined) blocks.set(plan.site.block, [plan])
+    else block.push(plan)
+  }
+  return [...blocks.entries()].sort((a, b) => a[0] - b[0]).map(([, block]) => block)
+}
+
+async function roundSite(plan: Quantized, weight: HostTensor<'float32'>, statistics: JobStatistics, context: StageContext, jobs: JobStore | undefined): Promise<RoundingResult> {
+  const { site, scheme, rounding } = plan
+  const result = await rounding.round({
+    site: { id: site.id, kind: site.kind, weight: site.weight },
+    weight,
+    scheme,
+    statistics,
+    linalg: context.linalg,
+    seed: context.seed,
+    ...(context.signal === undefined ? {} : { signal: context.signal }),
+  })
+  checkQTensor(result.q, `${rounding.name} at ${site.id}`)
+  await jobs?.save(site.id, result)
+  return result
+}
+
+/** `(W − Ŵ)·mean(x)`, `[N]`: how far the mean output moved; added to the bias it takes the move back. */
+function meanShift(plan: Quantized, weight: Float32Array, quantized: Float32Array, statistics: JobStatistics): Float32Array | undefined {
+  const mean = statistics.mean
+  if (mean === undefined) return undefined
+  const { rows, columns, groups } = plan.site.weight
+  const shift = new Float32Array(rows)
+  for (let n = 0; n < rows; n++) {
+    const from = Math.floor(n / (rows / groups)) * columns
+    let sum = 0
+    for (let k = 0; k < columns; k++) sum += (weight[n * columns + k] - quantized[n * columns + k]) * mean.data[from + k]
+    shift[n] = sum
+  }
+  return shift
+}
+
+function siteReport(plan: Quantized, weight: Float32Array, quantized: Float32Array, result: RoundingResult, statistics: JobStatistics): SiteReport {
+  const { site, rounding, reason } = plan
+  const { rows, columns } = site.weight
+  const predicted = statistics.gram === undefined ? undefined : outputSqnr(weight, quantized, rows, statistics.gram)
+  return {
+    id: site.id,
+    kind: site.kind,
+    op: site.op,
+    shape: [rows, columns],
+    status: 'quantized',
+    ...(reason === undefined ? {} : { reason }),
+    scheme: result.q.scheme,
+    algorithm: `${rounding.name}@${rounding.version}`,
+    weightSqnr: difference(weight, quantized).sqnr,
+    ...(predicted === undefined ? {} : { outputSqnr: predicted }),
+    bytesBefore: rows * columns * 4,
+    bytesAfter: qTensorBytes(result.q),
+    ...(result.notes === undefined ? {} : { notes: result.notes }),
+  }
+}

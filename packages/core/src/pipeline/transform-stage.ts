@@ -1,0 +1,63 @@
+import type { TransformAlgorithm } from '../contract/algorithm.js'
+import type { FoldGroup, ModelHost } from '../contract/host.js'
+import { throwIfAborted } from '../errors.js'
+import type { TransformReport } from '../report/report.js'
+import { chunkByMemory, collect, type Wanted } from './collect.js'
+import type { StageContext } from './context.js'
+import type { SitePlan } from './plan.js'
+
+type Quantized = Extract<SitePlan, { action: 'quantize' }>
+
+/**
+ * Runs one transform algorithm over the fold groups. Statistics are taken of the model as it stands, so that a second
+ * transform sees what the first one left.
+ */
+export async function transformStage(host: ModelHost, algorithm: TransformAlgorithm, plans: readonly Quantized[], context: StageContext): Promise<readonly TransformReport[]> {
+  const byId = new Map(plans.map((p) => [p.site.id, p]))
+  const label = `${algorithm.name}@${algorithm.version}`
+  const work: (Wanted & { readonly group: FoldGroup; readonly members: readonly Quantized[] })[] = []
+  for (const group of host.foldGroups()) {
+    const members = group.sites.map((id) => byId.get(id)).filter((p) => p !== undefined)
+    // A scale changes what every reader of the input sees: a group with a site outside the plan still moves as a whole.
+    if (members.length === 0) continue
+    work.push({ site: members[0].site, needs: algorithm.needs(members[0].scheme), group, members })
+  }
+  const reports: TransformReport[] = []
+  let done = 0
+  for (const chunk of chunkByMemory(work, context.maxMemory)) {
+    const statistics = await collect(host, chunk, context.calibration, context.observe)
+    for (const [i, { group, members }] of chunk.entries()) {
+      throwIfAborted(context.signal, label)
+      context.onProgress({ phase: 'transform', done: done++, total: work.length, item: group.id })
+      const sites = []
+      for (const { site, scheme } of members) {
+        sites.push({ id: site.id, kind: site.kind, weight: site.weight, tensor: await host.readWeight(site.id), scheme })
+      }
+      const result = await algorithm.plan({
+        group,
+        sites,
+        statistics: statistics[i],
+        linalg: context.linalg,
+        seed: context.seed,
+        ...(context.signal === undefined ? {} : { signal: context.signal }),
+      })
+      const applied: string[] = []
+      const reasons: string[] = result.skip === undefined ? [] : [result.skip]
+      for (const transform of result.transforms) {
+        const outcome = await host.apply(group.id, transform)
+        if (outcome.how !== 'refused') applied.push(`${transform.kind} ${outcome.how}`)
+        if (outcome.reason !== undefined) reasons.push(outcome.reason)
+      }
+      context.warnings.push(...(result.warnings ?? []).map((w) => `${group.id}: ${w}`))
+      reports.push({
+        group: group.id,
+        algorithm: label,
+        applied,
+        ...(reasons.length === 0 ? {} : { reason: reasons.join('; ') }),
+        ...(result.notes === undefined ? {} : { notes: result.notes }),
+      })
+    }
+  }
+  context.onProgress({ phase: 'transform', done: work.length, total: work.length })
+  return reports
+}
