@@ -1,1 +1,3 @@
-export {}
+export * from './graph/index.js'
+export * from './ort.js'
+export * from './session.js'

@@ -1,0 +1,6 @@
+export * from './attributes.js'
+export * from './graph.js'
+export * from './message.js'
+export * from './node.js'
+export * from './order.js'
+export * from './subgraph.js'

@@ -1,0 +1,92 @@
+import { LowbitError, type TensorData } from '@lowbit/core'
+
+/** A tensor as ONNX Runtime's JavaScript packages have it. */
+export interface OrtTensor {
+  readonly type: string
+  readonly dims: readonly number[]
+  /** A typed array; strings have an array of their own. */
+  readonly data: unknown
+  /** Brings the data to the CPU where it lies on a device. */
+  getData?(): Promise<unknown>
+  dispose?(): void
+}
+
+/** Element types that ONNX Runtime's JavaScript packages take. */
+export type OrtType =
+  | 'float32' | 'float64' | 'float16' | 'int8' | 'uint8' | 'int16' | 'uint16' | 'int32' | 'uint32' | 'int64' | 'uint64' | 'bool'
+
+/** What a session tells about an input or output. */
+export interface OrtValueMetadata {
+  readonly name: string
+  readonly isTensor: boolean
+  readonly type?: string
+  readonly shape?: readonly (number | string)[]
+}
+
+export interface OrtSession {
+  readonly inputNames: readonly string[]
+  readonly outputNames: readonly string[]
+  readonly inputMetadata: readonly OrtValueMetadata[]
+  readonly outputMetadata: readonly OrtValueMetadata[]
+  run(feeds: Readonly<Record<string, OrtTensor>>, fetches: readonly string[]): Promise<Readonly<Record<string, OrtTensor>>>
+  release(): Promise<void>
+}
+
+/** Session options, handed on as they are: `executionProviders`, `graphOptimizationLevel`, `intraOpNumThreads` … */
+export type SessionOptions = Readonly<Record<string, unknown>>
+
+/**
+ * The part of `onnxruntime-node` and `onnxruntime-web` that lowbit uses. Either module fits, and so does anything
+ * else that behaves like them.
+ */
+export interface OrtModule {
+  readonly InferenceSession: {
+    create(model: Uint8Array | string, options?: SessionOptions): Promise<OrtSession>
+  }
+  readonly Tensor: new (type: OrtType, data: TensorData, dims: readonly number[]) => OrtTensor
+}
+
+/**
+ * The ONNX Runtime that is there: the one passed in, else `onnxruntime-node`, else `onnxruntime-web`.
+ * @throws LOWBIT_RUNTIME if neither package is installed
+ */
+export async function findOrt(given?: OrtModule): Promise<OrtModule> {
+  if (given !== undefined) return given
+  const failures: unknown[] = []
+  if (isNode()) {
+    try {
+      // The name is not a literal so that bundlers for browsers do not look for a native package.
+      const native = 'onnxruntime-node'
+      return unwrap(await import(/* @vite-ignore */ native))
+    } catch (cause) {
+      failures.push(cause)
+    }
+  }
+  try {
+    return unwrap(await import('onnxruntime-web'))
+  } catch (cause) {
+    failures.push(cause)
+  }
+  throw new LowbitError('LOWBIT_RUNTIME', {
+    thing: 'ONNX Runtime',
+    found: 'neither onnxruntime-node nor onnxruntime-web could be loaded',
+    fix: `run 'npm install onnxruntime-node' (Node) or 'npm install onnxruntime-web' (browser), or pass the module as { ort }`,
+    cause: failures[0],
+  })
+}
+
+/** True in Node, Bun and Deno: where files and native packages are. */
+export function isNode(): boolean {
+  return typeof process !== 'undefined' && typeof process.versions?.node === 'string'
+}
+
+/** Named exports, whether the engine shows a CommonJS package through `default` or not. */
+function unwrap(loaded: unknown): OrtModule {
+  if (isOrtModule(loaded)) return loaded
+  if (typeof loaded === 'object' && loaded !== null && 'default' in loaded && isOrtModule(loaded.default)) return loaded.default
+  throw new LowbitError('LOWBIT_RUNTIME', { thing: 'ONNX Runtime', found: 'a module without InferenceSession and Tensor', expected: 'onnxruntime-node or onnxruntime-web' })
+}
+
+function isOrtModule(value: unknown): value is OrtModule {
+  return typeof value === 'object' && value !== null && 'InferenceSession' in value && 'Tensor' in value
+}

@@ -1,0 +1,155 @@
+import { type Batch, DTYPES, type DType, elementCount, type HostTensor, isDType, LowbitError, tensor, type TensorData, type TensorRef } from '@lowbit/core'
+import type { OrtModule, OrtSession, OrtTensor, OrtType, OrtValueMetadata, SessionOptions } from './ort.js'
+
+/** A model that ONNX Runtime has loaded, over {@link HostTensor}s. */
+export interface Session {
+  readonly inputs: readonly TensorRef[]
+  /** With the types and shapes the runtime inferred, even where the file has only a name. */
+  readonly outputs: readonly TensorRef[]
+  /**
+   * Runs one batch. Feeds are checked first: every input, its dtype, its rank and its fixed dims.
+   * @param wanted - outputs to compute; all by default
+   * @throws LOWBIT_DATA for feeds that do not fit, LOWBIT_RUNTIME if the runtime fails
+   */
+  run(batch: Batch, wanted?: readonly string[]): Promise<Record<string, HostTensor>>
+  release(): Promise<void>
+}
+
+/**
+ * Loads a model.
+ * @param model - its bytes, or a path (where the runtime can read files)
+ * @throws LOWBIT_RUNTIME with the runtime's own words
+ */
+export async function createSession(ort: OrtModule, model: Uint8Array | string, options: SessionOptions = {}): Promise<Session> {
+  let session: OrtSession
+  const quiet = { logSeverityLevel: 3, ...options }
+  try {
+    session = await ort.InferenceSession.create(model, quiet)
+  } catch (cause) {
+    throw runtimeError('loading the model', cause)
+  }
+  return wrapSession(ort, session)
+}
+
+function wrapSession(ort: OrtModule, session: OrtSession): Session {
+  const inputs = session.inputMetadata.map(toRef)
+  const outputs = session.outputMetadata.map(toRef)
+  let released = false
+  return {
+    inputs,
+    outputs,
+    async run(batch, wanted = session.outputNames) {
+      if (released) throw new LowbitError('LOWBIT_DISPOSED', { thing: 'session', found: 'already released' })
+      checkFeeds(inputs, batch)
+      const feeds: Record<string, OrtTensor> = {}
+      for (const { name } of inputs) {
+        const value = batch[name]
+        if (value !== undefined) feeds[name] = toOrt(ort, value, name)
+      }
+      let results: Readonly<Record<string, OrtTensor>>
+      try {
+        results = await session.run(feeds, wanted)
+      } catch (cause) {
+        throw runtimeError('running the model', cause)
+      }
+      const out: Record<string, HostTensor> = {}
+      for (const name of wanted) {
+        const result = results[name]
+        if (result !== undefined) out[name] = await fromOrt(result, name)
+      }
+      return out
+    },
+    async release() {
+      if (released) return
+      released = true
+      await session.release()
+    },
+  }
+}
+
+/**
+ * Checks a batch against what a model takes.
+ * @throws LOWBIT_DATA naming the input, what was given and what fits
+ */
+export function checkFeeds(inputs: readonly TensorRef[], batch: Batch): void {
+  const names = inputs.map((i) => i.name)
+  for (const name of Object.keys(batch)) {
+    if (!names.includes(name)) {
+      throw new LowbitError('LOWBIT_DATA', { thing: `input '${name}'`, found: 'the model has no input of this name', expected: names.map((n) => `'${n}'`).join(', ') || 'no inputs', fix: 'rename the arrays in the data' })
+    }
+  }
+  for (const input of inputs) {
+    const value = batch[input.name]
+    const thing = `input '${input.name}'`
+    const shape = input.shape === undefined ? 'any shape' : `[${input.shape.join(', ')}]`
+    if (value === undefined) {
+      throw new LowbitError('LOWBIT_DATA', { thing, found: 'missing from the batch', expected: `${input.dtype ?? 'a tensor'} ${shape}` })
+    }
+    if (input.dtype !== undefined && value.dtype !== input.dtype) {
+      throw new LowbitError('LOWBIT_DATA', { thing, found: value.dtype, expected: input.dtype, fix: 'convert the data' })
+    }
+    const fits = input.shape === undefined || (input.shape.length === value.shape.length && input.shape.every((size, i) => typeof size !== 'number' || size < 0 || size === value.shape[i]))
+    if (!fits) {
+      throw new LowbitError('LOWBIT_DATA', { thing, found: `shape [${value.shape.join(', ')}]`, expected: shape, fix: 'reshape the data or change its batch size' })
+    }
+    if (elementCount(value.shape, thing) !== value.data.length) {
+      throw new LowbitError('LOWBIT_DATA', { thing, found: `${value.data.length} elements for shape [${value.shape.join(', ')}]`, expected: `${elementCount(value.shape)}` })
+    }
+  }
+}
+
+/** A tensor in the runtime's own type; no copy where the runtime's array type is ours. */
+export function toOrt(ort: OrtModule, value: HostTensor, thing: string): OrtTensor {
+  if (!isOrtType(value.dtype)) {
+    throw new LowbitError('LOWBIT_DTYPE', { thing: `input '${thing}'`, found: value.dtype, expected: 'a type that ONNX Runtime for JavaScript takes', fix: 'convert it to float32 or float16' })
+  }
+  let { data } = value
+  if (value.dtype === 'float16') {
+    // Newer engines have Float16Array, and then the runtime takes nothing else.
+    const half = halfArray()
+    if (half !== undefined) data = new half(data.buffer, data.byteOffset, data.length)
+  }
+  return new ort.Tensor(value.dtype, data, value.shape)
+}
+
+/** A tensor out of the runtime. Shares memory with it where it can. */
+export async function fromOrt(value: OrtTensor, thing: string): Promise<HostTensor> {
+  if (!isDType(value.type)) {
+    throw new LowbitError('LOWBIT_DTYPE', { thing: `output '${thing}'`, found: value.type, expected: Object.keys(DTYPES).join(', ') })
+  }
+  const data = value.getData === undefined ? value.data : await value.getData()
+  if (!ArrayBuffer.isView(data)) {
+    throw new LowbitError('LOWBIT_DTYPE', { thing: `output '${thing}'`, found: `${value.type} without a typed array` })
+  }
+  return tensor(value.type, value.dims, viewAs(value.type, data), `output '${thing}'`)
+}
+
+/** The same memory under lowbit's array type for the dtype: a Float16Array becomes raw bits. */
+function viewAs(dtype: DType, view: ArrayBufferView): TensorData {
+  const { array, bytes } = DTYPES[dtype]
+  const Typed: new (buffer: ArrayBufferLike, offset: number, length: number) => ArrayBufferView = array
+  return new Typed(view.buffer, view.byteOffset, view.byteLength / bytes) as TensorData
+}
+
+function toRef(meta: OrtValueMetadata): TensorRef {
+  const dtype = meta.type !== undefined && isDType(meta.type) ? meta.type : undefined
+  return { name: meta.name, ...(dtype === undefined ? {} : { dtype }), ...(meta.isTensor && meta.shape !== undefined ? { shape: meta.shape } : {}) }
+}
+
+const ORT_TYPES = ['float32', 'float64', 'float16', 'int8', 'uint8', 'int16', 'uint16', 'int32', 'uint32', 'int64', 'uint64', 'bool'] as const satisfies readonly OrtType[]
+
+function isOrtType(dtype: DType): dtype is OrtType & DType {
+  return ORT_TYPES.some((type) => type === dtype)
+}
+
+type HalfArray = new (buffer: ArrayBuffer, offset: number, length: number) => Uint16Array<ArrayBuffer>
+
+function halfArray(): HalfArray | undefined {
+  const found: unknown = Reflect.get(globalThis, 'Float16Array')
+  return typeof found === 'function' ? (found as HalfArray) : undefined
+}
+
+function runtimeError(what: string, cause: unknown): LowbitError {
+  const words = cause instanceof Error ? cause.message : String(cause)
+  return new LowbitError('LOWBIT_RUNTIME', { thing: `ONNX Runtime, ${what}`, found: words.replace(/\s+/g, ' ').slice(0, 600), cause })
+}
