@@ -1,1 +1,2 @@
-export {}
+export { fastLinAlg } from './fast.js'
+export { referenceLinAlg } from './reference.js'
