@@ -1,1 +1,7 @@
-export {}
+export * from './small-float.js'
+export * from './float16.js'
+export * from './bfloat16.js'
+export * from './e8m0.js'
+export * from './codebook.js'
+export * from './blockwise.js'
+export * from './microscaling.js'
