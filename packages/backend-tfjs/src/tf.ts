@@ -1,0 +1,21 @@
+import type * as core from '@tensorflow/tfjs-core'
+import type * as layers from '@tensorflow/tfjs-layers'
+
+export type Tensor = core.Tensor
+export type LayersModel = layers.LayersModel
+export type Layer = layers.layers.Layer
+
+/**
+ * What this package needs of TensorFlow.js core. Pass the module that you loaded: `import * as tf from '@tensorflow/tfjs'`
+ * fits. In Node, load the CommonJS build (`createRequire(import.meta.url)('@tensorflow/tfjs')`).
+ */
+export type TfCore = Pick<
+  typeof core,
+  | 'abs' | 'add' | 'backend' | 'cast' | 'clone' | 'concat' | 'conv2d' | 'conv2dTranspose' | 'customGrad' | 'depthwiseConv2d' | 'dispose' | 'div' | 'env' | 'exp'
+  | 'expandDims' | 'fill' | 'gather' | 'getBackend' | 'getGradient' | 'getKernel' | 'getKernelsForBackend' | 'greater' | 'greaterEqual' | 'io' | 'keep' | 'log' | 'matMul'
+  | 'max' | 'maximum' | 'mean' | 'memory' | 'min' | 'minimum' | 'mul' | 'neg' | 'pad' | 'ready' | 'registerKernel' | 'reshape' | 'round' | 'scalar' | 'sign'
+  | 'slice' | 'sqrt' | 'square' | 'sub' | 'sum' | 'tanh' | 'tensor' | 'tidy' | 'tile' | 'transpose' | 'unregisterKernel' | 'variable' | 'where' | 'zeros' | 'zerosLike'
+>
+
+/** What model hosting and training need besides: the layers API. */
+export type Tf = TfCore & Pick<typeof layers, 'loadLayersModel'>
