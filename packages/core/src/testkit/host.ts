@@ -1,1 +1,221 @@
-export {}
+import type { Batch, ModelHost, Site } from '../contract/host.js'
+import type { StatisticName } from '../contract/statistics.js'
+import { isLowbitError, type ErrorCode } from '../errors.js'
+import { quantize } from '../pipeline/quantize.js'
+import type { QTensor } from '../qtensor.js'
+import { dequantize } from '../reference/dequantize.js'
+import { rtn } from '../rounding/rtn.js'
+import { referenceLinAlg } from '../linalg/reference.js'
+import { int8, type Scheme } from '../scheme.js'
+import { tensor, type HostTensor } from '../tensor.js'
+import { check, type Skipped, type TestRunner } from './runner.js'
+import { closeStatistic } from './statistic-checks.js'
+
+export interface HostSuiteOptions {
+  readonly runner: TestRunner
+  /** A freshly opened model with at least one linear site. */
+  readonly factory: () => Promise<ModelHost>
+  /** Two or more batches for it. */
+  readonly batches: readonly Batch[]
+  /** Told what the manifest excuses, and why. */
+  readonly onSkip?: (skipped: Skipped) => void
+}
+
+/**
+ * What every backend must do: run it with your test runner. It skips what `supports` excuses and nothing else.
+ */
+export function hostSuite(options: HostSuiteOptions): void {
+  const { runner, factory, batches } = options
+  const test = (name: string, body: (host: ModelHost) => Promise<void>): void => {
+    runner.it(name, async () => {
+      const host = await factory()
+      try {
+        await body(host)
+      } finally {
+        await host.dispose()
+      }
+    })
+  }
+  const first = batches[0]
+
+  runner.describe('model host', () => {
+    test('names its sites once and shows finite [N, K] weights', async (host) => {
+      check(host.sites().length > 0, 'the model of a host suite needs at least one site')
+      const ids = host.sites().map((s) => s.id)
+      check(new Set(ids).size === ids.length, `site ids repeat: ${ids.join(', ')}`)
+      for (const site of host.sites()) {
+        const weight = await host.readWeight(site.id)
+        check(sameShape(weight.shape, [site.weight.rows, site.weight.columns]), `${site.id}: weight [${weight.shape.join(', ')}] is not [${site.weight.rows}, ${site.weight.columns}]`)
+        check(weight.data.every(Number.isFinite), `${site.id}: weight is not finite`)
+        check(site.weight.rows % site.weight.groups === 0, `${site.id}: ${site.weight.groups} groups do not divide ${site.weight.rows} rows`)
+        weight.data.fill(0)
+        check((await host.readWeight(site.id)).data.some((v) => v !== 0), `${site.id}: readWeight hands out its own memory, or all weights are 0`)
+      }
+    })
+
+    test('runs, and gives the same twice', async (host) => {
+      const a = await host.run(first)
+      const b = await host.run(first)
+      const c = await host.run(first, { model: 'original' })
+      check(Object.keys(a).length > 0, 'a run gives no output')
+      check(distance(a, b) === 0, 'two runs on one batch differ')
+      check(distance(a, c) <= host.supports.tolerance.relative, 'an untouched model differs from the original')
+    })
+
+    test('computes with the assigned codes, and takes a decision back', async (host) => {
+      const before = await host.run(first)
+      for (const site of owners(host)) {
+        const q = await rounded(host, site, int8())
+        host.assign(site.id, q)
+        const assigned = await host.run(first)
+        check(distance(before, assigned) > 0, `${site.id}: assigning int8 codes changes nothing`)
+        check(distance(before, assigned) < 0.5, `${site.id}: int8 codes move the output by ${distance(before, assigned)}`)
+        host.assign(site.id, null)
+        check(distance(before, await host.run(first)) <= host.supports.tolerance.relative, `${site.id}: assign(null) does not restore the model`)
+        await host.writeWeight(site.id, dequantize(q))
+        check(distance(assigned, await host.run(first)) <= host.supports.tolerance.relative, `${site.id}: assigned codes and their dequantized weights compute different outputs`)
+        await host.writeWeight(site.id, await originalWeight(factory, site))
+      }
+    })
+
+    test('adds to a bias, and takes it away', async (host) => {
+      for (const site of owners(host).filter((s) => s.kind !== 'embedding')) {
+        const before = await host.run(first)
+        await host.addBias(site.id, new Float32Array(site.weight.rows).fill(0.25))
+        check(distance(before, await host.run(first)) > 0, `${site.id}: addBias changes nothing`)
+        await host.addBias(site.id, new Float32Array(site.weight.rows).fill(-0.25))
+        check(distance(before, await host.run(first)) <= 1e-4, `${site.id}: adding and subtracting a bias does not cancel`)
+      }
+    })
+
+    test('computes the same after a scale or rotation', async (host) => {
+      for (const kind of ['scale', 'rotate'] as const) {
+        if (!host.supports.transforms.includes(kind)) {
+          options.onSkip?.({ test: `transform ${kind}`, reason: 'supports.transforms leaves it out' })
+          continue
+        }
+        for (const group of host.foldGroups()) {
+          if (kind === 'rotate' && (group.channels & (group.channels - 1)) !== 0) continue
+          const before = await host.run(first)
+          const result = await host.apply(
+            group.id,
+            kind === 'scale'
+              ? { kind, scales: Float32Array.from({ length: group.channels }, (_, i) => 0.5 + ((i * 7) % 11) / 8) }
+              : { kind, order: group.channels, signs: Int8Array.from({ length: group.channels }, (_, i) => ((i * 5) % 3 === 0 ? -1 : 1)) },
+          )
+          check(result.how !== 'refused' || result.reason !== undefined, `${group.id}: refuses ${kind} without a reason`)
+          const moved = distance(before, await host.run(first))
+          check(moved <= Math.max(1e-4, host.supports.tolerance.relative), `${group.id}: ${kind} ${result.how} changes the function by ${moved}`)
+        }
+      }
+    })
+
+    test('gives statistics that agree with the activations themselves', async (host) => {
+      if (!host.supports.statistics.includes('samples')) {
+        options.onSkip?.({ test: 'statistics', reason: 'supports.statistics leaves out samples, which the others are checked by' })
+        return
+      }
+      const names = host.supports.statistics.filter((s): s is StatisticName => s !== 'samples' && s !== 'cross-gram' && s !== 'histogram')
+      for (const site of owners(host).filter((s) => s.kind !== 'embedding')) {
+        const target = { site: site.id }
+        const samples = { statistic: 'samples', target, options: { rows: 1e6 } } as const
+        const requests = names.map((statistic) => ({ statistic, target }))
+        const statistics = await host.observe([samples, ...requests], batches)
+        const rows = statistics.get(samples)
+        check(rows !== undefined, `${site.id}: no samples`)
+        for (const request of requests) {
+          const value = statistics.get(request)
+          check(value !== undefined, `${site.id}: ${request.statistic} is in supports.statistics and was not given`)
+          closeStatistic(request.statistic, value, rows, site)
+        }
+      }
+    })
+
+    test('emits every format it names', async (host) => {
+      for (const format of host.supports.formats) {
+        const site = owners(host).find((s) => host.accepts(s.id, int8(), format).ok)
+        if (site === undefined) {
+          options.onSkip?.({ test: `emit ${format}`, reason: 'accepts no int8 per channel' })
+          continue
+        }
+        host.assign(site.id, await rounded(host, site, int8()))
+        const artifact = await host.emit(format, { provenance: { recipe: { probe: true } } })
+        check(artifact.bytes().length > 0, `${format}: an empty artifact`)
+        host.assign(site.id, null)
+      }
+    })
+
+    test('is quantized end to end', async (host) => {
+      const format = host.supports.formats.find((f) => owners(host).some((s) => host.accepts(s.id, int8(), f).ok))
+      if (format === undefined) {
+        options.onSkip?.({ test: 'end to end', reason: 'no format accepts int8 per channel' })
+        return
+      }
+      const before = await host.run(first)
+      const { report } = await quantize(host, { format, weights: int8() })
+      check(report.sites.some((s) => s.status === 'quantized'), 'quantize() left every site in float')
+      check(distance(before, await host.run(first)) < 0.5, 'int8 weights ruin the model')
+    })
+
+    test('refuses what cannot be', async (host) => {
+      await refuses(() => host.readWeight('no such site'), 'LOWBIT_NOT_FOUND', 'readWeight of an unknown site')
+      await refuses(() => host.run({}), 'LOWBIT_DATA', 'a run without inputs')
+      const stop = new AbortController()
+      stop.abort()
+      const request = { statistic: host.supports.statistics[0], target: { site: owners(host)[0].id } }
+      if (host.supports.statistics.length > 0) {
+        await refuses(() => host.observe([request], batches, { signal: stop.signal }), 'LOWBIT_ABORTED', 'an aborted observe')
+      }
+      await host.dispose()
+      await refuses(() => host.run(first), 'LOWBIT_DISPOSED', 'a run after dispose')
+    })
+  })
+}
+
+function owners(host: ModelHost): readonly Site[] {
+  return host.sites().filter((s) => s.tiedTo === undefined)
+}
+
+async function rounded(host: ModelHost, site: Site, scheme: Scheme): Promise<QTensor> {
+  const weight = await host.readWeight(site.id)
+  return (await rtn().round({ site, weight, scheme, statistics: {}, linalg: referenceLinAlg, seed: 0 })).q
+}
+
+async function originalWeight(factory: () => Promise<ModelHost>, site: Site): Promise<HostTensor<'float32'>> {
+  const host = await factory()
+  const weight = await host.readWeight(site.id)
+  await host.dispose()
+  return tensor('float32', weight.shape, weight.data.slice())
+}
+
+async function refuses(work: () => Promise<unknown>, code: ErrorCode, what: string): Promise<void> {
+  let thrown: unknown
+  try {
+    await work()
+  } catch (error) {
+    thrown = error
+  }
+  check(thrown !== undefined, `${what} is accepted`)
+  check(isLowbitError(thrown, code), `${what} throws ${String(thrown)}, not a LowbitError ${code}`)
+}
+
+/** Largest difference of float outputs, relative to the largest value of the first. */
+function distance(a: Batch, b: Batch): number {
+  let worst = 0
+  for (const [name, x] of Object.entries(a)) {
+    const y = b[name]
+    check(y !== undefined && sameShape(x.shape, y.shape), `output ${name} is missing or changes its shape`)
+    let largest = 0
+    let moved = 0
+    for (let i = 0; i < x.data.length; i++) {
+      largest = Math.max(largest, Math.abs(Number(x.data[i])))
+      moved = Math.max(moved, Math.abs(Number(x.data[i]) - Number(y.data[i])))
+    }
+    worst = Math.max(worst, largest === 0 ? moved : moved / largest)
+  }
+  return worst
+}
+
+function sameShape(a: readonly number[], b: readonly number[]): boolean {
+  return a.length === b.length && a.every((v, i) => v === b[i])
+}

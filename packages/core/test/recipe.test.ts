@@ -1,0 +1,84 @@
+import { readFileSync } from 'node:fs'
+import { Ajv2020 } from 'ajv/dist/2020.js'
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { isLowbitError, parseRecipe, RECIPE_SCHEMA, resolveRecipe, rtn, type PluginTable } from '@lowbit/core'
+
+const recipe = {
+  lowbit: 1,
+  model: 'model.onnx',
+  format: 'matmul-nbits',
+  weights: { dtype: 'int4', group: 32 },
+  rounding: { use: '@lowbit/core/rtn', config: { range: 'search' } },
+  plugins: { '@lowbit/core/rtn': '0.1.0' },
+  overrides: [{ match: '*head*', weights: null }, { match: 'a', weights: { dtype: 'uint8', perTensor: true } }],
+  exclude: ['embed'],
+  seed: 3,
+}
+const table: PluginTable = { '@lowbit/core/rtn': (config) => rtn(config) }
+const published: unknown = JSON.parse(readFileSync(new URL('../recipe.schema.json', import.meta.url), 'utf8'))
+
+function codeOf(work: () => unknown): string | undefined {
+  try {
+    work()
+  } catch (error) {
+    return isLowbitError(error) ? error.code : String(error)
+  }
+  return undefined
+}
+
+describe('recipe', () => {
+  it('becomes options: unsigned types get zero points, null leaves a site in float', () => {
+    const options = resolveRecipe(parseRecipe(JSON.stringify(recipe)), table)
+    expect(options.weights).toEqual({ dtype: 'int4', granularity: { kind: 'group', axis: 1, size: 32 }, symmetric: true })
+    expect(options.overrides?.[0]).toEqual({ match: '*head*', weights: null })
+    expect(options.overrides?.[1].weights).toEqual({ dtype: 'uint8', granularity: { kind: 'tensor' }, symmetric: false })
+    expect(options.rounding?.config).toMatchObject({ range: 'search' })
+    expect(options).not.toHaveProperty('calibration')
+  })
+
+  it('refuses a version that is not the pinned one and says what to install', () => {
+    const pinned = parseRecipe({ ...recipe, plugins: { '@lowbit/core/rtn': '9.9.9' } })
+    expect(() => resolveRecipe(pinned, table)).toThrow(/LOWBIT_VERSION.*npm install @lowbit\/core\/rtn@9\.9\.9/)
+  })
+
+  it('refuses an algorithm that is not at hand', () => {
+    expect(() => resolveRecipe(parseRecipe({ ...recipe, rounding: '@lowbit/algos-nothing' }), table)).toThrow(/LOWBIT_NOT_FOUND.*npm install @lowbit\/algos-nothing/)
+  })
+
+  it.each([
+    ['weights.dtype', { ...recipe, weights: { dtype: 'int5' } }, /recipe\.weights\.dtype: "int5"; expected one of/],
+    ['a misspelt key', { ...recipe, exclud: [] }, /recipe\.exclud: an unknown property/],
+    ['a missing key', { lowbit: 1 }, /recipe\.weights: nothing/],
+    ['group 0', { ...recipe, weights: { dtype: 'int4', group: 0 } }, /recipe\.weights\.group: 0; expected at least 1/],
+    ['a float version pin', { ...recipe, plugins: { a: '^1.0.0' } }, /recipe\.plugins\.a/],
+    ['another format', { ...recipe, lowbit: 2 }, /recipe\.lowbit: 2; expected one of 1/],
+    ['not JSON', '{', /not JSON/],
+    ['__proto__', JSON.parse('{"lowbit":1,"weights":{"dtype":"int8"},"__proto__":{}}'), /unknown property/],
+  ])('refuses %s', (_, value, message) => {
+    expect(() => parseRecipe(value)).toThrow(message)
+    expect(codeOf(() => parseRecipe(value))).toBe('LOWBIT_RECIPE')
+  })
+
+  it('is published as the schema it is checked with', () => {
+    expect(published).toMatchObject(JSON.parse(JSON.stringify(RECIPE_SCHEMA)))
+  })
+
+  it('agrees with a full JSON Schema validator on mutated recipes', () => {
+    const full = new Ajv2020({ strict: false }).compile(published as object)
+    const keys = Object.keys(recipe)
+    const mutation = fc.tuple(fc.constantFrom(...keys, 'weights.dtype', 'weights.group', 'extra'), fc.oneof(fc.jsonValue(), fc.constantFrom('int8', 16, null, [], {}, 'one-pass')))
+    fc.assert(
+      fc.property(fc.array(mutation, { maxLength: 3 }), (mutations) => {
+        const value: Record<string, unknown> = structuredClone(recipe)
+        for (const [path, to] of mutations) {
+          const [key, inner] = path.split('.')
+          if (inner === undefined) value[key] = to
+          else if (typeof value[key] === 'object' && value[key] !== null && !Array.isArray(value[key])) value[key] = { ...value[key], [inner]: to }
+        }
+        expect(codeOf(() => parseRecipe(value)) === undefined).toBe(full(value))
+      }),
+      { numRuns: 400 },
+    )
+  })
+})
