@@ -81,7 +81,7 @@ export interface ActivationParams {
 export type Transform =
   /** Input channel j is divided by `scales[j]`, the columns of the sites multiplied. */
   | { readonly kind: 'scale'; readonly scales: Float32Array }
-  /** Input rows are turned by a randomised Hadamard transform of `signs.length` channels; columns alike. */
+  /** Input rows are turned by a randomised Hadamard transform in blocks of `order` channels (`rotateRows`); weight columns alike. */
   | { readonly kind: 'rotate'; readonly signs: Int8Array; readonly order: number }
   /** Weights of one site are replaced (clipping): the one transform that changes the function. */
   | { readonly kind: 'clip'; readonly site: string; readonly weight: HostTensor<'float32'> }
@@ -156,6 +156,9 @@ export interface Artifact {
  */
 export interface ModelHost extends Plugin<'host'> {
   readonly supports: HostSupports
+  /** What a batch must hold: name, dtype and shape (symbolic dims as strings) of every input. */
+  inputs(): readonly TensorRef[]
+  outputs(): readonly TensorRef[]
   /** In the order they run. */
   sites(): readonly Site[]
   /** What looks like a site but is not offered, and why (already quantized, unsupported type). */
