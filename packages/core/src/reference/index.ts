@@ -1,1 +1,6 @@
-export * from './ops.js'
+export * from './round.js'
+export * from './codes.js'
+export * from './dequantize.js'
+export * from './affine.js'
+export * from './bias.js'
+export * from './float8.js'
