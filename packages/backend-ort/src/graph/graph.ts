@@ -1,7 +1,5 @@
-import { create } from '@bufbuild/protobuf'
 import { LowbitError } from '@lowbit/core'
-import { type GraphProto, type ModelProto, type NodeProto, OperatorSetIdProtoSchema, StringStringEntryProtoSchema, type TensorProto, ValueInfoProtoSchema } from 'onnx-buf'
-import { findAttribute } from './attributes.js'
+import { findAttribute, metadata, opsetVersion, setMetadata, setOpset, valueInfo, type GraphProto, type ModelProto, type NodeProto, type TensorProto } from '@lowbit/formats'
 import { copyMessage } from './message.js'
 import { isOp } from './node.js'
 import { topologicalOrder } from './order.js'
@@ -189,7 +187,7 @@ export class Graph {
 
   /** Makes a tensor a graph output, with only a name: the runtime knows its type and shape. */
   addOutput(name: string): void {
-    if (!this.isOutput(name)) this.proto.output.push(create(ValueInfoProtoSchema, { name }))
+    if (!this.isOutput(name)) this.proto.output.push(valueInfo(name))
   }
 
   /** A tensor or node name that the model does not use yet, `base` itself if it is free. Taken at once. */
@@ -224,24 +222,22 @@ export class Graph {
     }
   }
 
-  /** Version of an operator set that the model imports. */
-  opset(domain = ''): number | undefined {
-    const found = this.model.opsetImport.find((o) => o.domain === domain || (domain === '' && o.domain === 'ai.onnx'))
-    return found === undefined ? undefined : Number(found.version)
+  /** Version of an operator set that the model imports, 0 if it does not. */
+  opset(domain = ''): number {
+    return opsetVersion(this.model, domain)
   }
 
   /** Imports an operator set, or changes the version it is imported at. Changing ONNX's own needs an upgrade of the nodes. */
   setOpset(domain: string, version: number): void {
-    const others = this.model.opsetImport.filter((o) => o.domain !== domain && !(domain === '' && o.domain === 'ai.onnx'))
-    this.model.opsetImport = [...others, create(OperatorSetIdProtoSchema, { domain, version: BigInt(version) })]
+    setOpset(this.model, domain, version)
   }
 
   metadata(key: string): string | undefined {
-    return this.model.metadataProps.find((p) => p.key === key)?.value
+    return metadata(this.model, key)
   }
 
   setMetadata(key: string, value: string): void {
-    this.model.metadataProps = [...this.model.metadataProps.filter((p) => p.key !== key), create(StringStringEntryProtoSchema, { key, value })]
+    setMetadata(this.model, key, value)
   }
 
   /**

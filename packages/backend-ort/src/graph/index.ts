@@ -1,4 +1,3 @@
-export * from './attributes.js'
 export * from './graph.js'
 export * from './message.js'
 export * from './node.js'

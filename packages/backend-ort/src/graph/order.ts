@@ -1,5 +1,5 @@
 import { LowbitError } from '@lowbit/core'
-import type { NodeProto } from 'onnx-buf'
+import type { NodeProto } from '@lowbit/formats'
 
 /**
  * Nodes so that each stands after the producers of what it reads. A list that is in order already comes back as it was.

@@ -1,10 +1,14 @@
 import { LowbitError } from '@lowbit/core'
-import type { GraphProto, NodeProto } from 'onnx-buf'
-import { subgraphs } from './attributes.js'
+import type { GraphProto, NodeProto } from '@lowbit/formats'
 import { copyMessage } from './message.js'
 
 /** Graphs may nest this deep; real models stay below ten. */
 const MAX_DEPTH = 64
+
+/** The graphs inside a node: branches of If, bodies of Loop and Scan. */
+export function subgraphs(node: NodeProto): GraphProto[] {
+  return node.attribute.flatMap((a) => (a.g === undefined ? a.graphs : [a.g, ...a.graphs]))
+}
 
 /** Names of the enclosing graph that a node's subgraphs use. */
 export function capturedNames(node: NodeProto, depth = 0): Set<string> {
