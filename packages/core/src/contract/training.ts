@@ -119,6 +119,8 @@ export interface FakeQuant {
   /** Variables with their first values; `data` are the values to be quantized, where known (weights). */
   variables(data?: Float32Array): readonly FakeQuantVariable[]
   forward<T>(ops: Ops<T>, x: T, state: FakeQuantState<T>): T
+  /** What the latent weight is replaced with after each optimizer step, if anything (BinaryConnect clips to [-1, 1]). */
+  project?<T>(ops: Ops<T>, x: T): T
   /** A scalar term for the loss, if any. */
   penalty?<T>(ops: Ops<T>, x: T, state: FakeQuantState<T>): T
   /**

@@ -1,0 +1,7 @@
+export * from './batch-norm.js'
+export * from './convert.js'
+export * from './curve.js'
+export * from './diagnose.js'
+export * from './plan.js'
+export * from './schedule.js'
+export * from './variables.js'

@@ -1,0 +1,28 @@
+import type { FakeQuant, FakeQuantState, Ops, TrainingRecipe } from '../contract/training.js'
+
+/**
+ * A fake quantization that starts late, and whose activation observers stand still from a step on.
+ * Until it starts, values pass unrounded while observers already watch.
+ */
+export function scheduled(inner: FakeQuant, part: 'weight' | 'activation', recipe: Pick<TrainingRecipe, 'start' | 'freezeObservers'>): FakeQuant {
+  const { start = 0, freezeObservers = Infinity } = recipe
+  const freezes = part === 'activation' && freezeObservers !== Infinity
+  if (start === 0 && !freezes) return inner
+  const frozen = <T>(state: FakeQuantState<T>): FakeQuantState<T> =>
+    freezes && state.step >= freezeObservers ? { read: (name) => state.read(name), write: () => undefined, step: state.step, training: false } : state
+  const { penalty, project, activation } = inner
+  return {
+    scheme: inner.scheme,
+    variables: (data) => inner.variables(data),
+    forward<T>(ops: Ops<T>, x: T, state: FakeQuantState<T>): T {
+      if (state.step >= start) return inner.forward(ops, x, frozen(state))
+      // Only for what the observers write; weights have none, so their scales need not be computed yet.
+      if (state.training && part === 'activation') inner.forward(ops, ops.stopGradient(x), frozen(state))
+      return x
+    },
+    quantize: (ops, x, state) => inner.quantize(ops, x, state),
+    ...(penalty === undefined ? {} : { penalty: <T>(ops: Ops<T>, x: T, state: FakeQuantState<T>): T => (state.step >= start ? penalty.call(inner, ops, x, state) as T : ops.constant(0)) }),
+    ...(project === undefined ? {} : { project: <T>(ops: Ops<T>, x: T): T => project.call(inner, ops, x) as T }),
+    ...(activation === undefined ? {} : { activation: (read) => activation.call(inner, read) }),
+  }
+}
