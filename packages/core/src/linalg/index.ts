@@ -1,2 +1,3 @@
 export { fastLinAlg } from './fast.js'
 export { referenceLinAlg } from './reference.js'
+export { hadamardMatrix, hadamardOrder, hadamardTransform, largestHadamardBlock, rotateRows, type HadamardOrder } from './hadamard.js'

@@ -1,5 +1,7 @@
 export * from './runner.js'
 export * from './toy-host.js'
+export * from './toy-data.js'
+export * from './toy-random.js'
 export * from './rounding.js'
 export * from './transform.js'
 export * from './kernels.js'
