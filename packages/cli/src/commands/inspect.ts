@@ -1,0 +1,86 @@
+import type { Command } from 'commander'
+import { openOnnx } from '@lowbit/backend-ort'
+import { int4, int8, schemeBytes, type ModelHost, type Site } from '@lowbit/core'
+import { formatBytes, formatPercent, shorten, textTable } from '../output/table.js'
+import { processTerminal } from '../output/terminal.js'
+
+/** What `inspect --json` prints. */
+interface Inspection {
+  readonly bytes: number
+  readonly inputs: ReturnType<ModelHost['inputs']>
+  readonly outputs: ReturnType<ModelHost['outputs']>
+  readonly formats: readonly string[]
+  readonly sites: readonly { readonly id: string; readonly op: string; readonly kind: string; readonly shape: readonly [number, number]; readonly bytes: number; readonly int8: number; readonly int4: number; readonly tiedTo?: string }[]
+  readonly skipped: ReturnType<ModelHost['skipped']>
+}
+
+/** `lowbit inspect` */
+export function inspectCommand(program: Command): void {
+  program
+    .command('inspect')
+    .description('list what can be quantized in a model and what it would save')
+    .argument('<model>', 'an .onnx file')
+    .option('--all', 'list every site, not only the largest')
+    .option('--json', 'print JSON')
+    .addHelpText('after', '\nExamples:\n  $ lowbit inspect model.onnx\n  $ lowbit inspect model.onnx --json > sites.json')
+    .action(async (model: string, flags: { all?: boolean; json?: boolean }) => {
+      const terminal = processTerminal()
+      const host = await openOnnx(model)
+      try {
+        const inspection = inspect(host)
+        terminal.print(flags.json === true ? JSON.stringify(inspection, null, 2) : describe(model, inspection, flags.all === true))
+      } finally {
+        await host.dispose()
+      }
+    })
+}
+
+function inspect(host: ModelHost): Inspection {
+  return {
+    bytes: host.size(),
+    inputs: host.inputs(),
+    outputs: host.outputs(),
+    formats: host.supports.formats,
+    sites: host.sites().map((site) => ({ id: site.id, op: site.op, kind: site.kind, shape: [site.weight.rows, site.weight.columns], ...sizes(site), ...(site.tiedTo === undefined ? {} : { tiedTo: site.tiedTo }) })),
+    skipped: host.skipped(),
+  }
+}
+
+/** Bytes of a site's weight now, in int8 a channel, and in int4 groups of 32. A tied weight counts at its owner. */
+function sizes(site: Site): { readonly bytes: number; readonly int8: number; readonly int4: number } {
+  if (site.tiedTo !== undefined) return { bytes: 0, int8: 0, int4: 0 }
+  const shape = [site.weight.rows, site.weight.columns]
+  return { bytes: shape[0] * shape[1] * 4, int8: schemeBytes(int8(), shape), int4: schemeBytes(int4({ group: 32 }), shape) }
+}
+
+function describe(model: string, found: Inspection, all: boolean): string {
+  const total = found.sites.reduce((sum, s) => ({ bytes: sum.bytes + s.bytes, int8: sum.int8 + s.int8, int4: sum.int4 + s.int4 }), { bytes: 0, int8: 0, int4: 0 })
+  const shown = all ? found.sites : [...found.sites].sort((a, b) => b.bytes - a.bytes).slice(0, 15)
+  const row = (name: string, op: string, shape: string, s: { bytes: number; int8: number; int4: number }): string[] => [name, op, shape, formatBytes(s.bytes), formatBytes(s.int8), formatBytes(s.int4)]
+  const ref = (r: { name: string; dtype?: string; shape?: readonly (number | string)[] }): string => `${r.name} ${r.dtype ?? ''} [${(r.shape ?? []).join(', ')}]`
+  const lines = [
+    `${model}: ${formatBytes(found.bytes)}, ${found.sites.length} sites hold ${formatPercent(total.bytes / Math.max(1, found.bytes), 0)} of it`,
+    `inputs   ${found.inputs.map(ref).join('; ')}`,
+    `outputs  ${found.outputs.map(ref).join('; ')}`,
+    '',
+    textTable(
+      [{ heading: 'site' }, { heading: 'op' }, { heading: 'N × K', right: true }, { heading: 'now', right: true }, { heading: 'int8', right: true }, { heading: 'int4 g32', right: true }],
+      [
+        ...shown.map((s) => row(shorten(s.id, 52), s.op, s.shape.join(' × '), s.tiedTo === undefined ? s : { bytes: 0, int8: 0, int4: 0 })),
+        ...(shown.length < found.sites.length ? [row(`… ${found.sites.length - shown.length} smaller sites (--all)`, '', '', rest(found, shown))] : []),
+        row('together', '', '', total),
+      ],
+    ),
+  ]
+  if (found.skipped.length > 0) {
+    lines.push('', 'Not offered:', ...found.skipped.slice(0, all ? undefined : 10).map((s) => `  ${shorten(s.id, 52)}: ${s.reason}`))
+    if (!all && found.skipped.length > 10) lines.push(`  … ${found.skipped.length - 10} more (--all)`)
+  }
+  lines.push('', `Formats: ${found.formats.join(', ')}. Next: lowbit quantize ${model}`)
+  return lines.join('\n')
+}
+
+function rest(found: Inspection, shown: Inspection['sites']): { bytes: number; int8: number; int4: number } {
+  const names = new Set(shown.map((s) => s.id))
+  return found.sites.filter((s) => !names.has(s.id)).reduce((sum, s) => ({ bytes: sum.bytes + s.bytes, int8: sum.int8 + s.int8, int4: sum.int4 + s.int4 }), { bytes: 0, int8: 0, int4: 0 })
+}

@@ -1,0 +1,187 @@
+import { writeFile } from 'node:fs/promises'
+import { resolve } from 'node:path'
+import type { Command } from 'commander'
+import { isCodeType, LowbitError, parseRecipe, type Json, type PluginUse, type Recipe, type RecipeScheme } from '@lowbit/core'
+import { addDataFlags, dataJson, oneOf, wholeNumber, type DataFlags } from '../data/spec.js'
+import { reportJson, reportText } from '../output/report-text.js'
+import { processTerminal } from '../output/terminal.js'
+import { defaultOutput, execute, recipeFolder, recipePath } from './execute.js'
+
+interface QuantizeFlags extends DataFlags {
+  readonly output?: string
+  readonly weights?: string
+  readonly group?: string
+  readonly perTensor?: boolean
+  readonly symmetric?: boolean
+  readonly asymmetric?: boolean
+  readonly reduceRange?: boolean
+  readonly format?: string
+  readonly algorithm?: string
+  readonly transform?: string
+  readonly activations?: string
+  readonly method?: string
+  readonly percentile?: string
+  readonly calibration?: string
+  readonly include?: readonly string[]
+  readonly exclude?: readonly string[]
+  readonly override?: readonly string[]
+  readonly mode?: string
+  readonly biasCorrection?: boolean
+  readonly maxMemory?: string
+  readonly seed?: string
+  readonly set?: readonly string[]
+  readonly saveRecipe?: string
+  readonly report?: string
+  readonly json?: boolean
+  readonly quiet?: boolean
+}
+
+/** Short names of algorithms on the command line → package and configuration. */
+const SHORT: Readonly<Record<string, PluginUse>> = {
+  rtn: '@lowbit/core/rtn',
+  search: { use: '@lowbit/core/rtn', config: { range: 'search' } },
+  hqq: '@lowbit/algos-hqq',
+  gptq: '@lowbit/algos-gptq',
+  awq: '@lowbit/algos-awq',
+  smoothquant: '@lowbit/algos-smoothquant',
+  rotate: '@lowbit/algos-rotate',
+}
+
+const list = (value: string, before: readonly string[] = []): readonly string[] => [...before, value]
+
+/** `lowbit quantize` */
+export function quantizeCommand(program: Command): void {
+  const command = program
+    .command('quantize')
+    .description('make a smaller model from an ONNX model')
+    .argument('<model>', 'an .onnx file')
+    .option('-o, --output <file>', 'the new model (default: model.int8.onnx beside the model)')
+    .option('-w, --weights <type>', 'int8, uint8, int4, uint4, int2, uint2 (default int8)')
+    .option('-g, --group <size>', 'weights along K that share a scale (int4 in matmul-nbits: default 32; else one scale a channel)')
+    .option('--per-tensor', 'one scale for a whole weight')
+    .option('--symmetric', 'no zero points (default for int types)')
+    .option('--asymmetric', 'zero points (default for uint types)')
+    .option('--reduce-range', 'use half of the code range, safe on x86 without VNNI')
+    .option('-f, --format <format>', 'matmul-nbits, dequantize, dynamic, qdq, qoperator (default: int8 with calibration qdq, int8 without dynamic, below 8 bits matmul-nbits)')
+    .option('-a, --algorithm <name>', 'rtn, search (scale of least squared error), hqq, gptq, or a package name (default rtn)')
+    .option('-t, --transform <names>', 'smoothquant, awq, rotate; several with commas, in order')
+    .option('--activations <type>', 'static activations: uint8, int8, uint16, int16 (default for qdq and qoperator uint8)')
+    .option('--method <method>', 'static ranges: minmax, percentile, entropy, mse')
+    .option('--percentile <percent>', 'percent of values kept inside, for --method percentile')
+    .option('-c, --calibration <path>', '.npz, .npy, .safetensors, or a folder of those or of images')
+  addDataFlags(command)
+    .option('--include <pattern>', 'only sites that match; may be repeated', list)
+    .option('-x, --exclude <pattern>', 'leave matching sites in float; may be repeated', list)
+    .option('--override <pattern=scheme>', 'other weights for matching sites, such as "*head*=int8" or "a=uint4:16" or "b=float"; may be repeated', list)
+    .option('--mode <mode>', 'one-pass or sequential (each block sees the quantized ones before it)')
+    .option('--bias-correction', 'move the mean output shift of each site into its bias')
+    .option('--max-memory <MiB>', 'memory for statistics at any one time (default 512)')
+    .option('--seed <n>', 'seed for algorithms that draw random numbers (default 0)')
+    .option('--set <key=value>', 'a setting of the backend, such as accuracyLevel=4; may be repeated', list)
+    .option('--save-recipe <file>', 'write what these options mean as a recipe for `lowbit run`')
+    .option('--report <file>', 'write the report: .json, or .html to look at')
+    .option('--json', 'print the report as JSON')
+    .option('-q, --quiet', 'no progress bar and no notes')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ lowbit quantize model.onnx
+      int8 weights and dynamic int8 activations, no data needed
+  $ lowbit quantize model.onnx --weights int4 --group 32
+      int4 weights in MatMulNBits
+  $ lowbit quantize model.onnx -w int4 -a gptq -c samples.npz -o small.onnx
+      int4 with GPTQ, calibrated on samples.npz
+  $ lowbit quantize model.onnx -c photos/ --image-size 224
+      static int8, calibrated on a folder of images
+  $ lowbit quantize model.onnx -w int4 -x "*lm_head*" --save-recipe recipe.json
+      leave one layer in float, keep the settings in a file`,
+    )
+    .action(async (model: string, flags: QuantizeFlags) => {
+      const folder = flags.saveRecipe === undefined ? process.cwd() : recipeFolder(flags.saveRecipe)
+      const recipe = recipeFromFlags(model, flags, folder)
+      const terminal = processTerminal({ quiet: flags.quiet === true || flags.json === true })
+      const { result, output } = await execute(recipe, folder, terminal)
+      if (flags.saveRecipe !== undefined) await writeFile(flags.saveRecipe, `${JSON.stringify(recipe, null, 2)}\n`)
+      if (flags.report !== undefined) await writeFile(flags.report, reportJson(result.report))
+      terminal.print(flags.json === true ? reportJson(result.report).trimEnd() : reportText(result.report, output))
+    })
+}
+
+/** The recipe that a command line stands for; paths are relative to `folder`. */
+export function recipeFromFlags(model: string, flags: QuantizeFlags, folder: string): Recipe {
+  const dtype = flags.weights ?? 'int8'
+  const format = flags.format ?? defaultFormat(dtype, flags)
+  const weights = schemeFromFlags(dtype, format, flags)
+  const needsActivations = format === 'qdq' || format === 'qoperator'
+  const recipe = {
+    lowbit: 1,
+    model: recipePath(model, folder),
+    output: recipePath(flags.output ?? defaultOutput({ model: resolve(model), weights }), folder),
+    format,
+    weights,
+    ...(needsActivations || flags.activations !== undefined ? { activations: activationsFromFlags(flags) } : {}),
+    ...(flags.algorithm === undefined ? {} : { rounding: SHORT[flags.algorithm] ?? flags.algorithm }),
+    ...(flags.transform === undefined ? {} : { transforms: flags.transform.split(',').map((t) => SHORT[t] ?? t) }),
+    ...(flags.override === undefined ? {} : { overrides: flags.override.map(parseOverride) }),
+    ...(flags.include === undefined ? {} : { include: flags.include }),
+    ...(flags.exclude === undefined ? {} : { exclude: flags.exclude }),
+    ...(flags.calibration === undefined ? {} : { calibration: dataJson(recipePath(flags.calibration, folder), flags) }),
+    ...(flags.mode === undefined ? {} : { mode: oneOf('--mode', flags.mode, ['one-pass', 'sequential']) }),
+    ...(flags.biasCorrection === true ? { biasCorrection: true } : {}),
+    ...(flags.maxMemory === undefined ? {} : { maxMemory: wholeNumber('--max-memory', flags.maxMemory) * 2 ** 20 }),
+    ...(flags.seed === undefined ? {} : { seed: wholeNumber('--seed', flags.seed, 0) }),
+    ...(flags.set === undefined ? {} : { settings: Object.fromEntries(flags.set.map(parseSetting)) }),
+  }
+  return parseRecipe(recipe)
+}
+
+function defaultFormat(dtype: string, flags: QuantizeFlags): string {
+  if (!dtype.endsWith('8')) return 'matmul-nbits'
+  return flags.calibration === undefined && flags.activations === undefined ? 'dynamic' : 'qdq'
+}
+
+function schemeFromFlags(dtype: string, format: string, flags: QuantizeFlags): RecipeScheme {
+  if (!isCodeType(dtype)) {
+    throw new LowbitError('LOWBIT_ARGUMENT', { thing: '--weights', found: JSON.stringify(dtype), expected: 'int8, uint8, int4, uint4, int2 or uint2' })
+  }
+  const group = flags.group !== undefined ? wholeNumber('--group', flags.group) : format === 'matmul-nbits' && flags.perTensor !== true ? 32 : undefined
+  const symmetric = flags.symmetric === true ? true : flags.asymmetric === true ? false : undefined
+  return {
+    dtype,
+    ...(group === undefined ? {} : { group }),
+    ...(flags.perTensor === true ? { perTensor: true } : {}),
+    ...(symmetric === undefined ? {} : { symmetric }),
+    ...(flags.reduceRange === true ? { reduceRange: true } : {}),
+  }
+}
+
+function activationsFromFlags(flags: QuantizeFlags): Json {
+  return {
+    dtype: oneOf('--activations', flags.activations ?? 'uint8', ['uint8', 'int8', 'uint16', 'int16']),
+    ...(flags.method === undefined ? {} : { method: oneOf('--method', flags.method, ['minmax', 'percentile', 'entropy', 'mse']) }),
+    ...(flags.percentile === undefined ? {} : { percentile: Number(flags.percentile) }),
+  }
+}
+
+/** `*head*=int8`, `a=uint4:16`, `b=float` */
+function parseOverride(text: string): { match: string; weights: RecipeScheme | null } {
+  const at = text.lastIndexOf('=')
+  const [dtype, group] = text.slice(at + 1).split(':')
+  if (at < 1 || (dtype !== 'float' && !isCodeType(dtype))) {
+    throw new LowbitError('LOWBIT_ARGUMENT', { thing: '--override', found: JSON.stringify(text), expected: 'pattern=type or pattern=type:group, such as "*head*=int8", or pattern=float' })
+  }
+  if (dtype === 'float' || !isCodeType(dtype)) return { match: text.slice(0, at), weights: null }
+  return { match: text.slice(0, at), weights: { dtype, ...(group === undefined ? {} : { group: wholeNumber('--override group', group) }) } }
+}
+
+function parseSetting(text: string): readonly [string, Json] {
+  const at = text.indexOf('=')
+  if (at < 1) throw new LowbitError('LOWBIT_ARGUMENT', { thing: '--set', found: JSON.stringify(text), expected: 'key=value' })
+  const value = text.slice(at + 1)
+  try {
+    return [text.slice(0, at), JSON.parse(value) as Json]
+  } catch {
+    return [text.slice(0, at), value]
+  }
+}

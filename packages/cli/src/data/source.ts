@@ -1,0 +1,67 @@
+import { readdir, stat } from 'node:fs/promises'
+import { extname, join } from 'node:path'
+import { LowbitError, type Batch, type TensorRef } from '@lowbit/core'
+import { splitBatches } from './batches.js'
+import { imageBatch, IMAGE_EXTENSIONS, type ImageOptions } from './images.js'
+import { readTensors, TENSOR_EXTENSIONS } from './tensors.js'
+
+/** Where data comes from and how much of it to take. */
+export interface DataSpec {
+  /** `.npz`, `.npy`, `.safetensors`, or a folder of those or of images. */
+  readonly path: string
+  /** Samples a batch, where the model leaves the first axis open. Default 1. */
+  readonly batch?: number
+  /** Batches at most. */
+  readonly limit?: number
+  readonly image?: ImageOptions
+}
+
+/** Batches read from disk as they are asked for; iterating again reads again, so memory holds one file at a time. */
+export interface DataSource extends AsyncIterable<Batch> {
+  /** Files behind it. */
+  readonly files: readonly string[]
+}
+
+/**
+ * Opens calibration or comparison data for a model's inputs.
+ * @throws LOWBIT_DATA if there is nothing that fits.
+ */
+export async function openData(spec: DataSpec, inputs: readonly TensorRef[]): Promise<DataSource> {
+  const files = await listFiles(spec.path)
+  return {
+    files,
+    async *[Symbol.asyncIterator]() {
+      let given = 0
+      for (const file of files) {
+        const batches = isImage(file) ? [await imageBatch(file, inputs, spec.image ?? {})] : splitBatches(await readTensors(file), inputs, spec.batch ?? 1, file)
+        for (const batch of batches) {
+          if (spec.limit !== undefined && given >= spec.limit) return
+          given++
+          yield batch
+        }
+      }
+    },
+  }
+}
+
+async function listFiles(path: string): Promise<readonly string[]> {
+  let isFolder: boolean
+  try {
+    isFolder = (await stat(path)).isDirectory()
+  } catch (cause) {
+    throw new LowbitError('LOWBIT_FILE', { thing: path, found: 'no such file or folder', fix: 'check the path', cause })
+  }
+  const known = [...TENSOR_EXTENSIONS, ...IMAGE_EXTENSIONS]
+  const fits = (name: string): boolean => known.includes(extname(name).toLowerCase())
+  if (!isFolder) {
+    if (!fits(path)) throw new LowbitError('LOWBIT_DATA', { thing: path, found: `a ${extname(path) || 'file without extension'}`, expected: known.join(', ') })
+    return [path]
+  }
+  const files = (await readdir(path)).filter(fits).sort().map((name) => join(path, name))
+  if (files.length === 0) throw new LowbitError('LOWBIT_DATA', { thing: `folder ${path}`, found: 'no data files', expected: known.join(', ') })
+  return files
+}
+
+function isImage(file: string): boolean {
+  return IMAGE_EXTENSIONS.includes(extname(file).toLowerCase())
+}

@@ -1,0 +1,18 @@
+import { hqq } from '@lowbit/algos-hqq'
+import { int4, int8, rtn, type QuantizeOptions } from '@lowbit/core'
+
+/** One row of the demo's table. */
+export interface Variant {
+  readonly name: string
+  readonly options: QuantizeOptions
+}
+
+/** What the demo makes of the model: the usual choices, with plain int4 shown as it is. */
+export const VARIANTS: readonly Variant[] = [
+  { name: 'int8 weights', options: { format: 'dequantize', weights: int8() } },
+  { name: 'int8 dynamic', options: { format: 'dynamic', weights: int8() } },
+  { name: 'int4 per channel', options: { format: 'dequantize', weights: int4() } },
+  { name: 'int4 group 32', options: { format: 'dequantize', weights: int4({ group: 32 }) } },
+  { name: 'int4 group 32, searched scale', options: { format: 'dequantize', weights: int4({ group: 32 }), rounding: rtn({ range: 'search' }) } },
+  { name: 'int4 group 32, HQQ', options: { format: 'dequantize', weights: { ...int4({ group: 32 }), dtype: 'uint4', symmetric: false }, rounding: hqq({}) } },
+]

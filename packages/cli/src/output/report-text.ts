@@ -1,0 +1,43 @@
+import { describeScheme, type Report } from '@lowbit/core'
+import { formatBytes, formatDecibels, formatPercent, shorten, textTable } from './table.js'
+
+/** Sites shown one by one before the rest is only counted. */
+const WORST = 8
+
+/** The report as JSON text. */
+export function reportJson(report: Report): string {
+  return `${JSON.stringify(report, null, 2)}\n`
+}
+
+/** The report for a reader at a terminal: sizes, the worst sites, what stayed in float and why. */
+export function reportText(report: Report, output: string): string {
+  const done = report.sites.filter((s) => s.status === 'quantized')
+  const float = report.sites.filter((s) => s.status === 'float')
+  const lines = [
+    `${output}`,
+    `${formatBytes(report.sizeBefore)} → ${formatBytes(report.sizeAfter)} (${formatPercent(report.sizeAfter / report.sizeBefore, 1)}), ${report.format}, ${done.length} of ${report.sites.length} sites quantized`,
+  ]
+  if (done.length > 0) {
+    const worst = [...done].sort((a, b) => (a.outputSqnr ?? a.weightSqnr ?? 0) - (b.outputSqnr ?? b.weightSqnr ?? 0)).slice(0, WORST)
+    const rows = worst.map((s) => [
+      shorten(s.id, 48),
+      s.op,
+      s.shape.join(' × '),
+      s.scheme === undefined ? '' : describeScheme(s.scheme),
+      formatDecibels(s.weightSqnr ?? 0),
+      s.outputSqnr === undefined ? '' : formatDecibels(s.outputSqnr),
+    ])
+    lines.push('', `Sites that lost most${done.length > WORST ? ` (${WORST} of ${done.length})` : ''}:`)
+    lines.push(textTable([{ heading: 'site' }, { heading: 'op' }, { heading: 'N × K' }, { heading: 'scheme' }, { heading: 'weight dB', right: true }, { heading: 'output dB', right: true }], rows))
+  }
+  if (float.length > 0) {
+    const reasons = new Map<string, number>()
+    for (const site of float) reasons.set(site.reason ?? 'no reason given', (reasons.get(site.reason ?? 'no reason given') ?? 0) + 1)
+    lines.push('', 'Left in float:', ...[...reasons].map(([reason, count]) => `  ${count} × ${reason}`))
+  }
+  for (const transform of report.transforms.filter((t) => t.applied.length === 0).slice(0, WORST)) {
+    lines.push(`  ${transform.algorithm} left ${shorten(transform.group, 48)} alone: ${transform.reason ?? ''}`)
+  }
+  if (report.warnings.length > 0) lines.push('', 'Warnings:', ...report.warnings.slice(0, 20).map((w) => `  ${w}`))
+  return lines.join('\n')
+}

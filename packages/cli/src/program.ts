@@ -1,0 +1,20 @@
+import { Command } from 'commander'
+import { VERSION } from '@lowbit/core'
+import { compareCommand } from './commands/compare.js'
+import { demoCommand } from './commands/demo.js'
+import { inspectCommand } from './commands/inspect.js'
+import { quantizeCommand } from './commands/quantize.js'
+import { runCommand } from './commands/run.js'
+
+/** The command line, ready to parse. It throws instead of leaving the process. */
+export function createProgram(): Command {
+  const program = new Command('lowbit')
+    .description('Make neural networks small and fast: quantize ONNX models, no Python needed.')
+    .version(VERSION)
+    .showHelpAfterError('(add --help for the options and examples)')
+    .exitOverride()
+    .addHelpText('after', '\nExamples:\n  $ lowbit inspect model.onnx\n  $ lowbit quantize model.onnx\n  $ lowbit compare model.onnx model.int8.onnx --data samples.npz\n\nExit codes: 0 done, 1 failed, 2 wrong arguments.')
+  for (const add of [inspectCommand, quantizeCommand, compareCommand, runCommand, demoCommand]) add(program)
+  for (const command of program.commands) command.exitOverride()
+  return program
+}
