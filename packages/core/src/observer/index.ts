@@ -1,1 +1,1 @@
-export {}
+export * from './activation-params.js'

@@ -1,1 +1,2 @@
-export {}
+export * from './rtn.js'
+export * from './finite.js'

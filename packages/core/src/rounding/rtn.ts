@@ -1,0 +1,85 @@
+import type { RoundingAlgorithm } from '../contract/algorithm.js'
+import { throwIfAborted } from '../errors.js'
+import type { QTensor } from '../qtensor.js'
+import { allocateCodes, middleCode } from '../reference/codes.js'
+import { bitsOf, codeRange, isIntegerCode, type Scheme } from '../scheme.js'
+import { VERSION } from '../version.js'
+import { roundAffine } from './affine.js'
+import { roundBlocks } from './block.js'
+import { requireFiniteWeight } from './finite.js'
+import { roundFloatZero } from './float-zero.js'
+import { matrixGranules } from './granules.js'
+import { searchWeights } from './search.js'
+import { roundTable } from './table.js'
+import { roundBinary, roundTernary } from './ternary.js'
+
+/** How a granule's range is chosen. */
+export interface RtnOptions {
+  /**
+   * `minmax` (default): the whole range, with the codes of ONNX Runtime's own quantizers.
+   * `search`: scale and zero point of least squared weight error.
+   * `search-gram`: the same, each column's error weighted by its input's mean square (the diagonal of the Gram matrix).
+   */
+  readonly range?: 'minmax' | 'search' | 'search-gram'
+}
+
+/**
+ * Round-to-nearest: the baseline every other algorithm is compared with. Groups take the codes of ONNX Runtime's MatMulNBits
+ * quantizer, channels and tensors those of its affine quantizer; ternary is BitNet's, binary XNOR-Net's.
+ * @throws (round) LOWBIT_NONFINITE for NaN or infinite weights.
+ */
+export function rtn(options: RtnOptions = {}): RoundingAlgorithm {
+  const range = options.range ?? 'minmax'
+  return {
+    kind: 'rounding',
+    name: '@lowbit/core/rtn',
+    version: VERSION,
+    apiVersion: 1,
+    config: { range },
+    needs: () => (range === 'search-gram' ? ['gram'] : []),
+    async round({ site, weight, scheme, statistics, signal }) {
+      throwIfAborted(signal, `rounding of '${site.id}'`)
+      const [rows = 0, columns = 0] = weight.shape
+      requireFiniteWeight(weight.data, columns, site.id)
+      if (range === 'minmax') return { q: roundToNearest(weight.data, rows, columns, scheme) }
+      const { gram } = statistics
+      return { q: searchWeights(weight.data, rows, columns, scheme, range === 'search-gram' ? gram : undefined) }
+    },
+  }
+}
+
+/**
+ * Round-to-nearest of a finite `[N, K]` matrix, as {@link rtn} does it.
+ * @param w row major, `rows · columns` values
+ */
+export function roundToNearest(w: Float32Array, rows: number, columns: number, scheme: Scheme): QTensor {
+  const { dtype } = scheme
+  const granules = matrixGranules(scheme, rows, columns)
+  const codes = allocateCodes(dtype, w.length)
+  const scales = new Float32Array(granules.count)
+  const result = (zeroPoints?: Int32Array | Float32Array): QTensor => ({ scheme, shape: [rows, columns], codes, params: { scales, shape: granules.shape, ...(zeroPoints === undefined ? {} : { zeroPoints }) } })
+  if (!isIntegerCode(dtype)) {
+    roundTable(w, granules, dtype, { codes, scales })
+    return result()
+  }
+  if (dtype === 'ternary' || dtype === 'binary') {
+    (dtype === 'ternary' ? roundTernary : roundBinary)(w, granules, { codes, scales })
+    return result()
+  }
+  const { min, max } = codeRange(dtype)
+  if (!scheme.symmetric && scheme.zeroPoint === 'float') {
+    const zeroPoints = new Float32Array(granules.count)
+    roundFloatZero(w, granules, min, max, { codes, scales, zeroPoints })
+    return result(zeroPoints)
+  }
+  const zeroPoints = new Int32Array(granules.count)
+  const blocked = scheme.granularity.kind === 'group'
+  // ONNX Runtime's block quantizer knows no reduced range: there the rules of blocked weights hold.
+  if (blocked && !scheme.reduceRange) {
+    roundBlocks(w, granules, bitsOf(dtype), scheme.symmetric, -min, scheme.symmetric ? { codes, scales } : { codes, scales, zeroPoints })
+    return result(scheme.symmetric ? undefined : zeroPoints)
+  }
+  roundAffine(w, granules, dtype, { symmetric: scheme.symmetric, reduceRange: scheme.reduceRange ?? false }, blocked, { codes, scales, zeroPoints })
+  const middle = middleCode(dtype)
+  return result(scheme.symmetric && zeroPoints.every((zero) => zero === middle) ? undefined : zeroPoints)
+}
