@@ -9,6 +9,11 @@ export const TENSOR_EXTENSIONS: readonly string[] = ['.npz', '.npy', '.safetenso
 export async function readTensors(file: string): Promise<ReadonlyMap<string, HostTensor>> {
   const bytes = await readFile(file)
   const extension = extname(file).toLowerCase()
-  if (extension === '.npy') return new Map([[basename(file, extension), readNpy(bytes)]])
-  return extension === '.npz' ? readNpz(bytes) : readSafetensors(bytes)
+  if (extension === '.npy') return new Map([[basename(file, extension), readNpy(bytes, file)]])
+  if (extension === '.npz') {
+    const archive = readNpz(bytes, { name: file })
+    return new Map(archive.names.map((name) => [name, archive.read(name)]))
+  }
+  const tensors = readSafetensors(bytes, file)
+  return new Map([...tensors.entries.keys()].map((name) => [name, tensors.read(name)]))
 }
