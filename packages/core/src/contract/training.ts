@@ -125,7 +125,7 @@ export interface FakeQuant {
   penalty?<T>(ops: Ops<T>, x: T, state: FakeQuantState<T>): T
   /**
    * The codes behind `forward`, never writing.
-   * @throws LOWBIT_CALIBRATION if nothing has been observed yet, LOWBIT_UNSUPPORTED if no scheme can say what `forward` computes.
+   * @throws LOWBIT_UNSUPPORTED if no scheme can say what `forward` computes.
    */
   quantize<T>(ops: Ops<T>, x: T, state: FakeQuantState<T>): Rounded<T>
   /**
