@@ -1,4 +1,6 @@
 export type { Tf, TfCore } from './tf.js'
 export { tfjsOps } from './ops/tfjs-ops.js'
+export { tfjsDifferentiator } from './ops/differentiator.js'
 export { noTape } from './ops/no-tape.js'
+export { registerWasmGradients, type WasmGradients } from './gradients/register.js'
 export type * from './prepare/types.js'

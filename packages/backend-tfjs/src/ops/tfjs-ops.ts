@@ -8,8 +8,9 @@ import { noTape } from './no-tape.js'
  * Works on the current backend of `tf` (cpu, wasm, webgl, webgpu, tensorflow). Call inside `tf.tidy` or a layer's `call`:
  * operations leave their results to the scope around them.
  *
- * Differences from the operations of tfjs: `abs` has gradient 0 at 0 (tfjs: -1), comparisons are float32 and carry no gradient,
- * `stopGradient` cuts the graph instead of sending zeros through it.
+ * Differences from the operations of tfjs: `abs` has gradient 0 at 0 (tfjs: -1); `minimum`, `maximum` and `where` broadcast in
+ * both directions (tfjs: forward only); `max` and `min` share their gradient evenly among ties (tfjs: each tie gets all of it);
+ * comparisons are float32 without gradient; `stopGradient` cuts the graph instead of sending zeros through it.
  */
 export function tfjsOps(tf: TfCore): Ops<Tensor> {
   const stopGradient = (x: Tensor): Tensor => noTape(tf, () => tf.clone(x))
@@ -27,16 +28,16 @@ export function tfjsOps(tf: TfCore): Ops<Tensor> {
     exp: (x) => tf.exp(x),
     log: (x) => tf.log(x),
     tanh: (x) => tf.tanh(x),
-    minimum: (a, b) => tf.minimum(a, b),
-    maximum: (a, b) => tf.maximum(a, b),
+    minimum: (a, b) => pick(tf, a, b, tf.minimum, tf.lessEqual),
+    maximum: (a, b) => pick(tf, a, b, tf.maximum, tf.greaterEqual),
     rint: (x) => noTape(tf, () => tf.round(x)),
     sign: (x) => noTape(tf, () => tf.sign(x)),
     greaterEqual: (a, b) => noTape(tf, () => tf.cast(tf.greaterEqual(a, b), 'float32')),
     where: (condition, a, b) => where(tf, condition, a, b),
     sum: (x, axes, keepDims) => tf.sum(x, axes && [...axes], keepDims),
     mean: (x, axes, keepDims) => tf.mean(x, axes && [...axes], keepDims),
-    max: (x, axes, keepDims) => tf.max(x, axes && [...axes], keepDims),
-    min: (x, axes, keepDims) => tf.min(x, axes && [...axes], keepDims),
+    max: (x, axes, keepDims) => extreme(tf, x, tf.max, axes, keepDims),
+    min: (x, axes, keepDims) => extreme(tf, x, tf.min, axes, keepDims),
     reshape: (x, shape) => tf.reshape(x, [...shape]),
     transpose: (x, permutation) => tf.transpose(x, permutation && [...permutation]),
     pad: (x, padding) => tf.pad(x, padding.map(([before, after]): [number, number] => [before, after])),
@@ -69,12 +70,61 @@ function abs(tf: TfCore, x: Tensor): Tensor {
   return f(x)
 }
 
+type Binary = (a: Tensor, b: Tensor) => Tensor
+
+/** Larger or smaller of two; the gradient goes to the one taken, to `a` where they are equal. */
+function pick(tf: TfCore, a: Tensor, b: Tensor, choose: Binary, takesFirst: Binary): Tensor {
+  const f = tf.customGrad((first, second, save) => {
+    const x = first as Tensor
+    const y = second as Tensor
+    if (typeof save === 'function') save([x, y])
+    return {
+      value: choose(x, y),
+      gradFunc: (dy: Tensor, saved: Tensor[]) => {
+        const [p, q] = saved as [Tensor, Tensor]
+        const taken = tf.mul(dy, tf.cast(takesFirst(p, q), 'float32'))
+        return [sumTo(tf, taken, p.shape), sumTo(tf, tf.sub(dy, taken), q.shape)]
+      },
+    }
+  })
+  return f(a, b)
+}
+
+/** Largest or smallest along axes. */
+function extreme(tf: TfCore, x: Tensor, reduce: (x: Tensor, axes?: number[], keepDims?: boolean) => Tensor, axes: readonly number[] | undefined, keepDims = false): Tensor {
+  const list = axes && [...axes]
+  const f = tf.customGrad((input, save) => {
+    const given = input as Tensor
+    const kept = reduce(given, list, true)
+    if (typeof save === 'function') save([given, kept])
+    return {
+      value: keepDims ? tf.clone(kept) : tf.reshape(kept, reducedShape(given.shape, list)),
+      gradFunc: (dy: Tensor, saved: Tensor[]) => {
+        const [values, best] = saved as [Tensor, Tensor]
+        const mask = tf.cast(tf.equal(values, best), 'float32')
+        return tf.mul(mask, tf.div(tf.reshape(dy, best.shape), tf.sum(mask, list, true)))
+      },
+    }
+  })
+  return f(x)
+}
+
+function reducedShape(shape: readonly number[], axes: readonly number[] | undefined): number[] {
+  if (axes === undefined) return []
+  const gone = axes.map((a) => (a < 0 ? a + shape.length : a))
+  return shape.filter((_, i) => !gone.includes(i))
+}
+
+/** Undoes broadcasting: sums a gradient down to the shape of what was broadcast. */
+function sumTo(tf: TfCore, x: Tensor, shape: readonly number[]): Tensor {
+  const padded = [...x.shape.slice(shape.length).map(() => 1), ...shape]
+  const axes = padded.flatMap((s, i) => (s === 1 && x.shape[i] !== 1 ? [i] : []))
+  return tf.reshape(axes.length === 0 ? x : tf.sum(x, axes, true), [...shape])
+}
+
 /** tfjs's `where` broadcasts forward but not back: all three are brought to one shape by operations that do both. */
 function where(tf: TfCore, condition: Tensor, a: Tensor, b: Tensor): Tensor {
-  const zero = noTape(tf, () => {
-    const sum = tf.add(tf.add(tf.zerosLike(a), tf.zerosLike(b)), tf.zerosLike(tf.cast(condition, 'float32')))
-    return sum
-  })
+  const zero = noTape(tf, () => tf.add(tf.add(tf.zerosLike(a), tf.zerosLike(b)), tf.zerosLike(tf.cast(condition, 'float32'))))
   const same = (x: Tensor): Tensor => (x.shape.length === zero.shape.length && x.shape.every((s, i) => s === zero.shape[i]) ? x : tf.add(x, zero))
   const mask = noTape(tf, () => tf.cast(same(tf.cast(condition, 'float32')), 'bool'))
   return tf.where(mask, same(a), same(b))
