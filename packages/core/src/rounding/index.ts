@@ -1,2 +1,3 @@
 export * from './rtn.js'
 export * from './finite.js'
+export * from './code-grid.js'
