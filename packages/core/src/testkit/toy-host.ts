@@ -173,7 +173,8 @@ class ToyHost implements ModelHost {
       throwIfAborted(options.signal, 'calibration')
       this.#compute(batch, model, records[model], done)
       if (model === 'current' && requests.some((r) => r.statistic === 'cross-gram')) this.#compute(batch, 'original', records.original, done)
-      options.onProgress?.({ phase: 'calibrate', done: ++done, total: done })
+      done++
+      options.onProgress?.({ phase: 'calibrate', done, total: done })
     }
     throwIfAborted(options.signal, 'calibration')
     const answers = new ToyAnswers()

@@ -1,0 +1,33 @@
+import { describe, expect, it } from 'vitest'
+import { isLowbitError } from '@lowbit/core'
+import { hostSuite, toyBatches, toyHost } from '@lowbit/core/testkit'
+
+hostSuite({ runner: { describe, it }, factory: async () => toyHost(), batches: toyBatches(), onSkip: (s) => { throw new Error(`skipped ${s.test}: ${s.reason}`) } })
+
+describe('toy host', () => {
+  it('is the same model for the same seed, another for another', async () => {
+    const [batch] = toyBatches()
+    const a = await toyHost({ seed: 3 }).run(batch)
+    expect(await toyHost({ seed: 3 }).run(batch)).toEqual(a)
+    expect(await toyHost({ seed: 4 }).run(batch)).not.toEqual(a)
+  })
+
+  it('names site and batch of a NaN', async () => {
+    const [first, second] = toyBatches({ batches: 2 })
+    const image = { ...second['image'], data: new Float32Array(second['image'].data.length).fill(Number.NaN) }
+    const host = toyHost()
+    const error = await host.observe([{ statistic: 'gram', target: { site: 'reduce' } }], [first, { ...second, image }]).catch((e: unknown) => e)
+    expect(isLowbitError(error, 'LOWBIT_NONFINITE')).toBe(true)
+    expect(String(error)).toMatch(/site reduce.*batch 1/)
+  })
+
+  it('takes cross-gram from the two models side by side', async () => {
+    const host = toyHost()
+    const request = { statistic: 'cross-gram', target: { site: 'head' } } as const
+    const same = (await host.observe([request, { ...request, statistic: 'gram' }], toyBatches())).get(request)
+    const gram = (await host.observe([{ ...request, statistic: 'gram' }], toyBatches())).get({ ...request, statistic: 'gram' })
+    expect(same).toEqual(gram)
+    await host.addBias('down', new Float32Array(16).fill(1))
+    expect((await host.observe([request], toyBatches())).get(request)).not.toEqual(gram)
+  })
+})
