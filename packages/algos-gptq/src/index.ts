@@ -1,1 +1,2 @@
-export {}
+export { gptq } from './gptq.js'
+export type { GptqOptions, ScaleSource } from './options.js'

@@ -1,1 +1,1 @@
-export {}
+export { outputError, outputPower, quadraticForm } from './output-error.js'
