@@ -50,7 +50,8 @@ export function quantizeBlock(values: ArrayLike<number>, bits: number, symmetric
   }
   const scale = precision === 'float16' ? roundToFloat16(exact) : exact
   const reciprocal = scale === 0 ? 0 : Math.fround(1 / scale)
-  const codes = Array.from(values, (value) => clamp(roundHalfAway(Math.fround(Math.fround(value * reciprocal) + zeroPoint)), 0, top))
+  // The reciprocal of a subnormal scale may be infinite: 0 stays 0.
+  const codes = Array.from(values, (value) => (value === 0 ? zeroPoint : clamp(roundHalfAway(Math.fround(Math.fround(value * reciprocal) + zeroPoint)), 0, top)))
   return { scale, zeroPoint, codes }
 }
 

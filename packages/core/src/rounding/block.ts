@@ -43,7 +43,8 @@ export function roundBlocks(w: Float32Array, granules: Granules, bits: number, s
     for (let i = from; i < to; i += stride) {
       // Below zero the code is clamped, so halves away from zero are halves up here.
       const code = Math.fround(Math.fround((w[i] as number) * reciprocal) + zero) + 0.5
-      codes[i] = (code < 1 ? 0 : code >= top ? top : code | 0) - offset
+      // NaN is 0 times the infinite reciprocal of a subnormal scale.
+      codes[i] = (code < 1 ? 0 : code >= top ? top : code === code ? code | 0 : zero) - offset
     }
   }
 }
