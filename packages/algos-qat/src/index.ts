@@ -1,1 +1,30 @@
-export {}
+export { fakeQuantizeAffine, type AffineParams } from './affine.js'
+export { annealed, type Anneal } from './anneal.js'
+export { balanced, balancedQuantize, type BalancedQuantizeOptions } from './balanced.js'
+export { binaryConnect, binaryConnectQuantize, clipToUnit } from './binary-connect.js'
+export { dampeningLoss, withDampening, type DampeningOptions } from './dampening.js'
+export { distillationLoss, logSoftmax } from './distillation.js'
+export { dorefa, dorefaActivation, dorefaBinaryWeight, dorefaWeight, type DorefaOptions } from './dorefa.js'
+export { fakeQuantizeLearnable, type LearnableAffineOptions } from './learnable-affine.js'
+export { leastSquaresScales, type LeastSquaresOptions } from './least-squares.js'
+export { lsq, lsqPaperScales, lsqQuantize, type LsqOptions, type LsqQuantizeOptions, type LsqStart } from './lsq.js'
+export { lsqPlus, lsqPlusQuantize, lsqPlusSnapped, lsqPlusWeightScales, type LsqPlusQuantizeOptions } from './lsq-plus.js'
+export {
+  oscillationReport,
+  oscillationStep,
+  startOscillation,
+  usedCodes,
+  withOscillation,
+  type OscillationOptions,
+  type OscillationReport,
+  type OscillationStepOptions,
+  type OscillationTrack,
+} from './oscillation.js'
+export { pact, pactPenalty, pactQuantize, type PactOptions } from './pact.js'
+export * from './presets.js'
+export { type CodeRange, type ScaleRule } from './scale-rule.js'
+export { ste, type SteOptions } from './ste.js'
+export { ternary, ternaryQuantize, type TernaryOptions } from './ternary.js'
+export { ttq, ttqCodes, ttqQuantize, type TtqOptions } from './ttq.js'
+export { PACKAGE, VERSION } from './version.js'
+export { xnor, xnorQuantize, xnorScales, type XnorGradient, type XnorOptions } from './xnor.js'
