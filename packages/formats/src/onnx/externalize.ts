@@ -1,8 +1,10 @@
 import { create } from '@bufbuild/protobuf'
+import { LowbitError } from '@lowbit/core'
 import { withFields } from './copy.js'
 import { mapInitializers } from './map-initializers.js'
 import { DataLocation, StringStringEntryProtoSchema, type ModelProto, type TensorProto } from './proto.js'
 import { isExternal, tensorBytes } from './tensor.js'
+import { tensorsOf } from './walk.js'
 
 /** Smaller tensors stay in the model: runtimes read shapes and scalars from there. As in the onnx library. */
 export const EXTERNAL_MIN_BYTES = 1024
@@ -23,9 +25,11 @@ export interface ExternalPlan {
 /**
  * Plans the move of large initializers into one external data file. Nothing is copied.
  * Tensors that are external already are moved too: whoever writes the file reads them from where they stand.
+ * @throws LOWBIT_UNSUPPORTED for external data of node attributes, which no runtime reads.
  */
 export function planExternal(model: ModelProto, location: string, minBytes = EXTERNAL_MIN_BYTES): ExternalPlan {
   const parts: { tensor: TensorProto; offset: number; length: number }[] = []
+  const pointers = new Set<TensorProto>()
   let end = 0
   const moved = mapInitializers(model, (t) => {
     const length = isExternal(t) ? tensorBytes(t) : t.rawData.length
@@ -37,7 +41,12 @@ export function planExternal(model: ModelProto, location: string, minBytes = EXT
     const externalData = Object.entries({ location, offset: String(offset), length: String(length) }).map(([key, value]) => create(StringStringEntryProtoSchema, { key, value }))
     const pointer = withFields(t, { externalData, dataLocation: DataLocation.EXTERNAL })
     Reflect.deleteProperty(pointer, 'rawData')
+    pointers.add(pointer)
     return pointer
   })
+  for (const t of tensorsOf(moved)) {
+    if (!isExternal(t) || pointers.has(t)) continue
+    throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: `tensor '${t.name}'`, found: 'external data outside of the initializers', expected: 'external data in initializers, as runtimes read it' })
+  }
   return { model: moved, parts, size: end }
 }

@@ -1,6 +1,7 @@
 export * from './proto.js'
 export * from './limits.js'
 export * from './types.js'
+export * from './bits.js'
 export * from './read.js'
 export * from './write.js'
 export * from './check.js'
