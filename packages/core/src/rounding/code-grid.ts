@@ -45,7 +45,8 @@ export function codeGrid(scheme: Scheme, thing: string): CodeGrid {
 export function rangeParams(grid: CodeGrid, low: number, high: number): GridParams {
   let lo = Math.min(low, 0)
   let hi = Math.max(high, 0)
-  if (lo === 0 && hi === 0) {
+  const empty = lo === 0 && hi === 0
+  if (empty) {
     lo = -1
     hi = 1
   }
@@ -53,7 +54,7 @@ export function rangeParams(grid: CodeGrid, low: number, high: number): GridPara
   if (grid.symmetric) return { scale: positive((2 * Math.max(-lo, hi)) / steps), zero: grid.middle }
   const exact = (hi - lo) / steps
   const zero = grid.min - lo / exact
-  return { scale: positive(exact), zero: grid.floatZero ? Math.fround(zero) : clamp(roundHalfEven(zero), grid.min, grid.max) }
+  return { scale: positive(exact), zero: grid.floatZero && !empty ? Math.fround(zero) : clamp(roundHalfEven(zero), grid.min, grid.max) }
 }
 
 /** `clamp(rint(w / s) + zero)`: a division, as the scale of a code decides ties. */
