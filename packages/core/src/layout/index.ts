@@ -1,1 +1,8 @@
-export {}
+export * from './layout.js'
+export * from './bits.js'
+export * from './ort-nbits.js'
+export * from './onnx-int.js'
+export * from './gptq.js'
+export * from './awq.js'
+export * from './ggml.js'
+export * from './layouts.js'

@@ -1,5 +1,5 @@
 import type { PackedTensor, QTensor } from '../qtensor.js'
-import { allocateCodes, middleCode } from '../reference/codes.js'
+import { allocateCodes, middleCode, zeroPointsOf } from '../reference/codes.js'
 import { roundHalfEven } from '../reference/round.js'
 import { bitsOf, codeRange, type Scheme } from '../scheme.js'
 import { packBits, unpackBits } from './bits.js'
@@ -31,7 +31,8 @@ function sizes(scheme: Scheme, shape: readonly number[]): Sizes {
 const offsetOf = (scheme: Scheme): number => -codeRange(scheme.dtype).min
 
 function storesZeroPoints(q: QTensor): boolean {
-  return q.params.zeroPoints !== undefined && !(q.scheme.symmetric && q.params.zeroPoints.every((zero) => zero === middleCode(q.scheme.dtype)))
+  const middle = middleCode(q.scheme.dtype)
+  return !q.scheme.symmetric || (q.params.zeroPoints?.some((zero) => zero !== middle) ?? false)
 }
 
 /**
@@ -60,13 +61,13 @@ export const ortNBits: Layout = {
     const offset = offsetOf(q.scheme)
     const codes = new Uint8Array(rows * blocks * blockBytes)
     const perByte = 8 / bits
-    const zeroPoints = q.params.zeroPoints
+    const zeroPoints = zeroPointsOf(q)
     for (let n = 0; n < rows; n++) {
       for (let block = 0; block < blocks; block++) {
         const granule = n * blocks + block
         const source = n * columns + block * blockSize
         const length = Math.min(blockSize, columns - block * blockSize)
-        const filler = Math.min(Math.max(roundHalfEven((zeroPoints?.[granule] ?? middleCode(q.scheme.dtype)) + offset), 0), 2 ** bits - 1)
+        const filler = Math.min(Math.max(roundHalfEven((zeroPoints[granule] ?? 0) + offset), 0), 2 ** bits - 1)
         const target = granule * blockBytes
         for (let byte = 0, i = 0; byte < blockBytes; byte++) {
           let value = 0
@@ -76,7 +77,7 @@ export const ortNBits: Layout = {
       }
     }
     const buffers: Record<string, Uint8Array | Float32Array> = { codes, scales: q.params.scales.slice() }
-    if (zeroPoints !== undefined && storesZeroPoints(q)) {
+    if (storesZeroPoints(q)) {
       if (q.scheme.zeroPoint === 'float') buffers['zeroPoints'] = Float32Array.from(zeroPoints, (zero) => zero + offset)
       else {
         // Slots past the last block hold the middle, as ONNX Runtime writes them.
