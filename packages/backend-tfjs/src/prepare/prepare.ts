@@ -1,0 +1,204 @@
+import { batchMoments, LowbitError, planTraining, updateRunning, type FloatPart, type Json, type Ops, type TrainingLayer, type TrainingRecipe } from '@lowbit/core'
+import { normsAfterSites } from '../layers/batch-norm.js'
+import { wrapCall, type Around } from '../layers/call.js'
+import { findSites } from '../layers/find-sites.js'
+import type { LayerSite } from '../layers/layer-site.js'
+import { tfjsOps } from '../ops/tfjs-ops.js'
+import type { Layer, LayersModel, Tensor, TfCore } from '../tf.js'
+import { noTape } from '../ops/no-tape.js'
+import { Penalties } from './penalties.js'
+import { folded, fromOriented, latentMatrix, orientedMatrix, prepareSite, type PreparedSite } from './prepared-site.js'
+import { recipeJson } from './recipe-json.js'
+import { collectVariables } from './collect-variables.js'
+
+/**
+ * The user's own model with fake quantization in place. `compile`, `fit`, `trainOnBatch`, `variableGrads`, callbacks and saving
+ * work as before: learned scales are variables of the layers, so that optimizers train them and `save` writes them.
+ */
+export interface Prepared {
+  /** The same object that went in. */
+  readonly model: LayersModel
+  readonly sites: readonly PreparedSite[]
+  /** Every layer or activation that stays in float, and why. */
+  readonly float: readonly FloatPart[]
+  /** The recipe as plain data, with the versions of its algorithms. */
+  readonly recipe: Json
+  /** Training steps so far. Set by checkpoints. */
+  step: number
+  /** Called at the start of each training step (from the second on, the optimizer has then changed the weights). */
+  onStep(callback: (step: number) => void): void
+  /** Sum of the algorithms' loss terms of the last forward pass, for own training loops; `fit` adds them by itself. */
+  penalty(): Tensor
+  /** Brings weights up to date with what an algorithm demands of them after the last optimizer step (clipping). Forward passes do so by themselves. */
+  settle(): void
+  /** Takes the fake quantization and its variables out: a float model with the latent weights as they stand. */
+  restore(): void
+}
+
+/**
+ * Puts fake quantization into a tf.LayersModel: on the weights of Dense, Conv1D, Conv2D, DepthwiseConv2D, SeparableConv2D,
+ * Conv2DTranspose and Embedding layers, on the activations that they read, with a BatchNormalization that follows folded in.
+ * Compile the model afterwards, so that the optimizer knows the new variables.
+ *
+ * @param recipe what is trained in low precision; algorithms are passed in it as values.
+ * @throws LOWBIT_NOT_FOUND for an override that matches no layer, LOWBIT_UNSUPPORTED for a model without any site.
+ */
+export function prepare(tf: TfCore, model: LayersModel, recipe: TrainingRecipe): Prepared {
+  const { sites: found, skipped } = findSites(model)
+  if (found.length === 0) throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: `model '${model.name}'`, found: 'no layer that can be quantized', expected: 'Dense, Conv1D, Conv2D, DepthwiseConv2D, SeparableConv2D, Conv2DTranspose or Embedding' })
+  const ops = tfjsOps(tf)
+  const plan = planTraining(found.map((site) => trainingLayer(site, recipe)), recipe, skipped)
+  const norms = recipe.batchNorm === 'keep' ? new Map() : normsAfterSites(model, found)
+  const sites = plan.layers.flatMap((planned, i) => {
+    const norm = planned.weight === undefined ? undefined : norms.get(found[i].id)
+    return planned.weight === undefined && planned.activation === undefined ? [] : [prepareSite(tf, ops, found[i], planned, norm)]
+  })
+  const prepared = new PreparedModel(tf, ops, model, recipe, sites, plan.float)
+  collectVariables(model)
+  return prepared
+}
+
+/** Groups of a convolution lie along channel-major columns, as in every deployed form; other schemes take the kernel as it is stored. */
+function trainingLayer(site: LayerSite, recipe: TrainingRecipe): TrainingLayer {
+  const grouped = [recipe.weights, ...(recipe.overrides ?? []).map((o) => o.weights)].some((t) => t?.scheme.granularity.kind === 'group')
+  const reorders = grouped && site.columnsPerChannel > 1 && site.weight.form !== 'depthwise'
+  return {
+    id: site.id,
+    kind: site.weight.form === 'depthwise' ? 'depthwise' : site.weight.kind,
+    op: site.op,
+    rows: site.rows,
+    columns: site.columns,
+    orientation: site.weight.reshapes && !reorders ? 'KN' : 'NK',
+    ...(site.input === undefined || site.weight.kind === 'embedding' ? {} : { input: site.input }),
+  }
+}
+
+class PreparedModel implements Prepared {
+  readonly model: LayersModel
+  readonly sites: readonly PreparedSite[]
+  readonly float: readonly FloatPart[]
+  readonly recipe: Json
+  readonly #tf: TfCore
+  readonly #ops: Ops<Tensor>
+  readonly #freezeBatchNorm: number
+  readonly #batchStatistics: boolean
+  readonly #restores: (() => void)[] = []
+  readonly #callbacks: ((step: number) => void)[] = []
+  readonly #penalties: Penalties
+  readonly #first: Layer | undefined
+  #started = 0
+  #firstCalls = 0
+  #unsettled = false
+
+  constructor(tf: TfCore, ops: Ops<Tensor>, model: LayersModel, recipe: TrainingRecipe, sites: readonly PreparedSite[], float: readonly FloatPart[]) {
+    this.#tf = tf
+    this.#ops = ops
+    this.model = model
+    this.sites = sites
+    this.float = float
+    this.recipe = recipeJson(recipe)
+    this.#batchStatistics = recipe.batchNorm === 'batch'
+    this.#freezeBatchNorm = recipe.freezeBatchNorm ?? Infinity
+    this.#penalties = new Penalties(tf)
+    this.#first = sites[0]?.site.layer
+    const layers = new Set(sites.map(({ site }) => site.layer))
+    for (const layer of layers) {
+      const here = sites.filter(({ site }) => site.layer === layer)
+      this.#restores.push(wrapCall(layer, this.#around(layer, here)))
+      if (here.some(({ weight, activation }) => weight?.fakeQuant.penalty !== undefined || activation?.fakeQuant.penalty !== undefined)) {
+        this.#restores.push(this.#penalties.addTo(here[0].site.owner))
+      }
+    }
+    for (const { norm } of sites) if (norm !== undefined) this.#restores.push(wrapCall(norm.layer, (x) => tf.clone(x)))
+    for (const { weight, activation } of sites) for (const part of [weight, activation]) if (part !== undefined) this.#restores.push(() => part.held.remove())
+  }
+
+  get step(): number {
+    return this.#started
+  }
+
+  set step(step: number) {
+    this.#started = step
+    this.#firstCalls = 0
+  }
+
+  onStep(callback: (step: number) => void): void {
+    this.#callbacks.push(callback)
+  }
+
+  penalty(): Tensor {
+    return this.#penalties.sum()
+  }
+
+  settle(): void {
+    this.#unsettled = false
+    for (const at of this.sites) {
+      const { project } = at.weight?.fakeQuant ?? {}
+      if (at.weight === undefined || project === undefined) continue
+      this.#tf.tidy(() => {
+        const matrix = noTape(this.#tf, () => at.weight?.fakeQuant.project?.(this.#ops, orientedMatrix(this.#tf, at, at.site.variable.read())) ?? at.site.variable.read())
+        at.site.variable.write(fromOriented(this.#tf, at, matrix))
+      })
+    }
+  }
+
+  restore(): void {
+    for (const undo of this.#restores.splice(0)) undo()
+    collectVariables(this.model)
+  }
+
+  #around(layer: Layer, sites: readonly PreparedSite[]): Around {
+    return (input, keywords, next) =>
+      this.#tf.tidy(() => {
+        const training = keywords['training'] === true
+        const step = this.#begin(layer, sites[0].site.calls, training)
+        const { activation } = sites[0]
+        const x = activation === undefined ? input : this.#quantized(activation, input, step, training)
+        const replaced: Record<string, Tensor> = {}
+        for (const at of sites) {
+          if (at.weight === undefined) continue
+          const { weight, bias } = this.#matrix(at, x, step, training, next)
+          replaced[at.site.weight.member] = fromOriented(this.#tf, at, this.#quantized(at.weight, weight, step, training))
+          if (bias !== undefined) replaced['bias'] = bias
+        }
+        return next(x, replaced)
+      })
+  }
+
+  /** Counts training steps: one begins when the first prepared layer is called in training mode. */
+  #begin(layer: Layer, calls: number, training: boolean): number {
+    const first = layer === this.#first
+    if (this.#unsettled && (!training || first)) this.settle()
+    if (!training) return this.#started
+    if (first) {
+      if (this.#firstCalls % calls === 0) {
+        this.#penalties.clear()
+        for (const callback of this.#callbacks) callback(this.#started)
+        this.#started++
+        this.#unsettled = true
+      }
+      this.#firstCalls++
+    }
+    return this.#started - 1
+  }
+
+  #quantized(part: NonNullable<PreparedSite['weight']>, x: Tensor, step: number, training: boolean): Tensor {
+    const state = part.held.state(step, training)
+    if (training && part.fakeQuant.penalty !== undefined) this.#penalties.add(part.fakeQuant.penalty(this.#ops, x, state))
+    return part.fakeQuant.forward(this.#ops, x, state)
+  }
+
+  /** What is fake-quantized: the kernel, or with a BatchNorm folded in by the batch's or the moving statistics. */
+  #matrix(at: PreparedSite, x: Tensor, step: number, training: boolean, next: (input: Tensor) => Tensor): { weight: Tensor; bias?: Tensor } {
+    const { norm } = at
+    if (norm === undefined) return { weight: latentMatrix(this.#tf, this.#ops, at) }
+    const running = { mean: norm.mean.read(), variance: norm.variance.read() }
+    if (!training || !this.#batchStatistics || step >= this.#freezeBatchNorm) return folded(this.#tf, this.#ops, at, norm, running)
+    const bare = next(x)
+    const moments = batchMoments(this.#ops, bare)
+    const moved = updateRunning(this.#ops, running, moments, 1 - norm.momentum)
+    norm.mean.write(moved.mean)
+    norm.variance.write(moved.variance)
+    return folded(this.#tf, this.#ops, at, norm, moments)
+  }
+}
