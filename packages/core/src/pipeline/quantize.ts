@@ -1,7 +1,7 @@
 import type { Artifact, ModelHost } from '../contract/host.js'
 import type { Json } from '../contract/plugin.js'
 import { LowbitError, throwIfAborted } from '../errors.js'
-import { referenceLinAlg } from '../linalg/reference.js'
+import { fastLinAlg } from '../linalg/fast.js'
 import { checkPlugin } from '../plugin.js'
 import type { PluginRecord, Report, SiteReport, TransformReport, ActivationReport } from '../report/report.js'
 import { VERSION } from '../version.js'
@@ -39,7 +39,7 @@ export async function quantize(host: ModelHost, options: QuantizeOptions): Promi
   const context: StageContext = {
     calibration: options.calibration,
     maxMemory,
-    linalg: options.linalg ?? referenceLinAlg,
+    linalg: options.linalg ?? fastLinAlg,
     seed: options.seed ?? 0,
     signal,
     onProgress,
