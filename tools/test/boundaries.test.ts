@@ -1,0 +1,117 @@
+import { execFileSync } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
+import { join, relative, resolve } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { importsOf, packageOf } from '../imports.js'
+import { filesBelow, publishedPackages, ROOT, type Workspace } from '../workspace.js'
+
+/** The arrows of the architecture: layer → layers it may import. The same table as in eslint.config.js. */
+const ARROWS: Readonly<Record<string, readonly string[]>> = {
+  core: [],
+  formats: ['core'],
+  algorithm: ['core'],
+  plugin: ['formats', 'core'],
+  app: ['plugin', 'algorithm', 'formats', 'core'],
+}
+
+const packages = publishedPackages()
+const byName = new Map(packages.map((p) => [p.manifest.name, p]))
+const layerOf = (p: Workspace): string => p.manifest.nx?.tags?.find((tag) => tag.startsWith('layer:'))?.slice(6) ?? 'none'
+const sourcesOf = (p: Workspace): readonly string[] => filesBelow(join(p.folder, 'src')).filter((f) => f.endsWith('.ts'))
+
+/** Entry points of a package, by the specifier a user writes. */
+function entriesOf({ manifest }: Workspace): readonly { readonly specifier: string; readonly file: string }[] {
+  return Object.entries(manifest.exports ?? {}).flatMap(([key, target]) =>
+    typeof target === 'object' && target['import'] !== undefined ? [{ specifier: manifest.name + key.slice(1), file: target['import'] }] : [],
+  )
+}
+
+/** Problems of one import, as sentences. */
+function problems(p: Workspace, file: string, specifier: string, kind: string): string[] {
+  const where = `${relative(ROOT, file)} imports '${specifier}'`
+  if (specifier.startsWith('.')) {
+    const target = resolve(file, '..', specifier)
+    if (!target.startsWith(join(p.folder, 'src'))) return [`${where}: outside of its own package`]
+    return /\.(js|json)$/.test(specifier) ? [] : [`${where}: relative imports end in .js`]
+  }
+  if (specifier.startsWith('node:')) {
+    const nodeOnly = layerOf(p) === 'app' || /[/\\]src[/\\](node\.ts|.*[/\\]?node[/\\]|.*[.-]node\.ts)/.test(file)
+    if (layerOf(p) === 'core') return [`${where}: core runs everywhere`]
+    return nodeOnly || kind !== 'static' ? [] : [`${where}: browsers cannot load it; import() it behind a check, or move it to a node entry`]
+  }
+  const name = packageOf(specifier)
+  const target = byName.get(name)
+  const { dependencies = {}, peerDependencies = {} } = p.manifest
+  const found: string[] = []
+  if (name !== p.manifest.name && dependencies[name] === undefined && peerDependencies[name] === undefined) found.push(`${where}: not in dependencies or peerDependencies`)
+  if (target !== undefined) {
+    if (!ARROWS[layerOf(p)]?.includes(layerOf(target))) found.push(`${where}: ${layerOf(p)} may not import ${layerOf(target)}`)
+    if (!entriesOf(target).some((entry) => entry.specifier === specifier)) found.push(`${where}: not an entry point of ${name}`)
+  }
+  return found
+}
+
+describe('packages', () => {
+  it('are found', () => {
+    expect(packages.length).toBe(14)
+    expect(new Set(packages.map(layerOf))).toEqual(new Set(Object.keys(ARROWS)))
+  })
+
+  it('the reader of imports sees every form', () => {
+    const source = "import a from 'a'\nimport type { B } from 'b'\nexport * from './c.js'\nexport type { D } from 'd'\nconst e = await import('e')\ntype F = import('f').F\nimport 'g'\n// import 'no'"
+    expect(importsOf(source, 'x.ts').map((i) => `${i.specifier}:${i.kind}`)).toEqual(['a:static', 'b:type', './c.js:static', 'd:type', 'e:dynamic', 'f:type', 'g:static'])
+  })
+
+  it.each(packages.map((p): [string, Workspace] => [p.manifest.name, p]))('%s imports only what its layer may and its package.json names', (_, p) => {
+    const found = sourcesOf(p).flatMap((file) => importsOf(readFileSync(file, 'utf8'), file).flatMap((i) => problems(p, file, i.specifier, i.kind)))
+    expect(found).toEqual([])
+  })
+
+  it.each(packages.map((p): [string, Workspace] => [p.manifest.name, p]))('%s is described as all are', (name, { manifest, folder }) => {
+    expect(manifest).toMatchObject({ sideEffects: false, type: 'module', license: 'Apache-2.0', engines: { node: '>=20.19' }, files: expect.arrayContaining(['dist', 'README.md']) })
+    expect(manifest.description ?? '').not.toBe('')
+    expect(manifest.exports?.['./package.json']).toBe('./package.json')
+    for (const [key, target] of Object.entries(manifest.exports ?? {})) {
+      if (typeof target === 'object') expect([key, Object.keys(target)]).toEqual([key, ['types', 'import']])
+    }
+    if (name === '@lowbit/core') expect([manifest.dependencies, manifest.peerDependencies]).toEqual([undefined, undefined])
+    else if (name !== 'lowbit') expect(manifest.peerDependencies?.['@lowbit/core']).toBeDefined()
+    expect(Object.keys(manifest.dependencies ?? {}).filter((d) => d === '@lowbit/core' && name !== 'lowbit')).toEqual([])
+    expect(readFileSync(join(folder, 'LICENSE'), 'utf8')).toBe(readFileSync(join(ROOT, 'LICENSE'), 'utf8'))
+    expect(existsSync(join(folder, 'README.md'))).toBe(true)
+  })
+
+  it.each(packages.map((p): [string, Workspace] => [p.manifest.name, p]))('%s says its own version wherever it says one', (_, p) => {
+    const stated = sourcesOf(p).flatMap((file) => [...readFileSync(file, 'utf8').matchAll(/\bVERSION = '([^']+)'/g)].map((match) => match[1]))
+    expect(stated.filter((version) => version !== p.manifest.version)).toEqual([])
+  })
+})
+
+/**
+ * Run in a process of its own: imports what the entry's package stands on, then the entry, and reports what the entry changed.
+ * Without permissions: a write, a thread, a child process or a native library at import would throw.
+ */
+const PROBE = `
+  const [entry, ...before] = process.argv.slice(1)
+  for (const name of before) await import(name).catch(() => undefined)
+  const state = () => ({
+    globals: Object.getOwnPropertyNames(globalThis).concat(Object.getOwnPropertySymbols(globalThis).map(String)).sort(),
+    handles: process.getActiveResourcesInfo().sort(),
+    listeners: process.eventNames().map((name) => [String(name), process.listenerCount(name)]),
+  })
+  const was = JSON.stringify(state())
+  await import(entry)
+  await new Promise((resolve) => setImmediate(resolve))
+  console.log(JSON.stringify(state()) === was ? 'nothing' : was + ' became ' + JSON.stringify(state()))
+`
+const permission = Number(process.versions.node.split('.')[0]) >= 23 ? '--permission' : '--experimental-permission'
+const built = packages.flatMap((p) => entriesOf(p).map((entry) => ({ ...entry, p, path: join(p.folder, entry.file) })))
+const missing = built.filter(({ path }) => !existsSync(path))
+
+describe.skipIf(missing.length > 0)(`importing an entry point${missing.length > 0 ? ` (skipped: run npm run build; missing ${missing.map((m) => m.specifier).join(', ')})` : ''}`, () => {
+  it.each(built.map((entry): [string, (typeof built)[number]] => [entry.specifier, entry]))('%s opens no handle, thread, file or device', (specifier, { p }) => {
+    const peers = Object.keys(p.manifest.peerDependencies ?? {}).filter((name) => !byName.has(name))
+    const out = execFileSync(process.execPath, ['--no-warnings', permission, '--allow-fs-read=*', '--input-type=module', '-e', PROBE, specifier, ...peers], { cwd: p.folder, encoding: 'utf8' })
+    expect(out.trim()).toBe('nothing')
+  })
+})
