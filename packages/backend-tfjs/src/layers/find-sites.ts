@@ -36,12 +36,15 @@ export function findSites(model: LayersModel): FoundSites {
       }
       return
     }
+    if (WRAPPERS.has(op)) {
+      skipped.push({ id, reason: `${op} calls what it holds step by step, which is not followed` })
+      return
+    }
     const held = innerLayers(layer)
     for (const [name, inner] of held) {
       if (seen.has(inner)) continue
       seen.add(inner)
-      if (WRAPPERS.has(op)) skipped.push({ id: `${id}/${inner.name}`, reason: `inside ${op}, whose calls are not followed` })
-      else visitLayer(inner, owner, `${id}/${name}`)
+      visitLayer(inner, owner, `${id}/${name}`)
     }
     if (held.length === 0 && layer.weights.length > 0 && !PLAIN.has(op)) skipped.push({ id, reason: `layer type ${op} is not known` })
   }
