@@ -222,6 +222,17 @@ export class Graph {
     }
   }
 
+  /** Removes what makes a tensor if nothing reads it any more: its initializer, or its node and what only that node read. */
+  removeIfUnread(name: string): void {
+    if (name === '' || this.isOutput(name) || (this.#consumers.get(name)?.size ?? 0) > 0) return
+    if (this.#initializers.has(name)) return this.removeInitializer(name)
+    const node = this.#producers.get(name)
+    if (node === undefined || node.output.some((o) => o !== name && (this.isOutput(o) || (this.#consumers.get(o)?.size ?? 0) > 0))) return
+    const inputs = new Set(node.input)
+    this.removeNode(node)
+    for (const input of inputs) this.removeIfUnread(input)
+  }
+
   /** Version of an operator set that the model imports, 0 if it does not. */
   opset(domain = ''): number {
     return opsetVersion(this.model, domain)

@@ -1,0 +1,19 @@
+import { pointWeightAt } from '../sites/index.js'
+import { neverAccepted, YES } from './accept.js'
+import { eachWeight } from './by-weight.js'
+import { dequantizeWeight } from './dequantize-weight.js'
+import type { EmitJob, Emitter } from './emitter.js'
+import { gatherCodes, isGatherable } from './gather-codes.js'
+
+/** Weight-only with standard operators: a DequantizeLinear in front of each weight. Every kind of site, every opset. */
+export const dequantizeEmitter: Emitter = {
+  format: 'dequantize',
+  accepts: (_record, scheme) => neverAccepted(scheme) ?? YES,
+  emit(job: EmitJob): void {
+    const { graph } = job
+    eachWeight(job, ({ owner, sites, q }) => {
+      if (owner.op === 'Gather' && isGatherable(q)) gatherCodes(graph, sites, q)
+      else pointWeightAt(graph, sites, dequantizeWeight(graph, owner, q))
+    })
+  },
+}

@@ -1,0 +1,271 @@
+import {
+  type Acceptance,
+  type ActivationParams,
+  type ActivationPoint,
+  type ApplyResult,
+  type Artifact,
+  type Batch,
+  type BatchSource,
+  checkQTensor,
+  type EmitOptions,
+  type FoldGroup,
+  type HostSupports,
+  type HostTensor,
+  LowbitError,
+  type ModelHost,
+  type ObserveOptions,
+  type QTensor,
+  type Scheme,
+  type Site,
+  type StatisticRequest,
+  type Statistics,
+  type TensorRef,
+  throwIfAborted,
+  type Transform,
+} from '@lowbit/core'
+import { EMITTERS, expectEmitter } from '../emit/emitters.js'
+import { Graph, toTensorRef } from '../graph/index.js'
+import { findOrt, type OrtModule, type SessionOptions } from '../ort.js'
+import type { Session } from '../session.js'
+import { expectRecord, findSites, type FoundSites, readRows, type SiteRecord, writeRows } from '../sites/index.js'
+import { activationPoints } from '../static/index.js'
+import { addBias, applyRotation, applyScale, describeGroup, type GroupRecord, groupSites } from '../transforms/index.js'
+import { VERSION } from '../version.js'
+import { onnxArtifact } from './artifact.js'
+import { fakeQuantizeActivations, fakeQuantizeWeights } from './fake-quant.js'
+import { finishModel } from './finish.js'
+import { observe } from './observe.js'
+import { openGraph } from './running-model.js'
+import type { ModelSource } from './source.js'
+
+type Which = 'current' | 'original'
+
+/** What the ONNX backend can do. */
+const SUPPORTS: HostSupports = {
+  formats: EMITTERS.map((e) => e.format),
+  nativeStatistics: ['range', 'absmax-per-channel', 'mean-abs-per-channel', 'mean', 'gram', 'cross-gram'],
+  statistics: ['range', 'absmax-per-channel', 'mean-abs-per-channel', 'mean', 'histogram', 'gram', 'cross-gram', 'samples'],
+  transforms: ['scale', 'rotate', 'clip'],
+  siteKinds: ['linear', 'conv', 'embedding'],
+  activations: true,
+  tolerance: { relative: 1e-4, reason: 'ONNX Runtime sums float32 products in an order of its own' },
+}
+
+/** An ONNX model, opened by {@link openOnnx}. */
+export class OnnxHost implements ModelHost {
+  readonly kind = 'host'
+  readonly name = '@lowbit/backend-ort'
+  readonly version = VERSION
+  readonly apiVersion = 1
+  readonly config = {}
+  readonly supports = SUPPORTS
+  readonly #source: ModelSource
+  readonly #given: OrtModule | undefined
+  readonly #session: SessionOptions
+  readonly #original: Graph
+  /** With transforms applied. */
+  readonly #graph: Graph
+  readonly #found: FoundSites
+  readonly #groups: readonly GroupRecord[]
+  /** By the owner of the weight. */
+  readonly #assigned = new Map<string, QTensor>()
+  readonly #activations = new Map<string, ActivationParams>()
+  readonly #sessions = new Map<Which, Promise<Session>>()
+  #points: readonly ActivationPoint[] | undefined
+  #disposed = false
+
+  /** Use {@link openOnnx}. */
+  constructor(source: ModelSource, ort: OrtModule | undefined, session: SessionOptions) {
+    this.#source = source
+    this.#given = ort
+    this.#session = session
+    this.#original = new Graph(source.model)
+    this.#graph = this.#original.clone()
+    this.#found = findSites(this.#graph)
+    this.#groups = groupSites(this.#graph, this.#found.records)
+  }
+
+  inputs(): readonly TensorRef[] {
+    return this.#original.proto.input.filter((i) => this.#original.initializer(i.name) === undefined).map(toTensorRef)
+  }
+
+  outputs(): readonly TensorRef[] {
+    return this.#original.proto.output.map(toTensorRef)
+  }
+
+  sites(): readonly Site[] {
+    return this.#found.records.map((r) => r.site)
+  }
+
+  skipped(): readonly { readonly id: string; readonly reason: string }[] {
+    return this.#found.skipped
+  }
+
+  foldGroups(): readonly FoldGroup[] {
+    return this.#groups.map((group) => describeGroup(this.#graph, this.#found.records, group))
+  }
+
+  activations(): readonly ActivationPoint[] {
+    return (this.#points ??= activationPoints(this.#graph, this.#found.records))
+  }
+
+  size(): number {
+    return this.#source.size
+  }
+
+  accepts(site: string, scheme: Scheme, format: string): Acceptance {
+    const emitter = expectEmitter(format)
+    for (const record of this.#tied(site)) {
+      const answer = emitter.accepts(record, scheme)
+      if (!answer.ok) return answer
+    }
+    return { ok: true }
+  }
+
+  async readWeight(site: string): Promise<HostTensor<'float32'>> {
+    this.#checkOpen()
+    return readRows(this.#graph, this.#record(site), this.#source.load)
+  }
+
+  async writeWeight(site: string, weight: HostTensor<'float32'>): Promise<void> {
+    this.#checkOpen()
+    const { rows, columns } = this.#record(site).matrix
+    if (weight.shape.length !== 2 || weight.shape[0] !== rows || weight.shape[1] !== columns) {
+      throw new LowbitError('LOWBIT_SHAPE', { thing: `weight for site '${site}'`, found: `[${weight.shape.join(', ')}]`, expected: `[${rows}, ${columns}]` })
+    }
+    writeRows(this.#graph, this.#tied(site), weight.data.slice())
+    this.#changed()
+  }
+
+  async addBias(site: string, delta: Float32Array): Promise<void> {
+    this.#checkOpen()
+    await addBias(this.#graph, this.#record(site), delta, this.#source.load)
+    this.#changed()
+  }
+
+  async apply(group: string, transform: Transform): Promise<ApplyResult> {
+    this.#checkOpen()
+    const found = this.#groups.find((g) => g.id === group)
+    if (found === undefined) throw new LowbitError('LOWBIT_NOT_FOUND', { thing: `fold group '${group}'`, found: 'the model has none of this name', fix: 'list them with foldGroups()' })
+    const { records } = this.#found
+    this.#changed()
+    if (transform.kind === 'scale') return applyScale(this.#graph, records, found, transform.scales, this.#source.load)
+    if (transform.kind === 'rotate') return applyRotation(this.#graph, records, found, transform.signs, transform.order, this.#source.load)
+    await this.writeWeight(transform.site, transform.weight)
+    return { how: 'folded' }
+  }
+
+  async observe(requests: readonly StatisticRequest[], data: BatchSource, options: ObserveOptions = {}): Promise<Statistics> {
+    this.#checkOpen()
+    const original = options.model === 'original'
+    const { graph, records } = original ? this.#cloneOriginal() : this.#cloneCurrent()
+    return observe({ ort: await findOrt(this.#given), graph, original: this.#original, sites: records, session: this.#session }, requests, data, options)
+  }
+
+  assign(site: string, q: QTensor | null): void {
+    const { record, owner } = this.#ownerOf(site)
+    if (q === null) this.#assigned.delete(owner)
+    else {
+      const { rows, columns } = record.matrix
+      checkQTensor(q, `codes for site '${site}'`)
+      if (q.shape.length !== 2 || q.shape[0] !== rows || q.shape[1] !== columns) {
+        throw new LowbitError('LOWBIT_SHAPE', { thing: `codes for site '${site}'`, found: `[${q.shape.join(', ')}]`, expected: `[${rows}, ${columns}]` })
+      }
+      this.#assigned.set(owner, q)
+    }
+    this.#changed()
+  }
+
+  assignActivation(point: string, params: ActivationParams | null): void {
+    if (this.#graph.producer(point) === undefined && !this.#graph.isInput(point)) {
+      throw new LowbitError('LOWBIT_NOT_FOUND', { thing: `activation '${point}'`, found: 'no tensor of this name', fix: 'list them with activations()' })
+    }
+    if (params === null) this.#activations.delete(point)
+    else this.#activations.set(point, params)
+    this.#changed()
+  }
+
+  async run(batch: Batch, options: { readonly model?: Which } = {}): Promise<Batch> {
+    this.#checkOpen()
+    const which = options.model ?? 'current'
+    let session = this.#sessions.get(which)
+    if (session === undefined) {
+      session = this.#open(which)
+      this.#sessions.set(which, session)
+      session.catch(() => this.#sessions.delete(which))
+    }
+    return (await session).run(batch)
+  }
+
+  async emit(format: string, options: EmitOptions = {}): Promise<Artifact> {
+    this.#checkOpen()
+    throwIfAborted(options.signal, `writing ${format}`)
+    const emitter = expectEmitter(format)
+    const { graph, records } = this.#clone(this.#graph)
+    const notes: string[] = []
+    const sites = records.flatMap((record) => {
+      const q = this.#assigned.get(record.site.tiedTo ?? record.site.id)
+      return q === undefined ? [] : [{ record, q }]
+    })
+    emitter.emit({ graph, records, sites, activations: this.#activations, settings: options.settings ?? {}, notes, signal: options.signal })
+    if (options.provenance !== undefined) graph.setMetadata('lowbit.recipe', JSON.stringify(options.provenance.recipe))
+    return onnxArtifact(format, finishModel(graph), this.#source, notes)
+  }
+
+  async dispose(): Promise<void> {
+    if (this.#disposed) return
+    this.#disposed = true
+    this.#changed()
+    await this.#source.close()
+  }
+
+  async #open(which: Which): Promise<Session> {
+    const ort = await findOrt(this.#given)
+    return openGraph(ort, which === 'original' ? this.#original : this.#cloneCurrent().graph, this.#source, this.#session)
+  }
+
+  /** The model as it now stands: transformed, decided sites and activations rounded. */
+  #cloneCurrent(): { readonly graph: Graph; readonly records: readonly SiteRecord[] } {
+    const copy = this.#clone(this.#graph)
+    fakeQuantizeWeights(copy.graph, copy.records, this.#assigned)
+    fakeQuantizeActivations(copy.graph, this.#activations)
+    return copy
+  }
+
+  #cloneOriginal(): { readonly graph: Graph; readonly records: readonly SiteRecord[] } {
+    return { graph: this.#original.clone(), records: findSites(this.#original).records }
+  }
+
+  #clone(graph: Graph): { readonly graph: Graph; readonly records: readonly SiteRecord[] } {
+    // Records of their own: what an emitter puts behind an operator moves its anchor.
+    return { graph: graph.clone(), records: this.#found.records.map((r) => ({ ...r })) }
+  }
+
+  #record(site: string): SiteRecord {
+    return expectRecord(this.#found.records, site)
+  }
+
+  #ownerOf(site: string): { readonly record: SiteRecord; readonly owner: string } {
+    const record = this.#record(site)
+    return { record, owner: record.site.tiedTo ?? record.site.id }
+  }
+
+  /** The owner of a site's weight and all sites tied to it. */
+  #tied(site: string): readonly SiteRecord[] {
+    const { owner } = this.#ownerOf(site)
+    return this.#found.records.filter((r) => (r.site.tiedTo ?? r.site.id) === owner)
+  }
+
+  /** Sessions of the current model no longer fit it. */
+  #changed(): void {
+    for (const [which, session] of this.#sessions) {
+      if (which === 'original' && !this.#disposed) continue
+      this.#sessions.delete(which)
+      session.then((s) => s.release()).catch(() => {})
+    }
+  }
+
+  #checkOpen(): void {
+    if (this.#disposed) throw new LowbitError('LOWBIT_DISPOSED', { thing: 'ONNX model', found: 'already disposed', fix: 'open it again' })
+  }
+}

@@ -1,0 +1,30 @@
+import { isExternal, type ModelProto, tensorBytes, tensorsOf, writeOnnx } from '@lowbit/formats'
+import type { Graph } from '../graph/index.js'
+import type { OrtModule, SessionOptions } from '../ort.js'
+import { createSession, type Session } from '../session.js'
+import type { ModelSource } from './source.js'
+
+/** Loads a graph into the runtime, external data included. The graph is not changed. */
+export async function openGraph(ort: OrtModule, graph: Graph, source: ModelSource, options: SessionOptions): Promise<Session> {
+  const model = graph.clone().toModel()
+  let external = 0
+  for (const t of tensorsOf(model)) if (isExternal(t)) external += tensorBytes(t)
+  if (external === 0 || source.file === undefined) return createSession(ort, writeOnnx(model), options)
+  return withSavedModel(model, source, (path) => createSession(ort, path, options))
+}
+
+/** A model with external data goes through a temporary file: the runtime reads the data itself, and it need not fit one buffer. */
+async function withSavedModel<T>(model: ModelProto, source: ModelSource, use: (path: string) => Promise<T>): Promise<T> {
+  const { saveOnnx } = await import('@lowbit/formats/node')
+  const { mkdtemp, rm } = await import('node:fs/promises')
+  const { tmpdir } = await import('node:os')
+  const folder = await mkdtemp(`${tmpdir()}/lowbit-`)
+  try {
+    const path = `${folder}/model.onnx`
+    await saveOnnx(path, model, source.file === undefined ? {} : { source: source.file })
+    return await use(path)
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
+}
+

@@ -1,0 +1,5 @@
+export * from './constant-chain.js'
+export * from './find-sites.js'
+export * from './matrix.js'
+export * from './site-record.js'
+export * from './weights.js'

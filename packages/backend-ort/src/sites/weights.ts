@@ -1,0 +1,117 @@
+import { fromFloat16, type HostTensor, LowbitError, toFloat16 } from '@lowbit/core'
+import { hostToTensor, type TensorProto } from '@lowbit/formats'
+import type { Graph } from '../graph/index.js'
+import { type ConstantChain, constantChain } from './constant-chain.js'
+import { fromRows, toRows, transpose } from './matrix.js'
+import { operandName, type SiteRecord, siteNode } from './site-record.js'
+
+/** Reads a stored tensor, wherever its data stands. */
+export type LoadTensor = (tensor: TensorProto) => Promise<HostTensor>
+
+/**
+ * The weight of a site as `[N, K]` float32, a copy.
+ * @throws LOWBIT_NONFINITE if it holds NaN or infinity
+ */
+export async function readRows(graph: Graph, record: SiteRecord, load: LoadTensor): Promise<HostTensor<'float32'>> {
+  const { rows, columns } = record.matrix
+  const chain = weightChain(graph, record)
+  const stored = toFloat32(await load(chain.tensor), record)
+  const data = toRows(throughChain(stored, chain), record.matrix)
+  checkFinite(data, record)
+  // What came out of the file may be the file's own memory.
+  return { dtype: 'float32', shape: [rows, columns], data: data.buffer === stored.buffer ? data.slice() : data }
+}
+
+/**
+ * Gives sites that share a weight a new one. The stored tensor is replaced where only they read it; else they get their own.
+ * @param tied - the owner and every site tied to it
+ */
+export function writeRows(graph: Graph, tied: readonly SiteRecord[], rows: Float32Array<ArrayBuffer>): void {
+  const [owner] = tied
+  if (owner === undefined) return
+  const operand = fromRows(rows, owner.matrix)
+  const shape = owner.matrix.shape
+  const host: HostTensor = owner.floatType === 'float16' ? { dtype: 'float16', shape, data: toFloat16(operand) } : { dtype: 'float32', shape, data: operand }
+  const before = operandName(graph, owner, 'weight')
+  if (isOnlyReadBy(graph, before, tied) && graph.constant(before) !== undefined) {
+    graph.setConstant(before, hostToTensor(before, host))
+    return
+  }
+  const name = graph.addInitializer(hostToTensor(graph.freshName(`${before}_lowbit`), host))
+  pointWeightAt(graph, tied, name)
+}
+
+/** Makes sites read their weight from another tensor, and removes what nothing reads any more. */
+export function pointWeightAt(graph: Graph, sites: readonly SiteRecord[], name: string): void {
+  for (const record of sites) {
+    const node = siteNode(graph, record)
+    const before = node.input[record.weightInput] ?? ''
+    graph.setInput(node, record.weightInput, name)
+    if (before !== name) graph.removeIfUnread(before)
+  }
+}
+
+/** The stored tensor behind a site's weight and the way from it to the operator. */
+export function weightChain(graph: Graph, record: SiteRecord): ConstantChain {
+  const chain = constantChain(graph, operandName(graph, record, 'weight'))
+  if (chain === undefined) throw new LowbitError('LOWBIT_INTERNAL', { thing: `site '${record.site.id}'`, found: 'its weight is not stored in the model any more' })
+  return chain
+}
+
+function isOnlyReadBy(graph: Graph, name: string, sites: readonly SiteRecord[]): boolean {
+  const readers = new Set(sites.map((record) => siteNode(graph, record)))
+  return !graph.isOutput(name) && graph.consumers(name).every((node) => readers.has(node) && !graph.captures(node).has(name))
+}
+
+function toFloat32({ dtype, data }: HostTensor, record: SiteRecord): Float32Array<ArrayBuffer> {
+  if (data instanceof Float32Array) return data
+  if (dtype === 'float16' && data instanceof Uint16Array) return fromFloat16(data)
+  throw new LowbitError('LOWBIT_DTYPE', { thing: `weight of site '${record.site.id}'`, found: dtype, expected: 'float32 or float16' })
+}
+
+function throughChain(data: Float32Array<ArrayBuffer>, { tensor, steps }: ConstantChain): Float32Array<ArrayBuffer> {
+  let shape: readonly number[] = tensor.dims.map(Number)
+  for (const step of steps) {
+    if (step.kind === 'transpose') data = permute(data, shape, step.perm)
+    shape = step.kind === 'reshape' ? step.shape : step.perm.map((axis) => shape[axis] ?? 0)
+  }
+  return data
+}
+
+function permute(data: Float32Array<ArrayBuffer>, shape: readonly number[], perm: readonly number[]): Float32Array<ArrayBuffer> {
+  const [rows = 0, columns = 0] = shape
+  if (shape.length === 2) return perm[0] === 0 ? data : transpose(data, rows, columns)
+  const strides = shape.map((_, axis) => shape.slice(axis + 1).reduce((a, b) => a * b, 1))
+  const sizes = perm.map((axis) => shape[axis] ?? 0)
+  const steps = perm.map((axis) => strides[axis] ?? 0)
+  const out = new Float32Array(data.length)
+  const index = sizes.map(() => 0)
+  let source = 0
+  for (let i = 0; i < out.length; i++) {
+    out[i] = data[source]
+    for (let axis = sizes.length - 1; axis >= 0; axis--) {
+      index[axis]++
+      source += steps[axis]
+      if (index[axis] < sizes[axis]) break
+      source -= steps[axis] * sizes[axis]
+      index[axis] = 0
+    }
+  }
+  return out
+}
+
+function checkFinite(data: Float32Array, record: SiteRecord): void {
+  for (let i = 0; i < data.length; i++) {
+    // NaN and the infinities are the values whose difference with themselves is not 0.
+    if (data[i] - data[i] !== 0) {
+      const { columns } = record.matrix
+      throw new LowbitError('LOWBIT_NONFINITE', {
+        thing: `weight of site '${record.site.id}'`,
+        found: `${data[i]} in row ${Math.floor(i / columns)}, column ${i % columns}`,
+        expected: 'finite numbers',
+        fix: 'check the training or the export, or exclude the site',
+      })
+    }
+  }
+}
+

@@ -1,0 +1,63 @@
+import type { FoldGroup } from '@lowbit/core'
+import { intAttribute } from '@lowbit/formats'
+import type { Graph } from '../graph/index.js'
+import { operandName, type SiteRecord, siteNode } from '../sites/index.js'
+import { type FoldContext, foldPlan, type FoldPlan, nodesOf } from './fold-target.js'
+
+/** Sites that read one tensor. */
+export interface GroupRecord {
+  readonly id: string
+  readonly members: readonly SiteRecord[]
+}
+
+/** Groups the sites whose input has channels that can be scaled: all but embeddings and transposed inputs. */
+export function groupSites(graph: Graph, records: readonly SiteRecord[]): GroupRecord[] {
+  const groups = new Map<string, SiteRecord[]>()
+  for (const record of records) {
+    if (record.site.kind === 'embedding') continue
+    if (record.op === 'Gemm' && intAttribute(siteNode(graph, record), 'transA', 0) !== 0) continue
+    const name = record.site.input.name
+    const members = groups.get(name)
+    // A matrix and a convolution that read one tensor count its channels along different axes.
+    if (members === undefined) groups.set(name, [record])
+    else if (members[0] !== undefined && channelsOf(members[0]) === channelsOf(record) && members[0].site.kind === record.site.kind) members.push(record)
+  }
+  return [...groups].map(([id, members]) => ({ id, members }))
+}
+
+/** Input channels of a site. */
+export function channelsOf({ matrix }: SiteRecord): number {
+  return (matrix.columns / matrix.columnsPerChannel) * matrix.groups
+}
+
+/** What can take a scale of a group's input as the graph now stands. */
+export function planGroup(graph: Graph, records: readonly SiteRecord[], group: GroupRecord): FoldPlan | string {
+  const [first] = group.members
+  if (first === undefined) return 'no sites'
+  const input = operandName(graph, first, 'data')
+  return foldPlan(contextOf(graph, records, first), input, nodesOf(graph, group.members))
+}
+
+function contextOf(graph: Graph, records: readonly SiteRecord[], first: SiteRecord): FoldContext {
+  return { graph, records, channels: channelsOf(first), fromEnd: first.site.kind === 'conv' ? first.matrix.shape.length - 1 : 1 }
+}
+
+/** A group as the contract shows it. */
+export function describeGroup(graph: Graph, records: readonly SiteRecord[], group: GroupRecord): FoldGroup {
+  const plan = planGroup(graph, records, group)
+  const [first] = group.members
+  return {
+    id: group.id,
+    sites: group.members.map((m) => m.site.id),
+    input: { name: group.id },
+    producer: typeof plan === 'string' ? 'none' : plan.producer,
+    channels: first === undefined ? 0 : channelsOf(first),
+    ...(typeof plan === 'string' ? { reason: plan } : {}),
+  }
+}
+
+/** The site outside the group whose weight would change too, if any. */
+export function tiedOutside(records: readonly SiteRecord[], group: GroupRecord): SiteRecord | undefined {
+  const owners = new Set(group.members.map((m) => m.site.tiedTo ?? m.site.id))
+  return records.find((r) => owners.has(r.site.tiedTo ?? r.site.id) && !group.members.includes(r))
+}

@@ -1,0 +1,6 @@
+export * from './bias.js'
+export * from './fold-groups.js'
+export * from './fold-target.js'
+export * from './rotate.js'
+export * from './scale.js'
+export * from './vector.js'
