@@ -1,1 +1,11 @@
-export {}
+export { bitActivationCodes, bitActivationQuant } from './activation-quant.js'
+export { bitLinear, type BitLinearOptions } from './bit-linear.js'
+export { BIT_ACTIVATIONS, bitnet, bitnetRecipe, TERNARY_WEIGHTS, type BitNetOptions } from './bitnet.js'
+export { ternarise, ternariseOn } from './convert.js'
+export { bitGemv, bitLinearInteger, bitLinearOnKernels, bitRows, type BitInferenceOptions, type BitLinearKernel, type BitRows } from './inference.js'
+export { hfTernary } from './pack-hf.js'
+export { i2s, type I2SVariant } from './pack-i2s.js'
+export { rmsNorm } from './rms-norm.js'
+export { BITNET_ADAM, bitnetSchedule, warmupLambda, type BitNetScheduleOptions, type BitNetStep } from './schedule.js'
+export { PACKAGE, VERSION } from './version.js'
+export { bitWeightCodes, bitWeightQuant, BITNET_EPSILON, type BitCodes } from './weight-quant.js'
