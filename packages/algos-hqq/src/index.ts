@@ -1,1 +1,1 @@
-export {}
+export { hqq, type HqqOptions } from './hqq.js'

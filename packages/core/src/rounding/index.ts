@@ -1,3 +1,5 @@
 export * from './rtn.js'
 export * from './finite.js'
+export * from './granules.js'
+export { searchWeights } from './search.js'
 export * from './code-grid.js'

@@ -1,5 +1,5 @@
 import type { RoundingAlgorithm } from '../contract/algorithm.js'
-import { throwIfAborted } from '../errors.js'
+import { LowbitError, throwIfAborted } from '../errors.js'
 import type { QTensor } from '../qtensor.js'
 import { allocateCodes, middleCode } from '../reference/codes.js'
 import { bitsOf, codeRange, isIntegerCode, type Scheme } from '../scheme.js'
@@ -26,7 +26,7 @@ export interface RtnOptions {
 /**
  * Round-to-nearest: the baseline every other algorithm is compared with. Groups take the codes of ONNX Runtime's MatMulNBits
  * quantizer, channels and tensors those of its affine quantizer; ternary is BitNet's, binary XNOR-Net's.
- * @throws (round) LOWBIT_NONFINITE for NaN or infinite weights.
+ * @throws (round) LOWBIT_NONFINITE for NaN or infinite weights, LOWBIT_CALIBRATION if `search-gram` gets no Gram matrix.
  */
 export function rtn(options: RtnOptions = {}): RoundingAlgorithm {
   const range = options.range ?? 'minmax'
@@ -43,6 +43,9 @@ export function rtn(options: RtnOptions = {}): RoundingAlgorithm {
       requireFiniteWeight(weight.data, columns, site.id)
       if (range === 'minmax') return { q: roundToNearest(weight.data, rows, columns, scheme) }
       const { gram } = statistics
+      if (range === 'search-gram' && gram === undefined) {
+        throw new LowbitError('LOWBIT_CALIBRATION', { thing: `rtn of '${site.id}'`, found: 'no Gram matrix of its input', fix: "pass calibration data, or use range: 'search'" })
+      }
       return { q: searchWeights(weight.data, rows, columns, scheme, range === 'search-gram' ? gram : undefined) }
     },
   }

@@ -1,0 +1,105 @@
+import { allocateCodes, codeRange, describeScheme, isIntegerCode, LowbitError, matrixGranules, requireFiniteWeight, roundHalfEven, throwIfAborted, type QTensor, type RoundingAlgorithm, type Scheme } from '@lowbit/core'
+import { optimizeZeros, type HqqParams, type HqqSettings } from './optimize.js'
+import { VERSION } from './version.js'
+
+/** Settings of {@link hqq}; the defaults are those of the paper's code. */
+export interface HqqOptions {
+  /** p of the l_p norm that the residual is shrunk towards. Default 0.7. */
+  readonly lpNorm?: number
+  /** Weight of the quadratic term. Default 10. */
+  readonly beta?: number
+  /** Growth of beta from round to round. Default 1.01. */
+  readonly kappa?: number
+  /** Rounds at most; the loop stops when the mean error no longer falls. Default 20. */
+  readonly iterations?: number
+  /**
+   * Which zero points are kept when the loop stops: `best` (default) those of the best round; `last` those of the round that was
+   * worse, one more update included, as the published packages do.
+   */
+  readonly keep?: 'best' | 'last'
+  /** `integer` rounds the zero points in the end, for runtimes that take no others. Default: what the scheme says. */
+  readonly zeroPoints?: 'scheme' | 'integer'
+  /** `rounded` starts from whole zero points, as ONNX Runtime's HQQ does. Default `exact`. */
+  readonly start?: 'exact' | 'rounded'
+  /**
+   * `zeros` lets a short last group be filled up with zeros that take part in its range and mean, as ONNX Runtime's HQQ does.
+   * Default `none`.
+   */
+  readonly padding?: 'none' | 'zeros'
+}
+
+/**
+ * HQQ: float zero points by half-quadratic optimization, without data (Badri and Shaji 2023).
+ * Takes asymmetric integer schemes; best with `zeroPoint: 'float'`. With integer zero points they are rounded in the end.
+ * @throws (round) LOWBIT_UNSUPPORTED for symmetric, ternary, binary and table schemes; LOWBIT_NONFINITE for NaN or infinite weights.
+ */
+export function hqq(options: HqqOptions = {}): RoundingAlgorithm {
+  const config = { lpNorm: 0.7, beta: 10, kappa: 1.01, iterations: 20, keep: 'best', zeroPoints: 'scheme', start: 'exact', padding: 'none', ...options } as const
+  checkOptions(config)
+  return {
+    kind: 'rounding',
+    name: '@lowbit/algos-hqq',
+    version: VERSION,
+    apiVersion: 1,
+    config,
+    needs: () => [],
+    async round({ site, weight, scheme, signal, onProgress }) {
+      requireScheme(scheme, site.id)
+      const [rows = 0, columns = 0] = weight.shape
+      requireFiniteWeight(weight.data, columns, site.id)
+      const { granularity } = scheme
+      const settings: HqqSettings = { ...config, padTo: config.padding === 'zeros' && granularity.kind === 'group' ? granularity.size : 0 }
+      const { min, max } = codeRange(scheme.dtype)
+      const params = optimizeZeros(weight.data, matrixGranules(scheme, rows, columns), max - min, settings, (done) => {
+        throwIfAborted(signal, `hqq of '${site.id}'`)
+        onProgress?.({ phase: 'round', done, total: config.iterations, item: site.id })
+      })
+      const float = scheme.zeroPoint === 'float' && config.zeroPoints === 'scheme'
+      return {
+        q: roundWith(weight.data, rows, columns, scheme, params, float),
+        notes: { iterations: params.iterations, meanAbsErrorAtStart: params.startError, meanAbsError: params.error },
+      }
+    },
+  }
+}
+
+function checkOptions(config: Required<HqqOptions>): void {
+  const fail = (option: string, value: number, expected: string): never => {
+    throw new LowbitError('LOWBIT_ARGUMENT', { thing: `hqq option ${option}`, found: String(value), expected })
+  }
+  if (!(config.lpNorm > 0 && config.lpNorm <= 1)) fail('lpNorm', config.lpNorm, 'a number above 0, at most 1')
+  if (!(config.beta > 0)) fail('beta', config.beta, 'a positive number')
+  if (!(config.kappa > 0)) fail('kappa', config.kappa, 'a positive number')
+  if (!Number.isInteger(config.iterations) || config.iterations < 0) fail('iterations', config.iterations, 'a whole number')
+}
+
+function requireScheme(scheme: Scheme, site: string): void {
+  if (isIntegerCode(scheme.dtype) && scheme.dtype !== 'ternary' && scheme.dtype !== 'binary' && !scheme.symmetric) return
+  throw new LowbitError('LOWBIT_UNSUPPORTED', {
+    thing: `hqq at site '${site}'`,
+    found: describeScheme(scheme),
+    expected: 'an asymmetric integer scheme: HQQ moves zero points',
+    fix: "use symmetric: false, with zeroPoint: 'float' where the runtime takes it",
+  })
+}
+
+function roundWith(w: Float32Array, rows: number, columns: number, scheme: Scheme, { inverse, zero }: HqqParams, float: boolean): QTensor {
+  const granules = matrixGranules(scheme, rows, columns)
+  const { min, max } = codeRange(scheme.dtype)
+  const codes = allocateCodes(scheme.dtype, w.length)
+  const scales = Float32Array.from(inverse, (value) => 1 / value)
+  const zeroPoints = float ? Float32Array.from(zero, (z) => z + min) : Int32Array.from(zero, (z) => Math.min(Math.max(roundHalfEven(z) + min, min), max))
+  for (let granule = 0; granule < granules.count; granule++) {
+    const from = granules.base(granule)
+    const to = from + granules.length(granule) * granules.stride
+    const inv = inverse[granule] ?? 1
+    const z = zeroPoints[granule] ?? 0
+    for (let i = from; i < to; i += granules.stride) {
+      const exact = (w[i] as number) * inv + z
+      codes[i] = roundHalfEven(exact < min ? min : exact > max ? max : exact)
+    }
+  }
+  const { zeroPoint, ...integer } = scheme
+  void zeroPoint
+  return { scheme: float ? { ...scheme, zeroPoint: 'float' } : integer, shape: [rows, columns], codes, params: { scales, zeroPoints, shape: granules.shape } }
+}

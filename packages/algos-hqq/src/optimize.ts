@@ -1,0 +1,137 @@
+import type { Granules } from '@lowbit/core'
+
+/** Settings of the half-quadratic loop, with the names of the authors' code. */
+export interface HqqSettings {
+  /** p of the norm. */
+  readonly lpNorm: number
+  /** Weight of the quadratic term in the first round. */
+  readonly beta: number
+  /** Factor of beta from round to round. */
+  readonly kappa: number
+  /** Rounds at most. */
+  readonly iterations: number
+  /**
+   * Zero points kept when a round is no better: `best` those of the best round, `last` those of this one, one more update included.
+   * Where the rounds run out before that, the last update is kept either way.
+   */
+  readonly keep: 'best' | 'last'
+  /** Whether the first zero points are rounded. */
+  readonly start: 'exact' | 'rounded'
+  /** Elements that a short last group is filled up to with zeros, which take part in its range and its mean; 0 for none. */
+  readonly padTo: number
+}
+
+export interface HqqParams {
+  /** 1 / scale of each granule. */
+  readonly inverse: Float64Array
+  /** Zero point of each granule, in unsigned codes. */
+  readonly zero: Float64Array
+  readonly iterations: number
+  /** mean|w - ŵ| over the matrix in the first round. */
+  readonly startError: number
+  /** The least of all rounds. */
+  readonly error: number
+}
+
+/** 1.5 · 2^52: adding and taking it away rounds half to even. Inlined because it runs once a weight and round. */
+const SHIFT = 6755399441055744
+
+/**
+ * Half-quadratic optimization of float zero points (Badri and Shaji, "Half-Quadratic Quantization of Large Machine Learning
+ * Models", 2023, eq. 3 to 6): the residual is shrunk towards an l_p norm, the zero point follows as a mean. Scales stay.
+ * @param afterRound called once a round: progress, and the place to abort
+ */
+export function optimizeZeros(w: Float32Array, granules: Granules, top: number, settings: HqqSettings, afterRound: (round: number) => void): HqqParams {
+  const { lpNorm, kappa, iterations, keep, padTo } = settings
+  const { inverse, zero } = startingPoint(w, granules, top, settings)
+  let best = zero.slice()
+  const next = new Float64Array(granules.count)
+  let beta = settings.beta
+  let startError = 0
+  let error = Infinity
+  let rounds = 0
+  while (rounds < iterations) {
+    const measured = halfQuadraticRound(w, granules, top, inverse, zero, next, lpNorm, beta, padTo)
+    beta *= kappa
+    if (rounds === 0) startError = measured
+    rounds++
+    afterRound(rounds)
+    const improved = measured < error
+    if (improved) {
+      error = measured
+      best = zero.slice()
+    }
+    zero.set(next)
+    if (!improved) {
+      if (keep === 'best') zero.set(best)
+      break
+    }
+  }
+  return { inverse, zero, iterations: rounds, startError, error }
+}
+
+/** Round-to-nearest's range with a float zero point: it need not hold 0. The limits are those of the authors' code. */
+function startingPoint(w: Float32Array, granules: Granules, top: number, { padTo, start }: HqqSettings): { readonly inverse: Float64Array; readonly zero: Float64Array } {
+  const inverse = new Float64Array(granules.count)
+  const zero = new Float64Array(granules.count)
+  for (let granule = 0; granule < granules.count; granule++) {
+    const from = granules.base(granule)
+    const length = granules.length(granule)
+    let low = length < padTo ? 0 : Infinity
+    let high = length < padTo ? 0 : -Infinity
+    for (let i = from; i < from + length * granules.stride; i += granules.stride) {
+      const value = w[i] as number
+      if (value < low) low = value
+      if (value > high) high = value
+    }
+    const width = high - low
+    inverse[granule] = width <= 1e-4 ? 1 : Math.min(top / width, 2e4)
+    const exact = -low * (inverse[granule] as number)
+    zero[granule] = start === 'rounded' ? exact + SHIFT - SHIFT : exact
+  }
+  return { inverse, zero }
+}
+
+/** One round: writes the next zero points, returns mean|w - ŵ| under the present ones. */
+function halfQuadraticRound(w: Float32Array, granules: Granules, top: number, inverse: Float64Array, zero: Float64Array, next: Float64Array, lpNorm: number, beta: number, padTo: number): number {
+  // Below this residual the shrinkage |d| - |d|^(p-1)/β is not positive: no power has to be taken.
+  const shrinksToZero = beta ** (-1 / (2 - lpNorm))
+  let total = 0
+  let count = 0
+  for (let granule = 0; granule < granules.count; granule++) {
+    const from = granules.base(granule)
+    const length = granules.length(granule)
+    const to = from + length * granules.stride
+    const inv = inverse[granule] as number
+    const scale = 1 / inv
+    const z = zero[granule] as number
+    let sum = 0
+    let distance = 0
+    for (let i = from; i < to; i += granules.stride) {
+      const value = w[i] as number
+      const exact = value * inv + z
+      const q = (exact < 0 ? 0 : exact > top ? top : exact) + SHIFT - SHIFT
+      const d = value - (q - z) * scale
+      const magnitude = d < 0 ? -d : d
+      distance += magnitude
+      let kept = value
+      if (magnitude > shrinksToZero) {
+        const shrunk = magnitude - magnitude ** (lpNorm - 1) / beta
+        kept = value - (d < 0 ? -shrunk : shrunk)
+      }
+      sum += q - kept * inv
+    }
+    const padding = Math.max(padTo - length, 0)
+    if (padding > 0) {
+      const q = (z < 0 ? 0 : z > top ? top : z) + SHIFT - SHIFT
+      const d = -(q - z) * scale
+      const shrunk = Math.abs(d) > shrinksToZero ? Math.sign(d) * (Math.abs(d) - Math.abs(d) ** (lpNorm - 1) / beta) : 0
+      sum += padding * (q + shrunk * inv)
+      distance += padding * Math.abs(d)
+    }
+    next[granule] = sum / (length + padding)
+    total += distance
+    count += length + padding
+  }
+  return count === 0 ? 0 : total / count
+}
