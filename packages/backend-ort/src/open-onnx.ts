@@ -1,7 +1,9 @@
-import type { ExternalFiles } from '@lowbit/formats'
+import { type ExternalFiles, isExternal, tensorsOf } from '@lowbit/formats'
 import { OnnxHost } from './host/onnx-host.js'
 import { openSource } from './host/source.js'
-import type { OrtModule, SessionOptions } from './ort.js'
+import { Graph } from './graph/index.js'
+import { findOrt, type OrtModule, type SessionOptions } from './ort.js'
+import { prepareGraph, type PrepareOptions } from './prepare/index.js'
 
 export interface OpenOnnxOptions {
   /** The ONNX Runtime to use: the module `onnxruntime-node` or `onnxruntime-web`. Default: whichever is installed, loaded when first needed. */
@@ -10,6 +12,11 @@ export interface OpenOnnxOptions {
   readonly sessionOptions?: SessionOptions
   /** Files with weights, by the names that stand in the model, for a model given as bytes. By path they are found beside it. */
   readonly externalData?: ExternalFiles
+  /**
+   * Fold constants and normalizations, drop what does nothing and upgrade the opset before anything else: what static
+   * quantization wants. Needs the runtime. Default false: the graph stays as it is in the file.
+   */
+  readonly prepare?: boolean | PrepareOptions
 }
 
 /**
@@ -22,7 +29,11 @@ export interface OpenOnnxOptions {
 export async function openOnnx(model: string | Uint8Array, options: OpenOnnxOptions = {}): Promise<OnnxHost> {
   const source = await openSource(model, options.externalData)
   try {
-    return new OnnxHost(source, options.ort, options.sessionOptions ?? {})
+    const { prepare = false } = options
+    // External data stays where it is: folding would have to read it whole.
+    if (prepare === false || [...tensorsOf(source.model)].some(isExternal)) return new OnnxHost(source, options.ort, options.sessionOptions ?? {})
+    const { graph } = await prepareGraph(await findOrt(options.ort), new Graph(source.model), prepare === true ? {} : prepare)
+    return new OnnxHost({ ...source, model: graph.toModel() }, options.ort, options.sessionOptions ?? {})
   } catch (error) {
     await source.close()
     throw error

@@ -1,0 +1,98 @@
+import { type HostTensor, LowbitError, type TensorRef } from '@lowbit/core'
+import { type AttributeValue, hostToTensor, intsAttribute, node as makeNode } from '@lowbit/formats'
+import { type Graph, isOp } from '../graph/index.js'
+import { operandName, siteNode, type SiteRecord } from '../sites/site-record.js'
+
+/**
+ * A copy of a model with statistics computed inside: each method adds nodes and gives the name of their result. Asking twice
+ * gives the same nodes.
+ */
+export class CalibrationGraph {
+  readonly graph: Graph
+  readonly #info: ReadonlyMap<string, TensorRef>
+  readonly #made = new Map<string, string>()
+
+  /** @param graph - becomes part of this one; pass a clone */
+  constructor(graph: Graph, info: ReadonlyMap<string, TensorRef>) {
+    this.graph = graph
+    this.#info = info
+  }
+
+  /** Rank of a tensor. @throws LOWBIT_UNSUPPORTED if the runtime could not infer it */
+  rank(name: string): number {
+    const shape = this.#info.get(name)?.shape
+    if (shape === undefined) {
+      throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: `activation '${name}'`, found: 'a tensor of unknown rank', expected: 'a model whose shapes the runtime can infer', fix: 'export it with fixed ranks, or exclude this site' })
+    }
+    return shape.length
+  }
+
+  /** Adds one node and gives the name of its output. */
+  apply(op: string, inputs: readonly string[], attributes: Readonly<Record<string, AttributeValue>> = {}): string {
+    const key = JSON.stringify([op, inputs, attributes], (_, value: unknown) => (typeof value === 'bigint' ? String(value) : value))
+    const before = this.#made.get(key)
+    if (before !== undefined) return before
+    const output = this.graph.freshName(`lowbit_${op}`)
+    this.graph.addNode(makeNode(op, inputs, [output], attributes))
+    this.#made.set(key, output)
+    return output
+  }
+
+  constant(value: HostTensor): string {
+    const key = `${value.dtype} [${value.shape.join()}] ${value.data.length < 64 ? value.data.join() : Math.random()}`
+    const before = this.#made.get(key)
+    if (before !== undefined) return before
+    const name = this.graph.addInitializer(hostToTensor(this.graph.freshName('lowbit_constant'), value))
+    this.#made.set(key, name)
+    return name
+  }
+
+  ints(...values: readonly number[]): string {
+    return this.constant({ dtype: 'int64', shape: [values.length], data: BigInt64Array.from(values, BigInt) })
+  }
+
+  /** A reduction over axes (all of them if none are given), without keeping dims. Axes moved from attribute to input over the years. */
+  reduce(op: 'ReduceMin' | 'ReduceMax' | 'ReduceSum', input: string, axes?: readonly number[]): string {
+    if (axes === undefined) return this.apply(op, [input], { keepdims: 0 })
+    if (axes.length === 0) return input
+    const asInput = (this.graph.opset() ?? 0) >= (op === 'ReduceSum' ? 13 : 18)
+    return asInput ? this.apply(op, [input, this.ints(...axes)], { keepdims: 0 }) : this.apply(op, [input], { keepdims: 0, axes })
+  }
+
+  /**
+   * The input of a site in the columns of its weight: `[groups, rows, K]`, as a node output.
+   * @param input - another tensor to see in the same way
+   */
+  columns(record: SiteRecord, input = operandName(this.graph, record, 'data')): string {
+    const { site } = record
+    const { groups, columns } = record.matrix
+    if (site.kind === 'conv') {
+      const unfolded = this.#unfold(record, input)
+      const rank = this.rank(operandName(this.graph, record, 'data'))
+      const swapped = this.apply('Transpose', [unfolded], { perm: [1, 0, ...Array.from({ length: rank - 2 }, (_, i) => i + 2)] })
+      const flat = this.apply('Reshape', [swapped, this.ints(groups, columns, -1)])
+      return this.apply('Transpose', [flat], { perm: [0, 2, 1] })
+    }
+    return this.apply('Reshape', [input, this.ints(1, -1, columns)])
+  }
+
+  /** Every patch a convolution multiplies, as channels: a depthwise convolution with kernels of one 1. */
+  #unfold(record: SiteRecord, input: string): string {
+    const node = siteNode(this.graph, record)
+    const { columns, columnsPerChannel: kernel, groups, shape } = record.matrix
+    const size = shape.slice(2)
+    const carried: Record<string, AttributeValue> = {}
+    for (const attribute of node.attribute) {
+      if (['pads', 'strides', 'dilations', 'output_padding', 'output_shape'].includes(attribute.name)) carried[attribute.name] = intsAttribute(node, attribute.name) ?? []
+      if (attribute.name === 'auto_pad') carried['auto_pad'] = new TextDecoder().decode(attribute.s)
+    }
+    const moves = kernel > 1 || Object.entries(carried).some(([name, value]) => Array.isArray(value) && value.some((v) => Number(v) !== (name === 'pads' || name === 'output_padding' ? 0 : 1)))
+    if (!moves) return input
+    const channels = (columns / kernel) * groups
+    const data = new Float32Array(channels * kernel * kernel)
+    for (let c = 0; c < channels; c++) for (let k = 0; k < kernel; k++) data[(c * kernel + k) * kernel + k] = 1
+    const transposed = isOp(node, 'ConvTranspose')
+    const weight = this.constant({ dtype: 'float32', shape: transposed ? [channels, kernel, ...size] : [channels * kernel, 1, ...size], data })
+    return this.apply(node.opType, [input, weight], { ...carried, group: channels })
+  }
+}

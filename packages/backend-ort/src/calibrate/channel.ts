@@ -1,0 +1,66 @@
+import type { HostTensor, Site } from '@lowbit/core'
+import type { SiteRecord } from '../sites/site-record.js'
+import type { CalibrationGraph } from './calibration-graph.js'
+import { type Collector, countOf, floatsOf } from './collector.js'
+import { nonFinite } from './histogram.js'
+import { otherAxes } from './range.js'
+
+/** Axis of the channels of a site's input: axis 1 of a convolution's, the last of all others. */
+export function channelAxis(site: Pick<Site, 'kind'>): number {
+  return site.kind === 'conv' ? 1 : -1
+}
+
+/** max|x| per channel. */
+export function absmaxCollector(graph: CalibrationGraph, tensor: string, axis: number): Collector<'absmax-per-channel'> {
+  const output = graph.reduce('ReduceMax', graph.apply('Abs', [tensor]), otherAxes(graph.rank(tensor), axis))
+  let most = new Float32Array()
+  return {
+    outputs: [output],
+    kept: 1024,
+    add(values, sample) {
+      const seen = floatsOf(values, output)
+      if (most.length === 0) most = new Float32Array(seen.length)
+      for (let c = 0; c < seen.length; c++) {
+        const value = seen[c] ?? 0
+        if (!Number.isFinite(value)) throw nonFinite(`channel ${c} of activation '${tensor}' in sample ${sample}`, value)
+        most[c] = Math.max(most[c] ?? 0, value)
+      }
+    },
+    result: (): HostTensor<'float32'> => ({ dtype: 'float32', shape: [most.length], data: most }),
+  }
+}
+
+/** mean|x| per channel, over all samples. */
+export function meanAbsCollector(graph: CalibrationGraph, tensor: string, axis: number): Collector<'mean-abs-per-channel'> {
+  const output = graph.reduce('ReduceSum', graph.apply('Abs', [tensor]), otherAxes(graph.rank(tensor), axis))
+  const size = graph.apply('Size', [tensor])
+  return meanOf(output, tensor, (values, channels) => countOf(values, size) / channels, [size])
+}
+
+/** mean x per column of a site's weight, `[groups · K]`. */
+export function meanCollector(graph: CalibrationGraph, record: SiteRecord): Collector<'mean'> {
+  const columns = graph.columns(record)
+  const output = graph.reduce('ReduceSum', columns, [1])
+  const size = graph.apply('Size', [columns])
+  return meanOf(output, record.site.input.name, (values, channels) => countOf(values, size) / channels, [size])
+}
+
+function meanOf(output: string, tensor: string, rowsOf: (values: Readonly<Record<string, HostTensor>>, channels: number) => number, more: readonly string[]): Collector<'mean'> & Collector<'mean-abs-per-channel'> {
+  let sums = new Float64Array()
+  let rows = 0
+  return {
+    outputs: [output, ...more],
+    kept: 1024,
+    add(values, sample) {
+      const seen = floatsOf(values, output)
+      if (sums.length === 0) sums = new Float64Array(seen.length)
+      for (let c = 0; c < seen.length; c++) {
+        const value = seen[c] ?? 0
+        if (!Number.isFinite(value)) throw nonFinite(`channel ${c} of activation '${tensor}' in sample ${sample}`, value)
+        sums[c] = (sums[c] ?? 0) + value
+      }
+      rows += rowsOf(values, Math.max(seen.length, 1))
+    },
+    result: (): HostTensor<'float32'> => ({ dtype: 'float32', shape: [sums.length], data: Float32Array.from(sums, (s) => (rows === 0 ? 0 : s / rows)) }),
+  }
+}

@@ -1,0 +1,33 @@
+import type { GramStatistic } from '@lowbit/core'
+import type { SiteRecord } from '../sites/site-record.js'
+import type { CalibrationGraph } from './calibration-graph.js'
+import { type Collector, countOf, floatsOf } from './collector.js'
+import { nonFinite } from './histogram.js'
+
+/**
+ * XᵀX in the columns of a site's weight, computed by the runtime: a Transpose and a MatMul, after an unfolding for convolutions.
+ * With `other`, X̂ᵀX: X̂ are the columns here, X those of the same site in the other model.
+ */
+export function gramCollector(graph: CalibrationGraph, record: SiteRecord, other?: string): Collector<'gram'> {
+  const columns = graph.columns(record)
+  const transposed = graph.apply('Transpose', [columns], { perm: [0, 2, 1] })
+  const output = graph.apply('MatMul', [transposed, other ?? columns])
+  const size = graph.apply('Size', [columns])
+  const { groups, columns: n } = record.matrix
+  const data = new Float64Array(groups * n * n)
+  let rows = 0
+  return {
+    outputs: [output, size],
+    kept: data.byteLength,
+    add(values, sample) {
+      const seen = floatsOf(values, output)
+      for (let i = 0; i < data.length; i++) {
+        const value = seen[i] ?? 0
+        if (!Number.isFinite(value)) throw nonFinite(`activation '${record.site.input.name}' in sample ${sample}`, value)
+        data[i] = (data[i] ?? 0) + value
+      }
+      rows += countOf(values, size) / (groups * n)
+    },
+    result: (): GramStatistic => ({ data, groups, size: n, rows }),
+  }
+}

@@ -1,0 +1,190 @@
+import { type Batch, type BatchSource, LowbitError, type ObserveOptions, type StatisticRequest, type Statistics, type StatisticName, type StatisticValues, type TensorRef, throwIfAborted } from '@lowbit/core'
+import { writeOnnx } from '@lowbit/formats'
+import type { Graph } from '../graph/index.js'
+import type { OrtModule, SessionOptions } from '../ort.js'
+import { createSession } from '../session.js'
+import { operandName, type SiteRecord } from '../sites/site-record.js'
+import { CalibrationGraph } from './calibration-graph.js'
+import { absmaxCollector, channelAxis, meanAbsCollector, meanCollector } from './channel.js'
+import type { Collector } from './collector.js'
+import { gramCollector } from './gram.js'
+import { histogramCollector } from './histogram-collector.js'
+import { mergeGraph } from './merge.js'
+import { rangeCollector } from './range.js'
+import { samplesCollector } from './samples.js'
+import { tensorInfo } from './tensor-info.js'
+
+/** What statistics are taken of. */
+export interface ObserveContext {
+  readonly ort: OrtModule
+  /** The model as it now stands. Not changed. */
+  readonly graph: Graph
+  /** The model as opened: needed for `cross-gram`. */
+  readonly original?: Graph
+  readonly sites: readonly SiteRecord[]
+  readonly session?: SessionOptions
+}
+
+const DEFAULT_MEMORY = 512 * 2 ** 20
+/** Share of `maxMemory` for what one run carries out; the runtime holds it once more, and garbage waits to be collected. */
+const CARRIED_SHARE = 1 / 8
+
+interface Job {
+  readonly request: StatisticRequest
+  readonly collector: Collector
+}
+
+/**
+ * Runs the data through the model and gathers statistics: sums, extremes and Gram matrices inside the runtime, histograms from
+ * activations that come out a few tensors at a time. Requests that do not fit `maxMemory` together take several passes.
+ * @throws LOWBIT_CALIBRATION for no data, LOWBIT_DATA for data that does not fit the model, LOWBIT_NONFINITE for NaN or infinite
+ * activations (naming tensor and sample), LOWBIT_NOT_FOUND for unknown targets, LOWBIT_ABORTED
+ */
+export async function observeGraph(context: ObserveContext, requests: readonly StatisticRequest[], data: BatchSource, options: ObserveOptions = {}): Promise<Statistics> {
+  const found = new Map<StatisticRequest, unknown>()
+  if (requests.length > 0) {
+    const info = await tensorInfo(context.ort, context.graph)
+    const first = await firstBatch(data)
+    const sizes = await carriedSizes(context, info, requests, first)
+    for (const [index, chunk] of chunks(context, requests, sizes, options.maxMemory ?? DEFAULT_MEMORY).entries()) {
+      throwIfAborted(options.signal, 'calibration')
+      for (const { request, collector } of await pass(context, info, chunk, data, options, index)) found.set(request, collector.result())
+    }
+  }
+  return {
+    get<S extends StatisticName>(request: StatisticRequest<S>) {
+      // The map is keyed by the request itself, whose type says what its value is.
+      return found.get(request) as StatisticValues[S] | undefined
+    },
+  }
+}
+
+async function pass(context: ObserveContext, info: ReadonlyMap<string, TensorRef>, requests: readonly StatisticRequest[], data: BatchSource, options: ObserveOptions, index: number): Promise<readonly Job[]> {
+  const { graph, jobs } = build(context, info, requests)
+  const wanted = [...new Set(jobs.flatMap((job) => job.collector.outputs))]
+  const session = await openFor(context, graph, wanted)
+  const total = Array.isArray(data) ? data.length : 0
+  try {
+    let sample = 0
+    for await (const batch of data) {
+      throwIfAborted(options.signal, 'calibration')
+      const values = await session.run(batch, outputsAmong(wanted, context.graph))
+      const all = { ...batch, ...values }
+      for (const { collector } of jobs) collector.add(all, sample)
+      sample++
+      options.onProgress?.({ phase: 'calibrate', done: sample, total: Math.max(total, sample), item: index === 0 ? `sample ${sample}` : `sample ${sample}, pass ${index + 1}` })
+    }
+    if (sample === 0) throw noData()
+  } finally {
+    await session.release()
+  }
+  return jobs
+}
+
+/** The graph of one pass: only what these statistics need is left of the model. */
+function build(context: ObserveContext, info: ReadonlyMap<string, TensorRef>, requests: readonly StatisticRequest[]): { readonly graph: CalibrationGraph; readonly jobs: readonly Job[] } {
+  const graph = new CalibrationGraph(context.graph.clone(), info)
+  const crossed = requests.some((r) => r.statistic === 'cross-gram')
+  if (crossed && context.original === undefined) {
+    throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: 'cross-gram', found: 'no original model', fix: 'open the model with its original kept' })
+  }
+  const rename = crossed && context.original !== undefined ? mergeGraph(graph.graph, context.original) : undefined
+  const jobs = requests.map((request) => ({ request, collector: collectorOf(context, graph, request, rename) }))
+  return { graph, jobs }
+}
+
+function collectorOf(context: ObserveContext, graph: CalibrationGraph, request: StatisticRequest, rename: ((name: string) => string) | undefined): Collector {
+  const { target, options = {} } = request
+  const record = 'site' in target ? siteOf(context, target.site) : undefined
+  const site = record?.site
+  const tensor = 'tensor' in target ? target.tensor : record === undefined ? '' : operandName(context.graph, record, 'data')
+  if (context.graph.producer(tensor) === undefined && !context.graph.isInput(tensor)) {
+    throw new LowbitError('LOWBIT_NOT_FOUND', { thing: `activation '${tensor}'`, found: 'no tensor of this name in the model' })
+  }
+  const needSite = (): SiteRecord => {
+    if (record === undefined) throw new LowbitError('LOWBIT_ARGUMENT', { thing: `statistic '${request.statistic}'`, found: `a tensor, '${tensor}'`, expected: 'a site' })
+    return record
+  }
+  const axis = site === undefined ? (options.axis ?? -1) : channelAxis(site)
+  switch (request.statistic) {
+    case 'range': return rangeCollector(graph, tensor, options.axis)
+    case 'absmax-per-channel': return absmaxCollector(graph, tensor, axis)
+    case 'mean-abs-per-channel': return meanAbsCollector(graph, tensor, axis)
+    case 'mean': return meanCollector(graph, needSite())
+    case 'histogram': return histogramCollector(tensor, options.bins)
+    case 'gram': return gramCollector(graph, needSite())
+    case 'samples': return samplesCollector(graph, needSite(), options.rows)
+    case 'cross-gram': {
+      const own = needSite()
+      return gramCollector(graph, own, graph.columns(own, rename?.(own.site.input.name)))
+    }
+  }
+}
+
+function siteOf(context: ObserveContext, id: string): SiteRecord {
+  const record = context.sites.find((s) => s.site.id === id)
+  if (record === undefined) throw new LowbitError('LOWBIT_NOT_FOUND', { thing: `site '${id}'`, found: 'no site of this name', fix: '`sites()` lists them' })
+  return record
+}
+
+/** Requests in groups that fit the memory together. One that is too large alone still runs alone. */
+function chunks(context: ObserveContext, requests: readonly StatisticRequest[], carried: ReadonlyMap<string, number>, maxMemory: number): StatisticRequest[][] {
+  const groups: StatisticRequest[][] = []
+  let outside = 0
+  let kept = 0
+  for (const request of requests) {
+    const record = 'site' in request.target ? siteOf(context, request.target.site) : undefined
+    const isGram = request.statistic === 'gram' || request.statistic === 'cross-gram'
+    const matrix = record !== undefined && isGram ? record.matrix.groups * record.matrix.columns ** 2 : 0
+    const out = request.statistic === 'histogram' && 'tensor' in request.target ? (carried.get(request.target.tensor) ?? 0) : matrix * 4
+    const keeps = matrix * 8 + (request.statistic === 'histogram' ? 8 * (request.options?.bins ?? 2048) : 0)
+    const last = groups.at(-1)
+    if (last === undefined || outside + out > maxMemory * CARRIED_SHARE || kept + keeps > maxMemory / 2) {
+      groups.push([request])
+      outside = out
+      kept = keeps
+    } else {
+      last.push(request)
+      outside += out
+      kept += keeps
+    }
+  }
+  return groups
+}
+
+/** Bytes of each tensor that must leave the runtime, measured on one sample: the model counts them itself. */
+async function carriedSizes(context: ObserveContext, info: ReadonlyMap<string, TensorRef>, requests: readonly StatisticRequest[], batch: Batch): Promise<ReadonlyMap<string, number>> {
+  const names = new Set(requests.flatMap((r) => (r.statistic === 'histogram' && 'tensor' in r.target ? [r.target.tensor] : [])))
+  const graph = new CalibrationGraph(context.graph.clone(), info)
+  const counts = [...names].filter((name) => context.graph.producer(name) !== undefined).map((name) => [name, graph.apply('Size', [name])] as const)
+  if (counts.length === 0) return new Map()
+  const session = await openFor(context, graph, counts.map(([, output]) => output))
+  try {
+    const values = await session.run(batch, counts.map(([, output]) => output))
+    return new Map(counts.map(([name, output]) => [name, 4 * Number(values[output]?.data[0] ?? 0)]))
+  } finally {
+    await session.release()
+  }
+}
+
+async function openFor(context: ObserveContext, calibration: CalibrationGraph, outputs: readonly string[]): ReturnType<typeof createSession> {
+  const { graph } = calibration
+  graph.proto.output = []
+  for (const name of outputsAmong(outputs, context.graph)) graph.addOutput(name)
+  graph.removeDead()
+  return createSession(context.ort, writeOnnx(graph.toModel()), { ...context.session })
+}
+
+/** Graph inputs are in the batch already: they need not come out again. */
+function outputsAmong(names: readonly string[], graph: Graph): string[] {
+  return names.filter((name) => !graph.isInput(name))
+}
+
+async function firstBatch(data: BatchSource): Promise<Batch> {
+  for await (const batch of data) return batch
+  throw noData()
+}
+
+function noData(): LowbitError {
+  return new LowbitError('LOWBIT_CALIBRATION', { thing: 'calibration data', found: 'no batches', expected: 'at least one', fix: 'pass typical inputs; a few dozen are enough' })
+}

@@ -1,0 +1,85 @@
+import { type Batch, type ErrorCode, isLowbitError, type OnProgress } from '@lowbit/core'
+import { writeOnnx } from '@lowbit/formats'
+import type { Graph } from '../graph/index.js'
+import type { OrtModule } from '../ort.js'
+import { createSession } from '../session.js'
+import { checkSame, makeBatch, runGraph } from './check.js'
+import { dropIdentities } from './drop-identities.js'
+import { dropInitializerInputs, foldConstants } from './fold-constants.js'
+import { foldIntoConv } from './fold-into-conv.js'
+import { NEWEST_OPSET, upgradeOpset } from './upgrade-opset.js'
+
+export interface PrepareOptions {
+  /** Opset to upgrade to, at most 21. Default 21. */
+  readonly opset?: number
+  /** A typical batch; without one, inputs are made up from the model's own shapes. */
+  readonly sample?: Batch
+  /** Run the model before and after each step and compare. Default true. */
+  readonly check?: boolean
+  readonly onProgress?: OnProgress
+}
+
+export interface Prepared {
+  readonly graph: Graph
+  /** What was done, in sentences. */
+  readonly notes: readonly string[]
+}
+
+/** Sizes tried for symbolic dims: some models need even, others large ones. */
+const SYMBOLIC_SIZES = [64, 32, 224, 16, 1]
+
+/**
+ * Makes a model ready to be quantized without changing what it computes: constants folded, normalizations folded into
+ * convolutions, dead nodes gone, opset upgraded. Each step is checked by running the model before and after it.
+ * @param graph - left alone; the result is a clone
+ * @throws LOWBIT_INTERNAL if a step changed the outputs, LOWBIT_UNSUPPORTED for what cannot be upgraded
+ */
+export async function prepareGraph(ort: OrtModule, graph: Graph, options: PrepareOptions = {}): Promise<Prepared> {
+  const target = Math.min(options.opset ?? NEWEST_OPSET, NEWEST_OPSET)
+  const prepared = graph.clone()
+  const notes: string[] = []
+  const steps: readonly (readonly [string, () => string | Promise<string>])[] = [
+    ['inputs', () => counted(dropInitializerInputs(prepared), 'stored weights listed as inputs too')],
+    ['opset', () => upgraded(upgradeOpset(prepared, target), target)],
+    ['identities', () => counted(dropIdentities(prepared), 'operators that did nothing')],
+    ['constants', async () => counted(await foldConstants(ort, prepared), 'constant operators folded')],
+    ['convolutions', () => counted(foldIntoConv(prepared), 'operators folded into convolutions')],
+  ]
+  const reference = options.check === false ? undefined : await referenceRun(ort, graph, options.sample)
+  if (reference === undefined && options.check !== false) notes.push('not checked by running: no sample was given and none could be made up')
+  for (const [index, [step, apply]] of steps.entries()) {
+    const note = await apply()
+    options.onProgress?.({ phase: 'prepare', done: index + 1, total: steps.length, item: step })
+    if (note === '') continue
+    notes.push(note)
+    if (reference !== undefined) checkSame(step, reference.outputs, await runGraph(ort, prepared, reference.batch))
+  }
+  prepared.removeDead()
+  // Shapes noted for tensors that are gone, or that have changed, would only mislead.
+  prepared.proto.valueInfo = []
+  return { graph: prepared, notes }
+}
+
+async function referenceRun(ort: OrtModule, graph: Graph, sample: Batch | undefined): Promise<{ readonly batch: Batch; readonly outputs: Batch } | undefined> {
+  if (sample !== undefined) return { batch: sample, outputs: await runGraph(ort, graph, sample) }
+  const session = await createSession(ort, writeOnnx(graph.clone().toModel()))
+  try {
+    for (const size of SYMBOLIC_SIZES) {
+      const batch = makeBatch(session.inputs, size)
+      try {
+        return { batch, outputs: await session.run(batch) }
+      } catch (error) {
+        if (!MADE_UP.some((code) => isLowbitError(error, code))) throw error
+      }
+    }
+  } finally {
+    await session.release()
+  }
+  return undefined
+}
+
+/** What a made-up batch may fail with: nothing is wrong with the model then. */
+const MADE_UP: readonly ErrorCode[] = ['LOWBIT_RUNTIME', 'LOWBIT_DATA']
+
+const counted = (count: number, what: string): string => (count === 0 ? '' : `${count} ${what}`)
+const upgraded = (from: number, to: number): string => (from >= to ? '' : `opset ${from} upgraded to ${to}`)

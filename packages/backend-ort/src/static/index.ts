@@ -1,0 +1,6 @@
+export * from './decisions.js'
+export * from './masks.js'
+export * from './operators.js'
+export * from './points.js'
+export * from './qdq.js'
+export * from './weight-codes.js'

@@ -1,0 +1,98 @@
+import type { ActivationPoint, TensorRef } from '@lowbit/core'
+import type { NodeProto } from '@lowbit/formats'
+import { type Graph, isOp } from '../graph/index.js'
+import { operandName, siteNode, type SiteRecord } from '../sites/site-record.js'
+import { shieldedTensors } from './masks.js'
+import { activationInputs, activationOutputs, isConvolution, staticRole } from './operators.js'
+import { Union } from './union.js'
+
+/**
+ * Which operators get integer inputs and outputs.
+ * - `sites` (default): the products with weights, and what lies between two of them. The rest stays in float, where it costs
+ *   little time and eight bits would cost accuracy.
+ * - `all`: every operator that ONNX Runtime's own quantizer takes by default.
+ */
+export type OperatorChoice = 'sites' | 'all'
+
+export interface PointOptions {
+  readonly operators?: OperatorChoice
+  /** Types of the tensors, needed for `all`: only float32 tensors are activations. */
+  readonly types?: ReadonlyMap<string, TensorRef>
+}
+
+/**
+ * The tensors that a static quantization of these sites would quantize, with those that must share one scale in a group.
+ * Masks, ids and shapes never appear.
+ */
+export function activationPoints(graph: Graph, records: readonly SiteRecord[], options: PointOptions = {}): ActivationPoint[] {
+  const chosen = new Set<string>()
+  const readers = new Map<string, string[]>()
+  for (const record of records) {
+    const { site } = record
+    if (site.kind === 'embedding') continue
+    const node = siteNode(graph, record)
+    const input = operandName(graph, record, 'data')
+    chosen.add(input)
+    readers.set(input, [...(readers.get(input) ?? []), site.id])
+    if (isConvolution(node)) chosen.add(afterActivation(graph, node))
+  }
+  if (options.operators === 'all') addOperators(graph, chosen, options.types ?? new Map())
+  const union = shareThroughMovements(graph, chosen)
+  const order = [...graph.proto.input.map((i) => i.name), ...graph.sort().flatMap((node) => node.output)]
+  return order
+    .filter((name) => chosen.has(name))
+    .map((id) => ({
+      id,
+      group: union.find(id),
+      sites: readers.get(id) ?? [],
+      ops: [...new Set([graph.producer(id), ...graph.consumers(id)].flatMap((node) => (node === undefined ? [] : [node.opType])))],
+    }))
+}
+
+/**
+ * The output of a node, or of the Relu or Clip that alone reads it: the integer kernel does their work by clipping codes.
+ */
+export function afterActivation(graph: Graph, node: NodeProto): string {
+  const output = node.output[0] ?? ''
+  const [only, ...others] = graph.consumers(output)
+  if (only === undefined || others.length > 0 || graph.isOutput(output)) return output
+  return (isOp(only, 'Relu') || isOp(only, 'Clip')) && only.input[0] === output ? (only.output[0] ?? output) : output
+}
+
+/** Quantizing before a movement equals quantizing after it: so points move up, and integers are what is moved. */
+function shareThroughMovements(graph: Graph, chosen: Set<string>): Union {
+  const union = new Union()
+  for (const node of graph.sort().reverse()) {
+    if (staticRole(graph, node) !== 'movement' || !activationOutputs(node).some((name) => chosen.has(name))) continue
+    const inputs = activationInputs(node).map((i) => node.input[i] ?? '')
+    // A constant part of a Concat keeps its own type, so the parts cannot be joined as integers.
+    if (inputs.some((name) => graph.constant(name) !== undefined)) continue
+    const joined = [...inputs, ...activationOutputs(node)]
+    for (const name of joined) {
+      chosen.add(name)
+      union.join(joined[0] ?? name, name)
+    }
+  }
+  return union
+}
+
+function addOperators(graph: Graph, chosen: Set<string>, types: ReadonlyMap<string, TensorRef>): void {
+  const shielded = shieldedTensors(graph)
+  const isActivation = (name: string): boolean => types.get(name)?.dtype === 'float32' && graph.constant(name) === undefined && !shielded.has(name)
+  for (const node of graph.nodes()) {
+    if (staticRole(graph, node) === 'float') continue
+    const names = [...activationInputs(node).map((i) => node.input[i] ?? ''), ...activationOutputs(node)]
+    // The logits of a Softmax are as sensitive as its mask: eight bits over their whole range flatten it.
+    if (isOp(node, 'Softmax')) names.shift()
+    if (activationOutputs(node).some((name) => shielded.has(name))) continue
+    for (const name of names) {
+      if (isActivation(name) && !isInnerActivation(graph, name)) chosen.add(name)
+    }
+  }
+}
+
+/** The tensor between a product or sum and its Relu or Clip: it does not exist in integer kernels. */
+function isInnerActivation(graph: Graph, name: string): boolean {
+  const producer = graph.producer(name)
+  return producer !== undefined && !isOp(producer, 'Relu') && !isOp(producer, 'Clip') && staticRole(graph, producer) !== 'movement' && afterActivation(graph, producer) !== name
+}
