@@ -1,21 +1,33 @@
-import { dirname, extname, join, relative, resolve } from 'node:path'
-import { openOnnx } from '@lowbit/backend-ort'
-import { LowbitError, quantize, resolveRecipe, type JobStore, type QuantizeResult, type Recipe } from '@lowbit/core'
+import { writeFile } from 'node:fs/promises'
+import { basename, dirname, extname, join, relative, resolve } from 'node:path'
+import { compareModels, openOnnx, type OnnxHost } from '@lowbit/backend-ort'
+import { LowbitError, quantize, resolveRecipe, type Batch, type BatchSource, type Comparison, type QuantizeResult, type Recipe } from '@lowbit/core'
 import { ALGORITHMS } from '../algorithms.js'
 import { dataSpec } from '../data/spec.js'
-import { openData } from '../data/source.js'
+import { openData, type DataSource } from '../data/source.js'
+import { syntheticBatches } from '../data/synthetic.js'
+import { openWorkFolder, runIdentity, type WorkFolder } from '../jobs/work-folder.js'
 import type { Terminal } from '../output/terminal.js'
+import { reportDetails } from '../report/details.js'
+import { reportHtml } from '../report/html.js'
+import { reportJson } from '../report/text.js'
 
 export interface Executed {
   readonly result: QuantizeResult
   readonly output: string
 }
 
+/** Batches that a report compares the two models on. */
+const COMPARED_BATCHES = 16
+
 /**
  * Runs a recipe: open, quantize, save. The command `quantize` makes a recipe of its options and comes here too,
  * so that a saved recipe reproduces what the command did.
+ *
+ * A run with calibration keeps finished sites in a work folder beside the output until it is done, so that a killed run
+ * goes on where it stopped.
  */
-export async function execute(recipe: Recipe, folder: string, terminal: Terminal, jobs?: JobStore): Promise<Executed> {
+export async function execute(recipe: Recipe, folder: string, terminal: Terminal, reportFile?: string): Promise<Executed> {
   if (recipe.model === undefined) {
     throw new LowbitError('LOWBIT_RECIPE', { thing: 'recipe.model', found: 'nothing', expected: 'the path of an .onnx file, relative to the recipe' })
   }
@@ -28,18 +40,58 @@ export async function execute(recipe: Recipe, folder: string, terminal: Terminal
   const host = await openOnnx(model)
   try {
     const calibration = recipe.calibration === undefined ? undefined : await openData(dataSpec(recipe.calibration, folder), host.inputs())
+    const work = calibration === undefined ? undefined : await workFolder(recipe, model, output, calibration)
     const result = await quantize(host, {
       ...options,
       ...(calibration === undefined ? {} : { calibration }),
-      ...(jobs === undefined ? {} : { jobs }),
+      ...(work === undefined ? {} : { jobs: work }),
       signal: terminal.signal,
       onProgress: terminal.onProgress,
     })
     await result.save(output)
+    const resumed = work?.resumed() ?? 0
+    if (resumed > 0) terminal.note(`${resumed} sites were already done by a run that had stopped.`)
+    if (reportFile !== undefined) await writeReport(reportFile, host, model, result, calibration, basename(output), terminal)
+    await work?.remove()
     return { result, output }
   } finally {
     terminal.stop()
     await host.dispose()
+  }
+}
+
+async function workFolder(recipe: Recipe, model: string, output: string, calibration: DataSource): Promise<WorkFolder> {
+  const { output: _, ...decisive } = recipe
+  const folder = join(dirname(output), `.${basename(output)}.lowbit-work`)
+  return openWorkFolder(folder, await runIdentity([decisive, Object.entries(ALGORITHMS).map(([name, make]) => [name, make({}).version])], [model, ...calibration.files]))
+}
+
+/** Writes `.json` as it is; `.html` with charts, distributions and a comparison of the two models. */
+async function writeReport(file: string, host: OnnxHost, model: string, result: QuantizeResult, calibration: BatchSource | undefined, title: string, terminal: Terminal): Promise<void> {
+  const details = await reportDetails(host, result.report, calibration)
+  const comparison = await compareArtifact(model, result, calibration, terminal)
+  const report = { ...result.report, comparison }
+  await writeFile(file, extname(file).toLowerCase() === '.html' ? await reportHtml(report, details, comparison, title) : reportJson(report))
+}
+
+async function compareArtifact(model: string, result: QuantizeResult, calibration: BatchSource | undefined, terminal: Terminal): Promise<Comparison> {
+  // Opened anew: the host that quantized computes with its decisions.
+  const reference = await openOnnx(model)
+  const candidate = await openOnnx(result.artifact.bytes())
+  try {
+    const data = calibration === undefined ? syntheticBatches(reference.inputs(), 4) : first(calibration, COMPARED_BATCHES)
+    return await compareModels(reference, candidate, data, { signal: terminal.signal, onProgress: terminal.onProgress })
+  } finally {
+    await reference.dispose()
+    await candidate.dispose()
+  }
+}
+
+async function* first(source: BatchSource, count: number): AsyncGenerator<Batch> {
+  let given = 0
+  for await (const batch of source) {
+    if (given++ >= count) return
+    yield batch
   }
 }
 
@@ -59,9 +111,4 @@ export function recipePath(path: string, folder: string): string {
 /** Folder that the paths of a recipe file are relative to. */
 export function recipeFolder(file: string): string {
   return dirname(resolve(file))
-}
-
-/** Where resumable work of an output lies. */
-export function workFolder(output: string): string {
-  return join(dirname(output), `.${output.slice(dirname(output).length + 1)}.lowbit-work`)
 }

@@ -3,7 +3,7 @@ import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import { isCodeType, LowbitError, parseRecipe, type Json, type PluginUse, type Recipe, type RecipeScheme } from '@lowbit/core'
 import { addDataFlags, dataJson, oneOf, wholeNumber, type DataFlags } from '../data/spec.js'
-import { reportJson, reportText } from '../output/report-text.js'
+import { reportJson, reportText } from '../report/text.js'
 import { processTerminal } from '../output/terminal.js'
 import { defaultOutput, execute, recipeFolder, recipePath } from './execute.js'
 
@@ -101,9 +101,8 @@ Examples:
       const folder = flags.saveRecipe === undefined ? process.cwd() : recipeFolder(flags.saveRecipe)
       const recipe = recipeFromFlags(model, flags, folder)
       const terminal = processTerminal({ quiet: flags.quiet === true || flags.json === true })
-      const { result, output } = await execute(recipe, folder, terminal)
+      const { result, output } = await execute(recipe, folder, terminal, flags.report)
       if (flags.saveRecipe !== undefined) await writeFile(flags.saveRecipe, `${JSON.stringify(recipe, null, 2)}\n`)
-      if (flags.report !== undefined) await writeFile(flags.report, reportJson(result.report))
       terminal.print(flags.json === true ? reportJson(result.report).trimEnd() : reportText(result.report, output))
     })
 }

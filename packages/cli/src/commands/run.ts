@@ -1,7 +1,7 @@
-import { readFile, writeFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import type { Command } from 'commander'
 import { LowbitError, parseRecipe } from '@lowbit/core'
-import { reportJson, reportText } from '../output/report-text.js'
+import { reportJson, reportText } from '../report/text.js'
 import { processTerminal } from '../output/terminal.js'
 import { execute, recipeFolder } from './execute.js'
 
@@ -11,7 +11,7 @@ export function runCommand(program: Command): void {
     .command('run')
     .description('run a recipe: the same recipe and model give the same bytes')
     .argument('<recipe>', 'a recipe in JSON; its paths are relative to it')
-    .option('--report <file>', 'write the report as JSON')
+    .option('--report <file>', 'write the report: .json, or .html to look at')
     .option('--json', 'print the report as JSON')
     .option('-q, --quiet', 'no progress bar and no notes')
     .addHelpText('after', '\nExamples:\n  $ lowbit quantize model.onnx -w int4 --save-recipe recipe.json\n  $ lowbit run recipe.json')
@@ -23,8 +23,7 @@ export function runCommand(program: Command): void {
       } catch (cause) {
         throw new LowbitError('LOWBIT_FILE', { thing: file, found: 'cannot be read', expected: 'a recipe in JSON', cause })
       }
-      const { result, output } = await execute(parseRecipe(text), recipeFolder(file), terminal)
-      if (flags.report !== undefined) await writeFile(flags.report, reportJson(result.report))
+      const { result, output } = await execute(parseRecipe(text), recipeFolder(file), terminal, flags.report)
       terminal.print(flags.json === true ? reportJson(result.report).trimEnd() : reportText(result.report, output))
     })
 }

@@ -1,5 +1,5 @@
 import { describeScheme, type Report } from '@lowbit/core'
-import { formatBytes, formatDecibels, formatPercent, shorten, textTable } from './table.js'
+import { formatBytes, formatDecibels, formatPercent, shorten, textTable } from '../output/table.js'
 
 /** Sites shown one by one before the rest is only counted. */
 const WORST = 8
