@@ -30,7 +30,7 @@ export default tseslint.config(
   },
   {
     files: ['packages/*/src/**/*.ts'],
-    rules: { '@nx/enforce-module-boundaries': ['error', { depConstraints: arrows, allow: [], enforceBuildableLibDependency: false }] },
+    rules: { '@nx/enforce-module-boundaries': ['error', { depConstraints: arrows, allow: [], enforceBuildableLibDependency: false, checkDynamicDependenciesExceptions: ['@lowbit/formats'] }] },
   },
   { files: ['packages/*/src/**/*.ts'], rules: { '@typescript-eslint/no-non-null-assertion': 'error' } },
   { files: ['**/*.config.ts', '**/*.config.js', 'eslint.config.js'], rules: { 'no-restricted-syntax': 'off' } },

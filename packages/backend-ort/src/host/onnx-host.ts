@@ -212,6 +212,16 @@ export class OnnxHost implements ModelHost {
     return onnxArtifact(format, finishModel(graph), this.#source, notes)
   }
 
+  /** A graph of one's own, as the model now stands: transformed, with decided sites and activations rounded. Weights are shared. */
+  graphNow(): Graph {
+    return this.#cloneCurrent().graph
+  }
+
+  /** Loads a graph that was made from {@link graphNow} into this host's runtime. The caller releases the session. */
+  async openGraph(graph: Graph): Promise<Session> {
+    return openGraph(await findOrt(this.#given), graph, this.#source, this.#session)
+  }
+
   async dispose(): Promise<void> {
     if (this.#disposed) return
     this.#disposed = true
@@ -220,8 +230,7 @@ export class OnnxHost implements ModelHost {
   }
 
   async #open(which: Which): Promise<Session> {
-    const ort = await findOrt(this.#given)
-    return openGraph(ort, which === 'original' ? this.#original : this.#cloneCurrent().graph, this.#source, this.#session)
+    return this.openGraph(which === 'original' ? this.#original : this.graphNow())
   }
 
   /** The model as it now stands: transformed, decided sites and activations rounded. */

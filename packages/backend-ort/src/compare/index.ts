@@ -1,0 +1,2 @@
+export * from './compare-models.js'
+export * from './rank-layers.js'
