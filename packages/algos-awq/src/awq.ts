@@ -1,0 +1,81 @@
+import { API_VERSION, LowbitError, matchesAny, rtn, scaleColumns, throwIfAborted, type RoundingAlgorithm, type Transform, type TransformAlgorithm, type TransformJob, type TransformResult } from '@lowbit/core'
+import { searchClip } from './clip-search.js'
+import { roundedBy, scaledGram, searchScales, type SearchContext, type WeightStat } from './scale-search.js'
+import { VERSION } from './version.js'
+
+export interface AwqOptions {
+  /** What stands for the size of a weight channel: mean |w|; the same over its group's largest (AutoAWQ); nothing (the paper). Default `mean`. */
+  readonly weightStat?: WeightStat
+  /** Values of α tried, `i / grid`. Default 20. */
+  readonly grid?: number
+  /**
+   * Clip weights afterwards where that lowers the error of rounding. For rounding to nearest; an algorithm that corrects errors
+   * itself, such as GPTQ, should see unclipped weights. Default true.
+   */
+  readonly clip?: boolean
+  /** Sites that are never clipped, by name or pattern: attention scores suffer from it. Default: query and key projections by their usual names. */
+  readonly clipExcept?: readonly string[]
+  /** Candidates are measured with this rounding, best the one that follows. It may need no statistics but `gram`. Default round-to-nearest. */
+  readonly rounding?: RoundingAlgorithm
+}
+
+const QUERY_KEY = ['*q_proj*', '*k_proj*', '*/query/*', '*/key/*', '*.wq*', '*.wk*', '*/wq/*', '*/wk/*']
+
+/**
+ * AWQ (Lin et al. 2023): channels that carry much activation get finer weights, by a scale that the layer before takes back. The
+ * scale is searched for each fold group by the output error of rounding, then each group's clipping limit; both need nothing but the
+ * Gram matrix and the mean magnitudes of the input. Never worse than the rounding it measures with: no scale is a candidate.
+ * @throws LOWBIT_ARGUMENT for options out of range; the plan: LOWBIT_CALIBRATION, LOWBIT_NONFINITE.
+ */
+export function awq(options: AwqOptions = {}): TransformAlgorithm {
+  const { weightStat = 'mean', grid = 20, clip = true, clipExcept = QUERY_KEY, rounding = rtn() } = options
+  if (!(Number.isInteger(grid) && grid >= 1)) throw new LowbitError('LOWBIT_ARGUMENT', { thing: 'awq({ grid })', found: String(grid), expected: 'a whole number of at least 1' })
+  if (!['mean', 'group-normalized', 'none'].includes(weightStat)) throw new LowbitError('LOWBIT_ARGUMENT', { thing: 'awq({ weightStat })', found: String(weightStat), expected: 'mean, group-normalized or none' })
+  const measured = { name: rounding.name, version: rounding.version, config: rounding.config }
+  return {
+    kind: 'transform',
+    name: '@lowbit/algos-awq',
+    version: VERSION,
+    apiVersion: API_VERSION,
+    config: { weightStat, grid, clip, clipExcept, rounding: measured },
+    needs: () => ['gram', 'mean-abs-per-channel'],
+    plan: (job) => plan(job, { weightStat, grid, clip, clipExcept, rounding }),
+  }
+}
+
+async function plan(job: TransformJob, options: Required<AwqOptions>): Promise<TransformResult> {
+  const thing = `AWQ of ${job.group.id}`
+  throwIfAborted(job.signal, thing)
+  const { gram, 'mean-abs-per-channel': meanAbs } = job.statistics
+  if (gram === undefined || meanAbs === undefined) {
+    throw new LowbitError('LOWBIT_CALIBRATION', { thing, found: `no ${gram === undefined ? 'Gram matrix' : 'mean magnitudes'} of its input`, expected: 'statistics gram and mean-abs-per-channel', fix: 'pass calibration data' })
+  }
+  const at = meanAbs.data.findIndex((v) => !Number.isFinite(v))
+  if (at >= 0) throw new LowbitError('LOWBIT_NONFINITE', { thing, found: `mean |x| of channel ${at} is ${meanAbs.data[at]}`, expected: 'finite activations', fix: 'look for NaN or infinity in the calibration data' })
+  if (meanAbs.data.every((v) => v === 0)) return { transforms: [], skip: 'its input is always 0' }
+
+  const context: SearchContext = { gram, linalg: job.linalg, seed: job.seed, signal: job.signal }
+  const search = await searchScales(job.sites, meanAbs.data, options, context)
+  const { best, identity } = search
+  const transforms: Transform[] = best === undefined ? [] : [{ kind: 'scale', scales: best.scales }]
+  const scales = best?.scales ?? new Float32Array(job.group.channels).fill(1)
+  const clipped = options.clip ? await clips(job, scales, options, context) : []
+  transforms.push(...clipped)
+  const notes = { errorBefore: identity, errorAfter: best?.loss ?? identity, ...(best === undefined ? {} : { alpha: best.alpha }), ...(clipped.length === 0 ? {} : { clipped: clipped.length }) }
+  if (transforms.length === 0) return { transforms, skip: 'rounding as it is has the least error', notes }
+  return { transforms, notes }
+}
+
+async function clips(job: TransformJob, scales: Float32Array, { clipExcept, rounding }: Required<AwqOptions>, context: SearchContext): Promise<readonly Transform[]> {
+  const excepted = matchesAny(clipExcept)
+  const out: Transform[] = []
+  for (const site of job.sites) {
+    if (excepted(site.id)) continue
+    throwIfAborted(job.signal, `AWQ of ${site.id}`)
+    const scaled = { ...site, tensor: { ...site.tensor, data: scaleColumns(site.tensor.data, site.weight, scales) } }
+    const gram = scaledGram(context.gram, site, scales)
+    const { weight, chosen } = await searchClip(scaled, gram, (clamped) => roundedBy(rounding, site, Float32Array.from(clamped), gram, context))
+    if (chosen.some((r) => r > 0)) out.push({ kind: 'clip', site: site.id, weight: { ...site.tensor, data: weight } })
+  }
+  return out
+}
