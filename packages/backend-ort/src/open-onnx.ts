@@ -1,7 +1,7 @@
 import { type ExternalFiles, isExternal, tensorsOf } from '@lowbit/formats'
+import { Graph } from './graph/index.js'
 import { OnnxHost } from './host/onnx-host.js'
 import { openSource } from './host/source.js'
-import { Graph } from './graph/index.js'
 import { findOrt, type OrtModule, type SessionOptions } from './ort.js'
 import { prepareGraph, type PrepareOptions } from './prepare/index.js'
 
@@ -10,13 +10,13 @@ export interface OpenOnnxOptions {
   readonly ort?: OrtModule
   /** Handed to every session: `executionProviders`, `intraOpNumThreads` … */
   readonly sessionOptions?: SessionOptions
-  /** Files with weights, by the names that stand in the model, for a model given as bytes. By path they are found beside it. */
-  readonly externalData?: ExternalFiles
   /**
-   * Fold constants and normalizations, drop what does nothing and upgrade the opset before anything else: what static
-   * quantization wants. Needs the runtime. Default false: the graph stays as it is in the file.
+   * Prepare the model first: constants and normalizations folded, opset upgraded, each step checked by running. Static
+   * quantization wants it; it loads the runtime. Default false.
    */
   readonly prepare?: boolean | PrepareOptions
+  /** Files with weights, by the names that stand in the model, for a model given as bytes. By path they are found beside it. */
+  readonly externalData?: ExternalFiles
 }
 
 /**
@@ -29,11 +29,12 @@ export interface OpenOnnxOptions {
 export async function openOnnx(model: string | Uint8Array, options: OpenOnnxOptions = {}): Promise<OnnxHost> {
   const source = await openSource(model, options.externalData)
   try {
-    const { prepare = false } = options
+    const { prepare = false, ort, sessionOptions = {} } = options
+    const graph = new Graph(source.model)
     // External data stays where it is: folding would have to read it whole.
-    if (prepare === false || [...tensorsOf(source.model)].some(isExternal)) return new OnnxHost(source, options.ort, options.sessionOptions ?? {})
-    const { graph } = await prepareGraph(await findOrt(options.ort), new Graph(source.model), prepare === true ? {} : prepare)
-    return new OnnxHost({ ...source, model: graph.toModel() }, options.ort, options.sessionOptions ?? {})
+    if (prepare === false || [...tensorsOf(source.model)].some(isExternal)) return new OnnxHost(source, graph, ort, sessionOptions)
+    const prepared = await prepareGraph(await findOrt(ort), graph, prepare === true ? {} : prepare)
+    return new OnnxHost(source, prepared.graph, ort, sessionOptions, prepared.notes)
   } catch (error) {
     await source.close()
     throw error

@@ -1,6 +1,7 @@
 import { type Acceptance, type Json, LowbitError, type QTensor, type Scheme, zeroPointsOf } from '@lowbit/core'
 import { node, type NodeProto } from '@lowbit/formats'
 import type { Graph } from '../graph/index.js'
+import { upgradeOpset } from '../prepare/upgrade-opset.js'
 import { fromRows, pointWeightAt, type SiteRecord, siteNode } from '../sites/index.js'
 import { neverAccepted, YES } from './accept.js'
 import { eachWeight } from './by-weight.js'
@@ -10,6 +11,9 @@ import type { EmitJob, Emitter } from './emitter.js'
 import { gatherCodes, isGatherable } from './gather-codes.js'
 import { gemmAsMatMul } from './gemm-as-matmul.js'
 import { plainGranularity, storedArray, storedType } from './stored-codes.js'
+
+/** The first opset with DynamicQuantizeLinear is 11; from 13 on DequantizeLinear has axes as well. */
+const OLDEST_OPSET = 13
 
 /** Integer type of the weights in the file. */
 type WeightStorage = 'uint8' | 'int8'
@@ -29,9 +33,7 @@ export const dynamicEmitter: Emitter = {
   },
   emit(job: EmitJob): void {
     const { graph } = job
-    if (graph.opset() < 11) {
-      throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: 'format dynamic', found: `a model of opset ${graph.opset()}`, expected: 'opset 11 or newer: older ones have no DynamicQuantizeLinear', fix: 'prepare the model first, which upgrades its opset, or choose the format dequantize' })
-    }
+    if (graph.opset() < 11) job.notes.push(`opset ${upgradeOpset(graph, OLDEST_OPSET)} upgraded to ${OLDEST_OPSET}: older ones have no DynamicQuantizeLinear`)
     const storage = storageOf(job.settings['weightStorage'])
     const activations = new DynamicActivations(graph)
     eachWeight(job, ({ owner, sites, q }) => {

@@ -24,7 +24,7 @@ import {
   type Transform,
 } from '@lowbit/core'
 import { EMITTERS, expectEmitter } from '../emit/emitters.js'
-import { Graph, toTensorRef } from '../graph/index.js'
+import { type Graph, toTensorRef } from '../graph/index.js'
 import { findOrt, type OrtModule, type SessionOptions } from '../ort.js'
 import type { Session } from '../session.js'
 import { expectRecord, findSites, type FoundSites, readRows, type SiteRecord, writeRows } from '../sites/index.js'
@@ -59,6 +59,8 @@ export class OnnxHost implements ModelHost {
   readonly apiVersion = 1
   readonly config = {}
   readonly supports = SUPPORTS
+  /** What preparation did, in sentences. */
+  readonly prepared: readonly string[]
   readonly #source: ModelSource
   readonly #given: OrtModule | undefined
   readonly #session: SessionOptions
@@ -75,11 +77,12 @@ export class OnnxHost implements ModelHost {
   #disposed = false
 
   /** Use {@link openOnnx}. */
-  constructor(source: ModelSource, ort: OrtModule | undefined, session: SessionOptions) {
+  constructor(source: ModelSource, graph: Graph, ort: OrtModule | undefined, session: SessionOptions, prepared: readonly string[] = []) {
+    this.prepared = prepared
     this.#source = source
     this.#given = ort
     this.#session = session
-    this.#original = new Graph(source.model)
+    this.#original = graph
     this.#graph = this.#original.clone()
     this.#found = findSites(this.#graph)
     this.#groups = groupSites(this.#graph, this.#found.records)
