@@ -1,1 +1,8 @@
+export * from './observer.js'
+export { MinMaxObserver, type RangeObserverOptions } from './min-max.js'
+export * from './moving-average.js'
+export * from './histogram.js'
+export * from './percentile.js'
+export * from './entropy.js'
+export * from './mse.js'
 export * from './activation-params.js'
