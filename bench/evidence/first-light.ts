@@ -1,9 +1,7 @@
 import { openOnnx } from '@lowbit/backend-ort'
 import { hqq } from '@lowbit/algos-hqq'
-import { int4, int8, quantize, rtn, uint4, type Batch, type QuantizeOptions } from '@lowbit/core'
-import { ocrErrorRate, ocrPath, TEST_LINES } from '../models/ocr.ts'
-import { needSharedData } from '../models/shared.ts'
-import { storyPerplexity, TEST_STORIES } from '../models/stories.ts'
+import { int4, int8, quantize, rtn, uint4, type QuantizeOptions } from '@lowbit/core'
+import { ocr, stories, type BenchModel, type Run, type Scores } from '../models/index.ts'
 import type { EvidenceModule, EvidenceTable } from './types.ts'
 
 interface Row {
@@ -21,7 +19,8 @@ const STORIES: readonly Row[] = [
   { name: 'int4 g32 symmetric', options: { format: 'matmul-nbits', weights: int4({ group: 32 }), ...matmuls }, target: '4.275' },
   { name: 'int4 g32 asymmetric', options: { format: 'matmul-nbits', weights: uint4({ group: 32 }), ...matmuls }, target: '4.230' },
   { name: 'int4 g32 searched scale', options: { format: 'matmul-nbits', weights: int4({ group: 32 }), rounding: rtn({ range: 'search' }), ...matmuls }, target: '' },
-  { name: 'int4 g32 HQQ', options: { format: 'matmul-nbits', weights: uint4({ group: 32 }), rounding: hqq({}), ...matmuls }, target: '≤ 4.187' },
+  { name: 'int4 g32 searched scale, float zero points', options: { format: 'matmul-nbits', weights: { ...uint4({ group: 32 }), zeroPoint: 'float' }, rounding: rtn({ range: 'search' }), ...matmuls }, target: '' },
+  { name: 'int4 g32 HQQ', options: { format: 'matmul-nbits', weights: { ...uint4({ group: 32 }), zeroPoint: 'float' }, rounding: hqq({ start: 'rounded', padding: 'zeros', keep: 'last' }), ...matmuls }, target: '≤ 4.187' },
 ]
 
 const OCR: readonly Row[] = [
@@ -37,30 +36,27 @@ const OCR: readonly Row[] = [
 export const firstLight: EvidenceModule = {
   name: 'first-light',
   async run(log) {
-    const stories = needSharedData('stories260K.onnx')
-    const perplexity = (x: number): string => x.toFixed(3)
-    const rate = (x: number): string => `${(100 * x).toFixed(2)} %`
     return [
-      await table('stories-weights', 'stories260K without data', `perplexity on ${TEST_STORIES} stories, MatMul sites`, stories, STORIES, storyPerplexity, perplexity, log),
-      await table('ocr-weights', 'Text recognition without data', `character error rate on ${TEST_LINES} rendered lines`, await ocrPath(), OCR, ocrErrorRate, rate, log),
+      await table('stories-weights', 'stories260K without data', 'perplexity on the first 40 stories, MatMul sites', stories(), STORIES, (s) => s.perplexity.toFixed(3), log),
+      await table('ocr-weights', 'Text recognition without data', 'character error rate on 120 rendered lines', await ocr(), OCR, (s) => `${(100 * s.errorRate).toFixed(2)} %`, log),
     ]
   },
 }
 
-async function table(id: string, title: string, note: string, model: string, rows: readonly Row[], metric: (run: (batch: Batch) => Promise<Batch>) => Promise<number>, show: (x: number) => string, log: (line: string) => void): Promise<EvidenceTable> {
-  const float = await openOnnx(model)
-  const cells: (string | number)[][] = [['float32', '100 %', show(await metric((b) => float.run(b))), '']]
-  const size = float.size()
-  await float.dispose()
+async function table(id: string, title: string, note: string, model: BenchModel, rows: readonly Row[], show: (scores: Scores) => string, log: (line: string) => void): Promise<EvidenceTable> {
+  const float = await openOnnx(model.path)
+  const runFloat: Run = (batch) => float.run(batch)
+  const cells: (string | number)[][] = [['float32', '100 %', show(await model.evaluate(runFloat, runFloat)), '']]
   for (const { name, options, target } of rows) {
-    const host = await openOnnx(model)
+    const host = await openOnnx(model.path)
     const { artifact } = await quantize(host, options)
     await host.dispose()
     const quantized = await openOnnx(artifact.bytes())
-    const value = show(await metric((b) => quantized.run(b)))
+    const value = show(await model.evaluate(runFloat, (batch) => quantized.run(batch)))
     await quantized.dispose()
-    cells.push([name, `${((100 * artifact.size) / size).toFixed(1)} %`, value, target])
+    cells.push([name, `${((100 * artifact.size) / float.size()).toFixed(1)} %`, value, target])
     log(`${title}: ${name} ${value}`)
   }
+  await float.dispose()
   return { id, title, note, columns: ['weights', 'size', note.split(' on ')[0], 'to reach'], rows: cells }
 }

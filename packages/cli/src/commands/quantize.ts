@@ -40,7 +40,8 @@ interface QuantizeFlags extends DataFlags {
 const SHORT: Readonly<Record<string, PluginUse>> = {
   rtn: '@lowbit/core/rtn',
   search: { use: '@lowbit/core/rtn', config: { range: 'search' } },
-  hqq: '@lowbit/algos-hqq',
+  // The settings that give the codes of ONNX Runtime's own HQQ.
+  hqq: { use: '@lowbit/algos-hqq', config: { start: 'rounded', padding: 'zeros', keep: 'last' } },
   gptq: '@lowbit/algos-gptq',
   awq: '@lowbit/algos-awq',
   smoothquant: '@lowbit/algos-smoothquant',
@@ -111,7 +112,7 @@ Examples:
 export function recipeFromFlags(model: string, flags: QuantizeFlags, folder: string): Recipe {
   const dtype = flags.weights ?? 'int8'
   const format = flags.format ?? defaultFormat(dtype, flags)
-  const weights = schemeFromFlags(dtype, format, flags)
+  const weights = forAlgorithm(schemeFromFlags(dtype, format, flags), format, flags)
   const needsActivations = format === 'qdq' || format === 'qoperator'
   const recipe = {
     lowbit: 1,
@@ -153,6 +154,14 @@ function schemeFromFlags(dtype: string, format: string, flags: QuantizeFlags): R
     ...(symmetric === undefined ? {} : { symmetric }),
     ...(flags.reduceRange === true ? { reduceRange: true } : {}),
   }
+}
+
+/** HQQ moves zero points: signed types become unsigned ones, with float zero points where the format has them. */
+function forAlgorithm(scheme: RecipeScheme, format: string, flags: QuantizeFlags): RecipeScheme {
+  if (flags.algorithm !== 'hqq' || flags.symmetric === true) return scheme
+  const unsigned = `u${scheme.dtype.replace(/^u/, '')}`
+  if (!isCodeType(unsigned)) return scheme
+  return { ...scheme, dtype: unsigned, symmetric: false, ...(format === 'matmul-nbits' && unsigned !== 'uint8' ? { zeroPoint: 'float' } : {}) }
 }
 
 function activationsFromFlags(flags: QuantizeFlags): Json {

@@ -12,6 +12,7 @@ export interface RecipeScheme {
   readonly perTensor?: boolean
   readonly symmetric?: boolean
   readonly reduceRange?: boolean
+  readonly zeroPoint?: 'integer' | 'float'
 }
 
 /** An algorithm by package name, with a configuration or without. */
@@ -61,6 +62,7 @@ function parseJson(text: string): unknown {
 
 /** The scheme a recipe's short form stands for: unsigned types have zero points unless it says otherwise. */
 export function recipeScheme(short: RecipeScheme): Scheme {
-  const { dtype, ...options } = short
-  return weightScheme(dtype, { symmetric: !dtype.startsWith('uint'), ...options })
+  const { dtype, zeroPoint, ...options } = short
+  const scheme = weightScheme(dtype, { symmetric: !dtype.startsWith('uint'), ...options })
+  return zeroPoint === undefined ? scheme : { ...scheme, zeroPoint }
 }

@@ -24,6 +24,7 @@ const scheme: Schema = {
     group: { type: 'integer', minimum: 1, description: 'Weights along K that share a scale; absent: one scale an output channel' },
     perTensor: { type: 'boolean', description: 'One scale for the whole weight' },
     symmetric: { type: 'boolean', description: 'No zero points. Default: true for signed types' },
+    zeroPoint: { type: 'string', enum: ['integer', 'float'], description: 'float: zero points need not be whole numbers' },
     reduceRange: { type: 'boolean', description: 'Use half of the code range, safe on x86 without VNNI' },
   },
   required: ['dtype'],
