@@ -1,1 +1,3 @@
-export {}
+export { rotate, rotateGram, type RotateOptions } from './rotate.js'
+export { randomSigns } from './signs.js'
+export { spreadOf, type Spread } from './spread.js'

@@ -1,0 +1,97 @@
+import { API_VERSION, LowbitError, dequantize, hadamardOrder, largestHadamardBlock, quadraticForm, rotateRows, rtn, throwIfAborted, type GramStatistic, type RoundingAlgorithm, type TransformAlgorithm, type TransformJob, type TransformResult } from '@lowbit/core'
+import { randomSigns } from './signs.js'
+import { spreadOf } from './spread.js'
+import { VERSION } from './version.js'
+
+export interface RotateOptions {
+  /** Channels turned together: 2^k, 12·2^k, 20·2^k or 28·2^k, a divisor of the channels. Default: the largest there is. */
+  readonly order?: number
+  /**
+   * `better` (default): only where the output error of rounding falls by more than `minimumGain`. Rotation spreads outliers; it makes
+   * normal weights, and small groups that isolate an outlier by themselves, slightly worse. `always`: without asking.
+   */
+  readonly accept?: 'better' | 'always'
+  /** Share of the error that must go, 0 to 1: an explicit rotation costs time at run time. Default 0. */
+  readonly minimumGain?: number
+  /** What is measured: best the rounding that follows. It may need no statistics but `gram`. Default round-to-nearest. */
+  readonly rounding?: RoundingAlgorithm
+}
+
+/** Fewer channels than this in a block spread nothing. */
+const SMALLEST_ORDER = 4
+
+/**
+ * Randomised Hadamard rotation (QuaRot, Ashkboos et al. 2024): input and weight columns are turned alike, so that the product stays
+ * and outliers are shared out. Random signs come from the job's seed. Where nothing before the input can be turned, the host adds
+ * the rotation as an operator.
+ * @throws LOWBIT_ARGUMENT for options out of range; the plan: LOWBIT_CALIBRATION without a Gram matrix.
+ */
+export function rotate(options: RotateOptions = {}): TransformAlgorithm {
+  const { order, accept = 'better', minimumGain = 0, rounding = rtn() } = options
+  const refuse = (name: string, found: unknown, expected: string): never => {
+    throw new LowbitError('LOWBIT_ARGUMENT', { thing: `rotate({ ${name} })`, found: String(found), expected })
+  }
+  if (order !== undefined && hadamardOrder(order) === undefined) refuse('order', order, '2^k, 12·2^k, 20·2^k or 28·2^k')
+  if (accept !== 'better' && accept !== 'always') refuse('accept', accept, 'better or always')
+  if (!(minimumGain >= 0 && minimumGain < 1)) refuse('minimumGain', minimumGain, 'a number from 0 to below 1')
+  return {
+    kind: 'transform',
+    name: '@lowbit/algos-rotate',
+    version: VERSION,
+    apiVersion: API_VERSION,
+    config: { order: order ?? null, accept, minimumGain, rounding: { name: rounding.name, version: rounding.version, config: rounding.config } },
+    needs: () => ['gram'],
+    plan: (job) => plan(job, { order, accept, minimumGain, rounding }),
+  }
+}
+
+type Resolved = Required<Omit<RotateOptions, 'order'>> & { readonly order: number | undefined }
+
+async function plan(job: TransformJob, options: Resolved): Promise<TransformResult> {
+  const { channels, id } = job.group
+  const thing = `rotation of ${id}`
+  throwIfAborted(job.signal, thing)
+  const { gram } = job.statistics
+  if (gram === undefined) throw new LowbitError('LOWBIT_CALIBRATION', { thing, found: 'no Gram matrix of its input', expected: 'statistics.gram', fix: 'pass calibration data' })
+  if (job.sites.some((s) => s.kind !== 'linear')) return { transforms: [], skip: 'only inputs of linear layers are rotated' }
+  const order = options.order ?? largestHadamardBlock(channels)
+  if (channels % order !== 0) return { transforms: [], skip: `order ${order} does not divide ${channels} channels` }
+  if (order < SMALLEST_ORDER) return { transforms: [], skip: `${channels} channels have no Hadamard order of at least ${SMALLEST_ORDER} that divides them` }
+
+  const signs = randomSigns(channels, job.seed)
+  const turnedGram = rotateGram(gram, signs, order)
+  let errorBefore = 0
+  let errorAfter = 0
+  const before: number[] = []
+  const after: number[] = []
+  for (const site of job.sites) {
+    throwIfAborted(job.signal, thing)
+    const turned = Float32Array.from(site.tensor.data)
+    rotateRows(turned, signs, order)
+    errorBefore += await errorOf(job, site, site.tensor.data, gram, options.rounding)
+    errorAfter += await errorOf(job, site, turned, turnedGram, options.rounding)
+    before.push(spreadOf(site.tensor.data).kurtosis)
+    after.push(spreadOf(turned).kurtosis)
+  }
+  const mean = (xs: readonly number[]): number => xs.reduce((a, b) => a + b, 0) / xs.length
+  const notes = { order, kurtosisBefore: mean(before), kurtosisAfter: mean(after), errorBefore, errorAfter }
+  if (options.accept === 'better' && !(errorAfter < errorBefore * (1 - options.minimumGain))) {
+    return { transforms: [], skip: `rotating would change the output error by a factor of ${(errorAfter / errorBefore).toPrecision(3)}`, notes }
+  }
+  return { transforms: [{ kind: 'rotate', signs, order }], notes }
+}
+
+async function errorOf(job: TransformJob, site: TransformJob['sites'][number], data: Float32Array<ArrayBuffer>, gram: GramStatistic, rounding: RoundingAlgorithm): Promise<number> {
+  const { q } = await rounding.round({ site, weight: { ...site.tensor, data }, scheme: site.scheme, statistics: { gram }, linalg: job.linalg, seed: job.seed, ...(job.signal === undefined ? {} : { signal: job.signal }) })
+  return quadraticForm(Float64Array.from(dequantize(q).data, (v, i) => v - data[i]), site.weight.rows, gram, job.linalg)
+}
+
+/** `Q G Qᵀ`: the Gram matrix of rotated rows. G is symmetric, so rotating its rows, then those of the transpose, is enough. */
+export function rotateGram(gram: GramStatistic, signs: Int8Array, order: number): GramStatistic {
+  const k = gram.size
+  const data = Float64Array.from(gram.data)
+  rotateRows(data, signs, order)
+  const turned = data.map((_, i) => data[(i % k) * k + Math.floor(i / k)])
+  rotateRows(turned, signs, order)
+  return { ...gram, data: turned }
+}
