@@ -2,22 +2,40 @@ import type { PackedTensor, QTensor } from '../qtensor.js'
 import type { HostTensor } from '../tensor.js'
 import type { Plugin } from './plugin.js'
 
+/**
+ * How far a float result may lie from the exact value: `(perTerm · terms + fixed) · 2^-24 · Σ|term|`, where the terms of
+ * int8 activations are the groups of a row, and those of float activations the columns. The kernel derives its numbers from
+ * the roundings it makes; the testkit holds it to them.
+ */
+export interface KernelRounding {
+  readonly perTerm: number
+  readonly fixed: number
+}
+
 /** What a kernel provider found on this machine and can do. */
 export interface KernelSupports {
-  /** `scalar`, `simd128`, `relaxed-simd`, `webgpu`, with what the probe saw. */
+  /** `scalar`, `simd128`, `relaxed-simd`, `webgpu`. */
   readonly tier: string
   readonly threads: number
+  /** True if every method answers at once: see {@link SyncKernelProvider}. */
   readonly synchronous: boolean
-  /** `dtype/granularity` pairs such as `int4/group`, `ternary/tensor`. */
+  /** `dtype/granularity` pairs such as `int4/group`, `ternary/tensor`; `float32` for weights that are not quantized. */
   readonly schemes: readonly string[]
   /** Sentences about the engine: the CPU's dot product, missing features. */
   readonly findings: readonly string[]
+  /** Roundings after the integer sums, which are exact. */
+  readonly integerRounding: KernelRounding
+  /** Roundings of products with float activations. */
+  readonly floatRounding: KernelRounding
 }
 
 /** Weights in a provider's own layout. Freed by `dispose` or `using`. */
 export interface PackedWeights extends Disposable {
+  /** N: output features. */
   readonly rows: number
+  /** K: input features. */
   readonly columns: number
+  /** Bytes held, padding and scales included. */
   readonly bytes: number
   dispose(): void
 }
@@ -25,15 +43,69 @@ export interface PackedWeights extends Disposable {
 export interface MatmulOptions {
   /** `[N]`, added last. */
   readonly bias?: Float32Array
-  /** `int8` (default): activations are quantized per row; `float32`: weights only. */
+  /** `int8` (default): activations are quantized per row; `float32`: weights only. Float weights always take `float32`. */
   readonly activations?: 'int8' | 'float32'
 }
 
-/** Runs low-bit weights. `matmul` computes `x [M, K] × wᵀ [K, N]`. */
+export interface ActivationOptions {
+  /** One scale a row (default) or one for all rows. */
+  readonly granularity?: 'token' | 'tensor'
+  /** True (default): int8, −127 to 127, zero point 0. False: uint8 with a zero point, ONNX DynamicQuantizeLinear. */
+  readonly symmetric?: boolean
+}
+
+/** Quantized activations `[M, K]`: `value = (code − zeroPoint) · scale`. */
+export interface ActivationCodes {
+  readonly codes: Int8Array | Uint8Array
+  /** `[M]` or `[1]`. */
+  readonly scales: Float32Array
+  /** As the scales; absent when symmetric. */
+  readonly zeroPoints?: Int32Array
+}
+
+export interface HadamardOptions {
+  /** Length of the blocks that are transformed: a power of two that divides the last axis. Default: the last axis. */
+  readonly block?: number
+}
+
+/** A value now, or later on an asynchronous device. */
+export type Awaitable<T> = T | Promise<T>
+
+/**
+ * Runs low-bit weights. `matmul` computes `x [M, K] × wᵀ [K, N]`.
+ *
+ * With int8 activations (Jacob et al. 2018, eq. 4) a row of x becomes codes `a = rint(x · (127 / absmax))` of scale
+ * `absmax / 127`; `Σ a · (code − zeroPoint)` over a group is an exact integer, and
+ * `y[m, n] = scale[m] · Σ_g weightScale[n, g] · sum[g] + bias[n]`.
+ *
+ * Every method throws LOWBIT_DISPOSED once the provider, or the weights it is given, are disposed of.
+ */
 export interface KernelProvider extends Plugin<'kernels'>, Disposable {
   readonly supports: KernelSupports
-  /** @throws LOWBIT_UNSUPPORTED for a scheme that is not in `supports`. */
-  prepack(weights: QTensor | PackedTensor): PackedWeights
-  matmul(x: HostTensor<'float32'>, weights: PackedWeights, out?: HostTensor<'float32'>, options?: MatmulOptions): HostTensor<'float32'> | Promise<HostTensor<'float32'>>
+  /**
+   * Brings a matrix `[N, K]` into the provider's layout, once.
+   * @throws LOWBIT_UNSUPPORTED for a scheme that is not in `supports`, LOWBIT_SHAPE if it is not a matrix, LOWBIT_LIMIT if memory ends.
+   */
+  prepack(weights: QTensor | PackedTensor | HostTensor<'float32'>): PackedWeights
+  /**
+   * `[…, K]` to `[…, N]`.
+   * @param out where to write; made if absent
+   * @throws LOWBIT_SHAPE, LOWBIT_DTYPE, LOWBIT_NONFINITE (int8 activations that are not finite)
+   */
+  matmul(x: HostTensor<'float32'>, weights: PackedWeights, out?: HostTensor<'float32'>, options?: MatmulOptions): Awaitable<HostTensor<'float32'>>
+  /** @throws LOWBIT_NONFINITE */
+  quantizeActivations(x: HostTensor<'float32'>, options?: ActivationOptions): Awaitable<ActivationCodes>
+  /** The values `[N, K]` that packed weights stand for. */
+  dequantize(weights: PackedWeights): Awaitable<HostTensor<'float32'>>
+  /** Orthonormal Walsh-Hadamard transform of each block of the last axis (Sylvester order): `y = H x / sqrt(block)`. */
+  hadamard(x: HostTensor<'float32'>, options?: HadamardOptions): Awaitable<HostTensor<'float32'>>
   dispose(): void
+}
+
+/** A provider that answers at once: WebAssembly, plain TypeScript. */
+export interface SyncKernelProvider extends KernelProvider {
+  matmul(x: HostTensor<'float32'>, weights: PackedWeights, out?: HostTensor<'float32'>, options?: MatmulOptions): HostTensor<'float32'>
+  quantizeActivations(x: HostTensor<'float32'>, options?: ActivationOptions): ActivationCodes
+  dequantize(weights: PackedWeights): HostTensor<'float32'>
+  hadamard(x: HostTensor<'float32'>, options?: HadamardOptions): HostTensor<'float32'>
 }
