@@ -1,0 +1,249 @@
+import type { LinAlg } from '../contract/linalg.js'
+import type { GramStatistic, StatisticName, StatisticOptions, StatisticValues } from '../contract/statistics.js'
+import { LowbitError } from '../errors.js'
+import { fastLinAlg } from '../linalg/fast.js'
+import type { HostTensor } from '../tensor.js'
+import { HistogramObserver } from './histogram.js'
+import { MinMaxObserver } from './min-max.js'
+import { channelSpan, nothingSeen, requireFiniteActivations, type Observer } from './observer.js'
+import { unfoldConvolution, type UnfoldOptions } from './unfold.js'
+
+/** How a site's input becomes rows in the columns of its weight. */
+export type ActivationView =
+  /** The last axis is K; all others together are rows. */
+  | { readonly kind: 'linear' }
+  /** Rows are output positions, see {@link unfoldConvolution}. */
+  | ({ readonly kind: 'conv'; readonly groups: number } & UnfoldOptions)
+
+export interface StatisticObserverOptions extends StatisticOptions {
+  /** For Gram matrices. Default: core's fast one. */
+  readonly linalg?: LinAlg
+  /** What is observed, for errors. */
+  readonly thing?: string
+}
+
+/** A statistic over raw activations. `cross-gram` wants the same batch of the original model beside that of the present one. */
+export interface StatisticObserver<S extends StatisticName> {
+  /** @throws LOWBIT_NONFINITE, LOWBIT_SHAPE */
+  observe(x: HostTensor<'float32'>, original?: HostTensor<'float32'>): void
+  /** @throws LOWBIT_CALIBRATION if nothing was seen */
+  result(): StatisticValues[S]
+}
+
+type Factories = { readonly [S in StatisticName]: (view: ActivationView, options: StatisticObserverOptions) => StatisticObserver<S> }
+
+const factories: Factories = {
+  range: (_view, options) => plain(new MinMaxObserver(options)),
+  histogram: (_view, options) => plain(new HistogramObserver(options)),
+  'absmax-per-channel': (view, options) => perChannel(view, options, (before, magnitude) => Math.max(before, magnitude), (value) => value),
+  'mean-abs-per-channel': (view, options) => perChannel(view, options, (before, magnitude) => before + magnitude, (value, count) => value / count),
+  mean: columnMean,
+  samples,
+  gram,
+  'cross-gram': crossGram,
+}
+
+/**
+ * Every statistic of the contract, computed slowly over raw activations: for hosts whose runtime cannot, and as the truth for those that
+ * can. Memory: {@link statisticMemory} and one chunk of unfolded rows, whatever the number of batches.
+ */
+export function statisticObserver<S extends StatisticName>(statistic: S, view: ActivationView, options: StatisticObserverOptions = {}): StatisticObserver<S> {
+  return factories[statistic](view, options)
+}
+
+/** Sizes of a site's weight that a statistic's memory depends on. */
+export interface StatisticSizes {
+  /** K: columns of the weight. */
+  readonly columns: number
+  readonly groups: number
+  /** Channels along `StatisticOptions.axis`, where ranges are taken by channel. */
+  readonly channels?: number
+}
+
+/** Bytes a statistic holds between batches. */
+export function statisticMemory(statistic: StatisticName, { columns, groups, channels = 1 }: StatisticSizes, options: StatisticOptions = {}): number {
+  switch (statistic) {
+    case 'range':
+      return 16 * channels
+    case 'histogram':
+      return 16 * (options.bins ?? 2048)
+    case 'absmax-per-channel':
+    case 'mean-abs-per-channel':
+    case 'mean':
+      return 8 * columns * groups
+    case 'samples':
+      return 4 * columns * groups * (options.rows ?? 64)
+    case 'gram':
+    case 'cross-gram':
+      return 8 * groups * columns * columns
+  }
+}
+
+function plain<S extends 'range' | 'histogram'>(observer: Observer<StatisticValues[S]>): StatisticObserver<S> {
+  return { observe: (x) => observer.observe(x), result: () => observer.result() }
+}
+
+/** Rows of a batch in the columns of the weight, chunk by chunk. */
+function eachRows(view: ActivationView, x: HostTensor<'float32'>, visit: (rows: Float32Array, count: number, width: number) => void): void {
+  if (view.kind === 'linear') {
+    const width = x.shape[x.shape.length - 1] ?? 0
+    if (x.data.length > 0) visit(x.data, x.data.length / width, width)
+    return
+  }
+  unfoldConvolution(x, view, (rows, count) => visit(rows, count, rows.length / count))
+}
+
+const named = (options: StatisticObserverOptions): string => options.thing ?? 'activations'
+
+function sameWidth(before: number, width: number, thing: string): void {
+  if (before !== 0 && before !== width) throw new LowbitError('LOWBIT_SHAPE', { thing, found: `${width} columns in this batch`, expected: `${before}, as before` })
+}
+
+interface ChannelObserver {
+  observe(x: HostTensor<'float32'>): void
+  result(): HostTensor<'float32'>
+}
+
+function perChannel(view: ActivationView, options: StatisticObserverOptions, add: (before: number, magnitude: number) => number, finish: (value: number, count: number) => number): ChannelObserver {
+  let values = new Float64Array(0)
+  let count = 0
+  return {
+    observe(x) {
+      if (x.data.length === 0) return
+      requireFiniteActivations(x.data, named(options))
+      const axis = view.kind === 'linear' || view.channelsLast ? x.shape.length - 1 : 1
+      const { channels, inner } = channelSpan(x.shape, axis, named(options))
+      sameWidth(values.length, channels, named(options))
+      if (values.length === 0) values = new Float64Array(channels)
+      for (let i = 0; i < x.data.length; i++) {
+        const channel = Math.floor(i / inner) % channels
+        values[channel] = add(values[channel] as number, Math.abs(x.data[i] as number))
+      }
+      count += x.data.length / channels
+    },
+    result() {
+      if (count === 0) throw nothingSeen(named(options))
+      return { dtype: 'float32', shape: [values.length], data: Float32Array.from(values, (value) => finish(value, count)) }
+    },
+  }
+}
+
+function columnMean(view: ActivationView, options: StatisticObserverOptions): StatisticObserver<'mean'> {
+  let sums = new Float64Array(0)
+  let total = 0
+  return {
+    observe(x) {
+      requireFiniteActivations(x.data, named(options))
+      eachRows(view, x, (rows, count, width) => {
+        sameWidth(sums.length, width, named(options))
+        if (sums.length === 0) sums = new Float64Array(width)
+        for (let i = 0; i < rows.length; i++) sums[i % width] = (sums[i % width] as number) + (rows[i] as number)
+        total += count
+      })
+    },
+    result() {
+      if (total === 0) throw nothingSeen(named(options))
+      return { dtype: 'float32', shape: [sums.length], data: Float32Array.from(sums, (sum) => sum / total) }
+    },
+  }
+}
+
+function samples(view: ActivationView, options: StatisticObserverOptions): StatisticObserver<'samples'> {
+  const wanted = options.rows ?? 64
+  const kept: Float32Array[] = []
+  let width = 0
+  return {
+    observe(x) {
+      if (kept.length >= wanted) return
+      requireFiniteActivations(x.data, named(options))
+      eachRows(view, x, (rows, count, columns) => {
+        sameWidth(width, columns, named(options))
+        width = columns
+        for (let r = 0; r < count && kept.length < wanted; r++) kept.push(rows.slice(r * width, (r + 1) * width))
+      })
+    },
+    result() {
+      if (kept.length === 0) throw nothingSeen(named(options))
+      const data = new Float32Array(kept.length * width)
+      kept.forEach((row, r) => data.set(row, r * width))
+      return { dtype: 'float32', shape: [kept.length, width], data }
+    },
+  }
+}
+
+/** Columns of one group of a grouped convolution, rows made dense. */
+function groupRows(rows: Float32Array, count: number, width: number, group: number, groups: number): Float32Array {
+  if (groups === 1) return rows
+  const k = width / groups
+  const out = new Float32Array(count * k)
+  for (let r = 0; r < count; r++) out.set(rows.subarray(r * width + group * k, r * width + (group + 1) * k), r * k)
+  return out
+}
+
+function gram(view: ActivationView, options: StatisticObserverOptions): StatisticObserver<'gram'> {
+  const groups = view.kind === 'conv' ? view.groups : 1
+  const linalg = options.linalg ?? fastLinAlg
+  let sums: Float64Array[] = []
+  let size = 0
+  let total = 0
+  return {
+    observe(x) {
+      requireFiniteActivations(x.data, named(options))
+      eachRows(view, x, (rows, count, width) => {
+        sameWidth(size * groups, width, named(options))
+        size = width / groups
+        if (sums.length === 0) sums = Array.from({ length: groups }, () => new Float64Array(size * size))
+        sums.forEach((sum, group) => linalg.addGram(groupRows(rows, count, width, group, groups), count, size, sum))
+        total += count
+      })
+    },
+    result: () => gramResult(sums, groups, size, total, named(options)),
+  }
+}
+
+function crossGram(view: ActivationView, options: StatisticObserverOptions): StatisticObserver<'cross-gram'> {
+  const groups = view.kind === 'conv' ? view.groups : 1
+  let sums: Float64Array[] = []
+  let size = 0
+  let total = 0
+  return {
+    observe(x, original) {
+      if (original === undefined || original.data.length !== x.data.length) {
+        throw new LowbitError('LOWBIT_SHAPE', { thing: named(options), found: original === undefined ? 'one batch' : `batches of ${x.data.length} and ${original.data.length} values`, expected: 'the same batch from the present and the original model' })
+      }
+      requireFiniteActivations(x.data, named(options))
+      requireFiniteActivations(original.data, named(options))
+      // Chunks of both batches have the same sizes, but the array is reused: the first batch's rows are kept aside.
+      const chunks: Float32Array[] = []
+      eachRows(view, x, (rows) => chunks.push(rows.slice()))
+      let chunk = 0
+      eachRows(view, original, (rows, count, width) => {
+        sameWidth(size * groups, width, named(options))
+        size = width / groups
+        if (sums.length === 0) sums = Array.from({ length: groups }, () => new Float64Array(size * size))
+        const present = chunks[chunk++] ?? rows
+        sums.forEach((sum, group) => addProduct(groupRows(present, count, width, group, groups), groupRows(rows, count, width, group, groups), count, size, sum))
+        total += count
+      })
+    },
+    result: () => gramResult(sums, groups, size, total, named(options)),
+  }
+}
+
+/** `out += AᵀB`. */
+function addProduct(a: Float32Array, b: Float32Array, rows: number, n: number, out: Float64Array): void {
+  for (let r = 0; r < rows; r++) {
+    for (let i = 0; i < n; i++) {
+      const value = a[r * n + i] as number
+      if (value === 0) continue
+      for (let j = 0; j < n; j++) out[i * n + j] = (out[i * n + j] as number) + value * (b[r * n + j] as number)
+    }
+  }
+}
+
+function gramResult(sums: readonly Float64Array[], groups: number, size: number, rows: number, thing: string): GramStatistic {
+  if (rows === 0) throw nothingSeen(thing)
+  const data = new Float64Array(groups * size * size)
+  sums.forEach((sum, group) => data.set(sum, group * size * size))
+  return { data, groups, size, rows }
+}
