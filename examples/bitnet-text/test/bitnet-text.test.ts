@@ -1,0 +1,78 @@
+import { beforeAll, describe, expect, it } from 'vitest'
+import { compareLayer, deploy } from '../src/deploy.js'
+import { loadTf } from '../src/load-tf.js'
+import { createDecoder, type Tf } from '../src/model.js'
+import { split } from '../src/text.js'
+import { learnTokenizer } from '../src/tokenizer.js'
+import { generate, perplexity, train } from '../src/train.js'
+
+const TEXT = 'the whale swam under the white ship and the ship followed the white whale over the wide water. '.repeat(60)
+const SHAPE = { width: 16, layers: 2, heads: 4, keyHeads: 2, hidden: 24 }
+
+let tf: Tf
+beforeAll(async () => {
+  tf = await loadTf()
+})
+
+describe('the tokenizer', () => {
+  const tokenizer = learnTokenizer(TEXT, 300)
+
+  it('gives the text back, bytes it never saw included', () => {
+    for (const text of [TEXT, 'Zürich — naïve\n\ttab 123']) expect(tokenizer.decode(tokenizer.encode(text))).toBe(text)
+  })
+
+  it('shortens what it learned from', () => {
+    expect(tokenizer.encode(TEXT).length).toBeLessThan(TEXT.length / 3)
+  })
+})
+
+describe('the decoder', () => {
+  const tokenizer = learnTokenizer(TEXT, 300)
+  const { train: tokens, valid } = split(tokenizer.encode(TEXT), 0.1)
+  const shape = { ...SHAPE, vocabulary: tokenizer.size }
+
+  it('does not look ahead', () => {
+    const model = createDecoder(tf, shape, 'bitnet', 1)
+    const [a, b] = [[1, 2, 3, 4], [1, 2, 3, 9]].map((list) => tf.tidy(() => model.forward(tf.tensor2d(list, [1, 4], 'int32')).dataSync()))
+    const upTo = 3 * shape.vocabulary
+    expect([...a.slice(0, upTo)]).toEqual([...b.slice(0, upTo)])
+    expect([...a.slice(upTo)]).not.toEqual([...b.slice(upTo)])
+    tf.dispose([...model.variables])
+  })
+
+  for (const linear of ['float', 'bitnet'] as const) {
+    it(`learns with ${linear} layers, repeats itself from one seed, and leaks no tensors`, async () => {
+      const losses: number[] = []
+      const options = { steps: 30, batch: 4, time: 16, learningRate: 1e-2, seed: 3, linear }
+      let level = 0
+      const model = await train(tf, shape, tokens, { ...options, onStep: (step, loss) => {
+        losses.push(loss)
+        if (step === 5) level = tf.memory().numTensors
+        if (step > 5) expect(tf.memory().numTensors).toBe(level)
+      } })
+      expect(losses[29]).toBeLessThan(0.75 * losses[0])
+      expect(perplexity(tf, model, valid, 16, 8)).toBeLessThan(tokenizer.size / 4)
+      expect(generate(tf, model, tokens.subarray(0, 4), 5, 1, 2, 16)).toHaveLength(9)
+      const again: number[] = []
+      tf.dispose([...(await train(tf, shape, tokens, { ...options, steps: 3, onStep: (_, loss) => again.push(loss) })).variables])
+      // The schedule knows how many steps there are, so only the first losses can agree.
+      expect(again[0]).toBe(losses[0])
+      tf.dispose([...model.variables])
+    })
+  }
+
+  it('deploys every linear layer ternary, and its integers give what was trained', async () => {
+    const model = createDecoder(tf, shape, 'bitnet', 5)
+    const deployed = await deploy(tf, model)
+    expect(deployed.weights.size).toBe(7 * shape.layers)
+    for (const q of deployed.weights.values()) expect(new Set(q.codes)).toEqual(new Set([-1, 0, 1]))
+    expect((8 * deployed.bytes * 4) / deployed.floatBytes).toBeLessThan(2.6)
+    const sample = Float32Array.from({ length: 3 * shape.width }, (_, i) => Math.cos(i * 2.3) * (1 + i))
+    for (const [name, weight] of deployed.weights) {
+      const latent = model.linears.get(name)
+      if (latent === undefined || latent.shape[0] !== shape.width) continue
+      expect(await compareLayer(tf, weight, latent, sample, 3)).toBeLessThanOrEqual(1)
+    }
+    tf.dispose([...model.variables])
+  })
+})
