@@ -1,4 +1,5 @@
 import type { Layer, LayersModel } from '../tf.js'
+import { functional } from './functional.js'
 import { setting } from './layer-variable.js'
 
 /** Which layer's output each layer reads, within one container. */
@@ -13,7 +14,7 @@ export interface LayerGraph {
 
 /** The graphs of the model and of the models nested in it. */
 export function layerGraphs(model: LayersModel): readonly LayerGraph[] {
-  const graphs = [graphOf(model)]
+  const graphs = [graphOf(functional(model))]
   for (const layer of model.layers) if (isContainer(layer)) graphs.push(...layerGraphs(layer))
   return graphs
 }

@@ -1,8 +1,10 @@
-import { batchMoments, LowbitError, planTraining, updateRunning, type FloatPart, type Json, type Ops, type TrainingLayer, type TrainingRecipe } from '@lowbit/core'
+import { batchMoments, LowbitError, planTraining, tensor, updateRunning, type FloatPart, type HostTensor, type Json, type Ops, type TrainingLayer, type TrainingRecipe } from '@lowbit/core'
 import { normsAfterSites } from '../layers/batch-norm.js'
 import { wrapCall, type Around } from '../layers/call.js'
 import { findSites } from '../layers/find-sites.js'
 import type { LayerSite } from '../layers/layer-site.js'
+import { toMatrix } from '../layers/matrix.js'
+import { siteState } from '../host/site-state.js'
 import { tfjsOps } from '../ops/tfjs-ops.js'
 import type { Layer, LayersModel, Tensor, TfCore } from '../tf.js'
 import { noTape } from '../ops/no-tape.js'
@@ -29,6 +31,10 @@ export interface Prepared {
   onStep(callback: (step: number) => void): void
   /** Sum of the algorithms' loss terms of the last forward pass, for own training loops; `fit` adds them by itself. */
   penalty(): Tensor
+  /** Weight `[N, K]`, channel-major columns, that the forward pass computes with. @throws LOWBIT_NOT_FOUND */
+  fakeWeight(site: string): HostTensor<'float32'>
+  /** Bias `[N]` that it adds, BatchNorm folded in; null where the layer has none. @throws LOWBIT_NOT_FOUND */
+  bias(site: string): Float32Array | null
   /** Brings weights up to date with what an algorithm demands of them after the last optimizer step (clipping). Forward passes do so by themselves. */
   settle(): void
   /** Takes the fake quantization and its variables out: a float model with the latent weights as they stand. */
@@ -140,6 +146,27 @@ class PreparedModel implements Prepared {
         at.site.variable.write(fromOriented(this.#tf, at, matrix))
       })
     }
+  }
+
+  fakeWeight(id: string): HostTensor<'float32'> {
+    const at = this.#site(id)
+    return this.#tf.tidy(() => {
+      const latent = latentMatrix(this.#tf, this.#ops, at)
+      const seen = at.weight === undefined ? latent : this.#quantized(at.weight, latent, this.#started, false)
+      const matrix = toMatrix(this.#tf, at.site, fromOriented(this.#tf, at, seen))
+      return tensor('float32', [at.site.rows, at.site.columns], Float32Array.from(matrix.dataSync<'float32'>()))
+    })
+  }
+
+  bias(id: string): Float32Array | null {
+    const { site, norm } = this.#site(id)
+    return siteState(this.#tf, site, norm, id).bias ?? null
+  }
+
+  #site(id: string): PreparedSite {
+    const found = this.sites.find((s) => s.site.id === id)
+    if (found === undefined) throw new LowbitError('LOWBIT_NOT_FOUND', { thing: 'prepared layer', found: id, expected: this.sites.map((s) => s.site.id).join(', ') })
+    return found
   }
 
   restore(): void {

@@ -1,0 +1,301 @@
+import {
+  API_VERSION, checkQTensor, dequantize, elementCount, LowbitError, tensor, throwIfAborted,
+  type Acceptance, type ActivationParams, type ActivationPoint, type ApplyResult, type Artifact, type Batch, type BatchSource, type EmitOptions, type FoldGroup, type HostSupports,
+  type HostTensor, type ModelHost, type ObserveOptions, type QTensor, type Scheme, type Site, type StatisticName, type StatisticRequest, type Statistics, type StatisticValues, type TensorRef, type Transform,
+} from '@lowbit/core'
+import { normsAfterSites } from '../layers/batch-norm.js'
+import { findSites } from '../layers/find-sites.js'
+import type { SkippedLayer } from '../layers/layer-site.js'
+import { layerVariable } from '../layers/layer-variable.js'
+import type { Layer, LayersModel, Tensor, TfCore } from '../tf.js'
+import { PACKAGE, VERSION } from '../version.js'
+import { accumulator } from './accumulator.js'
+import { activationPoints, inputName } from './activation-points.js'
+import { inputTensors, modelInputs, modelOutputs } from './batches.js'
+import { emitters, expectEmitter } from './emit/emitters.js'
+import { findFolds, type Fold } from './fold-groups.js'
+import { forward, type Overlay, type Tap } from './forward.js'
+import { siteState, type SiteState, type StaticRule } from './site-state.js'
+
+export interface OpenLayersOptions {
+  /** Folds every BatchNormalization into the layer before it, so that what is quantized is what is deployed. Default true. */
+  readonly foldBatchNorm?: boolean
+}
+
+/** A tf.LayersModel opened for quantization. Beside the contract: activations of fewer than 8 bits, as training leaves them. */
+export interface LayersHost extends ModelHost {
+  /** As `assignActivation`, for any integer code type. */
+  assignRule(point: string, rule: StaticRule | null): void
+}
+
+/**
+ * Opens a tf.LayersModel (Sequential or functional). The model is read and run, never changed: decisions are laid over it while it runs.
+ * @throws LOWBIT_UNSUPPORTED for a model without any site.
+ */
+export async function openLayersModel(tf: TfCore, model: LayersModel, options: OpenLayersOptions = {}): Promise<LayersHost> {
+  return new TfjsHost(tf, model, options)
+}
+
+const STATISTICS: readonly StatisticName[] = ['range', 'absmax-per-channel', 'mean-abs-per-channel', 'mean', 'histogram', 'gram', 'cross-gram', 'samples']
+
+class TfjsHost implements LayersHost {
+  readonly kind = 'host'
+  readonly name = PACKAGE
+  readonly version = VERSION
+  readonly apiVersion = API_VERSION
+  readonly config: { readonly foldBatchNorm: boolean }
+  readonly supports: HostSupports
+  readonly #tf: TfCore
+  readonly #model: LayersModel
+  readonly #sites: readonly SiteState[]
+  readonly #skipped: readonly SkippedLayer[]
+  readonly #folds: readonly Fold[]
+  readonly #norms = new Map<Layer, { readonly gamma: Float32Array; readonly beta?: Float32Array }>()
+  readonly #inserted = new Map<string, Float32Array>()
+  readonly #activations = new Map<string, StaticRule>()
+  #disposed = false
+
+  constructor(tf: TfCore, model: LayersModel, options: OpenLayersOptions) {
+    this.#tf = tf
+    this.#model = model
+    this.config = { foldBatchNorm: options.foldBatchNorm ?? true }
+    const { sites, skipped } = findSites(model)
+    if (sites.length === 0) throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: `model '${model.name}'`, found: 'no layer that can be quantized', expected: 'Dense, Conv1D, Conv2D, DepthwiseConv2D, SeparableConv2D, Conv2DTranspose or Embedding' })
+    const norms = this.config.foldBatchNorm ? normsAfterSites(model, sites) : new Map()
+    this.#sites = sites.map((at) => siteState(tf, at, norms.get(at.id), inputName(at)))
+    this.#skipped = skipped
+    this.#folds = findFolds(model, this.#sites, new Set([...norms.values()].map((n) => n.layer)))
+    this.supports = {
+      formats: emitters.map((e) => e.format),
+      nativeStatistics: STATISTICS,
+      statistics: STATISTICS,
+      transforms: ['scale', 'clip'],
+      siteKinds: ['linear', 'conv', 'embedding'],
+      activations: true,
+      tolerance: { relative: 1e-4, reason: 'BatchNorm folding and another order of float32 sums' },
+    }
+  }
+
+  inputs(): readonly TensorRef[] {
+    return modelInputs(this.#model)
+  }
+
+  outputs(): readonly TensorRef[] {
+    return modelOutputs(this.#model)
+  }
+
+  sites(): readonly Site[] {
+    return this.#sites.map(({ at, input }) => ({
+      id: at.id,
+      kind: at.weight.kind,
+      op: at.op,
+      weight: { name: at.variable.originalName, dtype: 'float32', rows: at.rows, columns: at.columns, shape: at.variable.shape, groups: at.groups, columnsPerChannel: at.columnsPerChannel },
+      input: { name: input, dtype: at.weight.kind === 'embedding' ? 'int32' : 'float32', ...(at.input === undefined ? {} : { shape: at.input.map((s, i) => s ?? (i === 0 ? 'batch' : `dim${i}`)) }) },
+      output: { name: at.weight.suffix === '/depthwise' ? `${at.id}.out` : at.layer.name },
+      block: at.block,
+    }))
+  }
+
+  skipped(): readonly SkippedLayer[] {
+    return this.#skipped
+  }
+
+  foldGroups(): readonly FoldGroup[] {
+    return this.#folds.map((f) => f.group)
+  }
+
+  activations(): readonly ActivationPoint[] {
+    return activationPoints(this.#sites)
+  }
+
+  size(): number {
+    return this.#model.weights.reduce((sum, w) => sum + 4 * elementCount(w.shape.map((s) => s ?? 1)), 0)
+  }
+
+  accepts(site: string, scheme: Scheme, format: string): Acceptance {
+    return expectEmitter(format).accepts(this.#site(site), scheme)
+  }
+
+  async readWeight(id: string): Promise<HostTensor<'float32'>> {
+    const { at, weight } = this.#site(id)
+    return tensor('float32', [at.rows, at.columns], weight.slice())
+  }
+
+  async writeWeight(id: string, w: HostTensor<'float32'>): Promise<void> {
+    const { at, weight } = this.#site(id)
+    if (w.data.length !== weight.length) throw new LowbitError('LOWBIT_SHAPE', { thing: `weight of ${id}`, found: `[${w.shape.join(', ')}]`, expected: `[${at.rows}, ${at.columns}]` })
+    weight.set(w.data)
+  }
+
+  async addBias(id: string, delta: Float32Array): Promise<void> {
+    const site = this.#site(id)
+    if (site.at.weight.form === 'embedding' || delta.length !== site.at.rows) {
+      throw new LowbitError('LOWBIT_SHAPE', { thing: `bias of ${id}`, found: `${delta.length} values`, expected: site.at.weight.form === 'embedding' ? 'none: an embedding has no bias' : `${site.at.rows}` })
+    }
+    site.bias = Float32Array.from(delta, (d, i) => d + (site.bias?.[i] ?? 0))
+  }
+
+  async apply(group: string, transform: Transform): Promise<ApplyResult> {
+    this.#alive()
+    const fold = this.#folds.find((f) => f.group.id === group)
+    if (fold === undefined) throw new LowbitError('LOWBIT_NOT_FOUND', { thing: 'fold group', found: group, expected: this.#folds.map((f) => f.group.id).join(', ') })
+    if (transform.kind === 'clip') {
+      await this.writeWeight(transform.site, transform.weight)
+      return { how: 'folded' }
+    }
+    if (transform.kind === 'rotate') return { how: 'refused', reason: 'tfjs layers have no place for a rotation' }
+    const { scales } = transform
+    const bad = scales.find((s) => !(s > 0 && Number.isFinite(s)))
+    if (scales.length !== fold.group.channels || bad !== undefined) {
+      throw new LowbitError('LOWBIT_ARGUMENT', { thing: `scale of ${group}`, found: bad === undefined ? `${scales.length} values` : String(bad), expected: `${fold.group.channels} positive, finite numbers` })
+    }
+    return this.#scale(fold, scales)
+  }
+
+  async observe(requests: readonly StatisticRequest[], data: BatchSource, options: ObserveOptions = {}): Promise<Statistics> {
+    this.#alive()
+    const points = new Set(this.activations().map((p) => p.id))
+    const wanted = requests.map((request) => {
+      const { target } = request
+      if ('tensor' in target && !points.has(target.tensor)) throw new LowbitError('LOWBIT_NOT_FOUND', { thing: 'activation', found: target.tensor, expected: [...points].join(', ') })
+      const site = 'site' in target ? this.#site(target.site) : this.#sites.find((s) => s.input === target.tensor)
+      return { request, site, collect: accumulator(this.#tf, request, 'site' in target ? site?.at : undefined) }
+    })
+    const cross = requests.some((r) => r.statistic === 'cross-gram')
+    const model = options.model ?? 'current'
+    let done = 0
+    for await (const batch of data) {
+      throwIfAborted(options.signal, 'calibration')
+      this.#tf.tidy(() => {
+        const originals = new Map<SiteState, Tensor[]>()
+        if (cross && model === 'current') this.#forward(batch, 'original', (site, x) => void originals.set(site, [...(originals.get(site) ?? []), x]))
+        this.#forward(batch, model, (site, x) => {
+          const other = model === 'original' ? x : originals.get(site)?.shift()
+          for (const w of wanted) if (w.site === site) this.#tf.tidy(() => w.collect.add(x, other))
+        })
+      })
+      done++
+      options.onProgress?.({ phase: 'calibrate', done, total: done })
+    }
+    throwIfAborted(options.signal, 'calibration')
+    return new Answers(wanted.map(({ request, collect }) => [request, collect.value()]))
+  }
+
+  assign(id: string, q: QTensor | null): void {
+    const site = this.#site(id)
+    if (q === null) {
+      delete site.q
+      return
+    }
+    checkQTensor(q, id)
+    if (q.codes.length !== site.weight.length) throw new LowbitError('LOWBIT_SHAPE', { thing: `codes of ${id}`, found: `[${q.shape.join(', ')}]`, expected: `[${site.at.rows}, ${site.at.columns}]` })
+    site.q = { tensor: q, values: dequantize(q).data }
+  }
+
+  assignActivation(point: string, params: ActivationParams | null): void {
+    this.assignRule(point, params === null ? null : { kind: 'static', ...params })
+  }
+
+  assignRule(point: string, rule: StaticRule | null): void {
+    this.#alive()
+    if (!this.#sites.some((s) => s.input === point && s.at.weight.form !== 'embedding')) {
+      throw new LowbitError('LOWBIT_NOT_FOUND', { thing: 'activation', found: point, expected: this.activations().map((p) => p.id).join(', ') })
+    }
+    if (rule === null) this.#activations.delete(point)
+    else this.#activations.set(point, rule)
+  }
+
+  async run(batch: Batch, options: { readonly model?: 'current' | 'original' } = {}): Promise<Batch> {
+    this.#alive()
+    const tensors = this.#tf.tidy(() => this.#forward(batch, options.model ?? 'current'))
+    const out: Record<string, HostTensor> = {}
+    for (const [i, t] of tensors.entries()) {
+      out[this.outputs()[i].name] = t.dtype === 'int32' ? { dtype: 'int32', shape: t.shape, data: Int32Array.from(await t.data()) } : tensor('float32', t.shape, Float32Array.from(await t.data()))
+      t.dispose()
+    }
+    return out
+  }
+
+  async emit(format: string, options: EmitOptions = {}): Promise<Artifact> {
+    this.#alive()
+    throwIfAborted(options.signal, 'emit')
+    return expectEmitter(format).emit({ tf: this.#tf, model: this.#model, ...this.#overlay() }, options)
+  }
+
+  async dispose(): Promise<void> {
+    this.#disposed = true
+  }
+
+  #overlay(): Overlay {
+    return { sites: this.#sites, norms: this.#norms, inserted: this.#inserted, activations: this.#activations }
+  }
+
+  #forward(batch: Batch, model: 'current' | 'original', tap?: Tap): Tensor[] {
+    this.#alive()
+    return forward(this.#tf, this.#model, inputTensors(this.#tf, this.#model, batch), model === 'original' ? null : this.#overlay(), this.#sites, tap)
+  }
+
+  #scale(fold: Fold, scales: Float32Array): ApplyResult {
+    const producer = fold.linear === undefined ? undefined : this.#site(fold.linear)
+    for (const id of fold.group.sites) {
+      const { at, weight } = this.#site(id)
+      const perGroup = at.columns / at.columnsPerChannel
+      for (let i = 0; i < weight.length; i++) {
+        const group = Math.floor(Math.floor(i / at.columns) / (at.rows / at.groups))
+        weight[i] *= scales[group * perGroup + Math.floor((i % at.columns) / at.columnsPerChannel)]
+      }
+    }
+    if (producer !== undefined) {
+      producer.weight.forEach((w, i) => (producer.weight[i] = w / scales[Math.floor(i / producer.at.columns)]))
+      producer.bias?.forEach((b, i, bias) => (bias[i] = b / scales[i]))
+      return { how: 'folded' }
+    }
+    if (fold.norm !== undefined) {
+      const own = this.#norms.get(fold.norm) ?? normValues(fold.norm)
+      this.#norms.set(fold.norm, { gamma: own.gamma.map((g, i) => g / scales[i]), ...(own.beta === undefined ? {} : { beta: own.beta.map((b, i) => b / scales[i]) }) })
+      return { how: 'folded' }
+    }
+    const before = this.#inserted.get(fold.group.id)
+    this.#inserted.set(fold.group.id, scales.map((s, i) => s * (before?.[i] ?? 1)))
+    return { how: 'inserted', ...(fold.group.reason === undefined ? {} : { reason: fold.group.reason }) }
+  }
+
+  #site(id: string): SiteState {
+    this.#alive()
+    const found = this.#sites.find((s) => s.at.id === id)
+    if (found === undefined) throw new LowbitError('LOWBIT_NOT_FOUND', { thing: 'site', found: id, expected: this.#sites.map((s) => s.at.id).join(', ') })
+    return found
+  }
+
+  #alive(): void {
+    if (this.#disposed) throw new LowbitError('LOWBIT_DISPOSED', { thing: `model '${this.#model.name}'`, found: 'a call after dispose()', fix: 'open the model again' })
+  }
+}
+
+function normValues(layer: Layer): { readonly gamma: Float32Array; readonly beta?: Float32Array } {
+  const read = (name: string): Float32Array | undefined => {
+    const variable = layerVariable(layer, name)
+    return variable === undefined ? undefined : Float32Array.from(variable.read().dataSync<'float32'>())
+  }
+  const beta = read('beta')
+  return { gamma: read('gamma') ?? new Float32Array(), ...(beta === undefined ? {} : { beta }) }
+}
+
+class Answers implements Statistics {
+  readonly #answers: readonly (readonly [StatisticRequest, StatisticValues[StatisticName] | undefined])[]
+
+  constructor(answers: readonly (readonly [StatisticRequest, StatisticValues[StatisticName] | undefined])[]) {
+    this.#answers = answers
+  }
+
+  get<S extends StatisticName>(request: StatisticRequest<S>): StatisticValues[S] | undefined {
+    const key = keyOf(request)
+    // The key holds the statistic's name, so the value is of that statistic's type.
+    return this.#answers.find(([r]) => keyOf(r) === key)?.[1] as StatisticValues[S] | undefined
+  }
+}
+
+function keyOf({ statistic, target, options = {} }: StatisticRequest): string {
+  return JSON.stringify([statistic, target, options.axis, options.bins, options.rows])
+}
+

@@ -1,0 +1,177 @@
+import { dequantize, int3, int4, int8, integerMatmul, productBound, weightScheme, type TrainingRecipe } from '@lowbit/core'
+import { balanced, int8DynamicInt4Weights, int8Static, lsq, ste, ternaryWeights, binaryWeights } from '@lowbit/algos-qat'
+import * as ort from 'onnxruntime-node'
+import type { Tensor } from '@tensorflow/tfjs-core'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { convert, findSites, inputColumns, prepare, readLayersArtifact, registerWasmGradients, type WasmGradients } from '../src/index.js'
+import { tf, useBackend } from './load-tf.js'
+import { everyLayer } from './models.js'
+
+let registered: WasmGradients
+beforeAll(async () => {
+  await useBackend('wasm')
+  registered = await registerWasmGradients(tf)
+})
+afterAll(() => registered.restore())
+
+const pixels = Float32Array.from({ length: 6 * 192 }, (_, i) => Math.abs(Math.sin(i * 0.37)) + ((i * 7919) % 13) / 26)
+const largest = (v: ArrayLike<number>): number => Array.from(v).reduce((m, x) => Math.max(m, Math.abs(x)), 0)
+const distance = (a: ArrayLike<number>, b: ArrayLike<number>): number => Array.from(a).reduce((worst, v, i) => Math.max(worst, Math.abs(v - b[i])), 0)
+
+const RECIPES: Record<string, () => TrainingRecipe> = {
+  'int8 static': () => int8Static(),
+  'int4 per channel': () => ({ weights: { scheme: int4(), algorithm: lsq() } }),
+  'int3 per channel': () => ({ weights: { scheme: int3(), algorithm: ste() } }),
+  'int2 balanced': () => ({ weights: { scheme: weightScheme('int2'), algorithm: balanced() } }),
+  ternary: () => ternaryWeights(),
+  binary: () => binaryWeights(),
+  'int4 groups, dynamic int8': () => int8DynamicInt4Weights({ group: 16 }),
+  'int8 static, W4A4': () => ({ weights: { scheme: int4(), algorithm: lsq() }, activations: { scheme: { dtype: 'uint4', granularity: { kind: 'tensor' }, symmetric: true }, algorithm: lsq() } }),
+}
+
+async function trained(recipe: TrainingRecipe) {
+  const model = everyLayer()
+  const prepared = prepare(tf, model, recipe)
+  model.compile({ optimizer: tf.train.adam(1e-3), loss: 'meanSquaredError' })
+  const x = tf.tensor(pixels, [6, 8, 8, 3])
+  for (let i = 0; i < 3; i++) await model.trainOnBatch(x, tf.zeros([6, 3]))
+  return { model, prepared, x }
+}
+
+describe('convert', () => {
+  for (const [name, recipe] of Object.entries(RECIPES)) {
+    it(`${name}: the deployed model is the trained one, in tfjs and in ONNX Runtime`, async () => {
+      const { model, prepared, x } = await trained(recipe())
+      const before = Float32Array.from((model.predict(x) as Tensor).dataSync())
+      const { host, sites } = await convert(tf, prepared)
+      expect(sites.length).toBe(8)
+      const dynamic = sites.some((s) => s.activation?.kind === 'dynamic')
+      const { out } = await host.run({ image: { dtype: 'float32', shape: [6, 8, 8, 3], data: pixels } })
+      if (!dynamic) expect(distance(before, out.data as Float32Array)).toBeLessThanOrEqual(1e-4 * largest(before) + (name.includes('static') ? 0.02 * largest(before) : 0))
+      const artifact = await host.emit('dequantize')
+      const session = await ort.InferenceSession.create(artifact.bytes())
+      const result = await session.run({ image: new ort.Tensor('float32', pixels, [6, 8, 8, 3]) })
+      // A value on the edge between two activation codes may fall to the other side by another order of sums.
+      const tolerance = name.includes('static') ? 0.03 : 1e-4
+      expect(distance(out.data as Float32Array, result['out'].data as Float32Array)).toBeLessThanOrEqual(tolerance * largest(before))
+      prepared.restore()
+      model.dispose()
+    })
+  }
+
+  it('gives codes whose values are exactly the weights of the forward pass, for every layer type', async () => {
+    for (const recipe of [RECIPES['int4 per channel'](), RECIPES['int4 groups, dynamic int8'](), RECIPES['int2 balanced']()]) {
+      const { model, prepared } = await trained(recipe)
+      const { sites } = await convert(tf, prepared)
+      for (const { id, weight } of sites) {
+        const at = prepared.sites.find((s) => s.site.id === id)
+        if (at === undefined || weight === undefined) throw new Error(id)
+        const values = dequantize(weight).data
+        const seen = prepared.fakeWeight(id).data
+        expect([id, distance(values, seen)]).toEqual([id, 0])
+      }
+      prepared.restore()
+      model.dispose()
+    }
+  })
+
+  it('computes in integer arithmetic what the prepared layers computed, within the rounding of a float product', async () => {
+    for (const bits of ['int8', 'int4', 'int3', 'int2'] as const) {
+      const { model, prepared, x } = await trained({ weights: { scheme: weightScheme(bits), algorithm: ste() }, activations: int8Static().activations ?? { scheme: int8(), algorithm: ste() } })
+      const { sites } = await convert(tf, prepared)
+      const taps = new Map<string, { input: Tensor; output: Tensor }>()
+      for (const layer of model.layers) {
+        const call = layer.call.bind(layer)
+        layer.call = (inputs, keywords) => {
+          const output = call(inputs, keywords) as Tensor
+          taps.set(layer.name, { input: tf.keep(tf.clone((Array.isArray(inputs) ? inputs[0] : inputs) as Tensor)), output: tf.keep(tf.clone(output)) })
+          return output
+        }
+      }
+      model.predict(x)
+      // Layers without activation function, so that the output is the product itself.
+      for (const id of ['conv', 'depth', 'up', 'conv1d', 'out']) {
+        const tap = taps.get(id)
+        const site = findSites(model).sites.find((s) => s.id === id)
+        const { weight, activation } = sites.find((s) => s.id === id) ?? {}
+        if (tap === undefined || site === undefined || weight === undefined || activation?.kind !== 'static') throw new Error(id)
+        const columns = inputColumns(tf, site, tap.input)
+        const real = columns.dataSync<'float32'>()
+        // Padding is the real value 0, whose code is the zero point.
+        const inverse = Math.fround(1 / activation.scale)
+        const rint = (v: number): number => (Math.abs(v % 1) === 0.5 ? 2 * Math.round(v / 2) : Math.round(v))
+        const codes = Array.from(real, (v) => Math.min(127, Math.max(-128, rint(Math.fround(v * inverse)) + activation.zeroPoint)))
+        const rows = columns.shape[0] ?? 0
+        const bias = prepared.bias(id) ?? undefined
+        const groups = site.groups
+        const k = site.columns
+        const per = site.rows / groups
+        const output = tap.output.dataSync<'float32'>()
+        let outside = 0
+        for (let g = 0; g < groups; g++) {
+          const part = codes.filter((_, i) => Math.floor((i % (groups * k)) / k) === g)
+          const slice = { ...weight, shape: [per, k], codes: weight.codes.slice(g * per * k, (g + 1) * per * k), params: { scales: weight.params.scales.slice(g * per, (g + 1) * per), shape: [per] } }
+          const product = integerMatmul({ codes: part, rows, scales: [activation.scale], zeroPoints: [activation.zeroPoint] }, slice, bias?.slice(g * per, (g + 1) * per))
+          const bound = productBound(part.map((c) => (c - activation.zeroPoint) * activation.scale), dequantize(slice).data, rows, per, k)
+          for (let r = 0; r < rows; r++) {
+            for (let n = 0; n < per; n++) {
+              const got = output[r * site.rows + g * per + n]
+              // The bias is added in float32 on both sides.
+              const room = bound[r * per + n] + 2 ** -23 * (Math.abs(bias?.[g * per + n] ?? 0) + Math.abs(got))
+              if (Math.abs(product.values[r * per + n] - got) > room) outside++
+            }
+          }
+        }
+        expect([bits, id, outside]).toEqual([bits, id, 0])
+      }
+      prepared.restore()
+      model.dispose()
+    }
+  })
+
+  it('packs Dense layers for MatMulNBits', async () => {
+    const { model, prepared, x } = await trained(int8DynamicInt4Weights({ group: 16 }))
+    const { host } = await convert(tf, prepared)
+    const artifact = await host.emit('matmul-nbits', { settings: { accuracyLevel: 1 } })
+    const session = await ort.InferenceSession.create(artifact.bytes())
+    const result = await session.run({ image: new ort.Tensor('float32', pixels, [6, 8, 8, 3]) })
+    const { out } = await host.run({ image: { dtype: 'float32', shape: [6, 8, 8, 3], data: pixels } })
+    expect(distance(out.data as Float32Array, result['out'].data as Float32Array)).toBeLessThanOrEqual(1e-4 * largest(out.data as Float32Array))
+    expect(new TextDecoder('latin1').decode(artifact.bytes())).toContain('MatMulNBits')
+    expect(x.isDisposed).toBe(false)
+    prepared.restore()
+    model.dispose()
+  })
+
+  it('writes tfjs layers that load and compute the same, codes for one scale a tensor', async () => {
+    const { model, prepared, x } = await trained({ weights: { scheme: int8({ perTensor: true }), algorithm: ste() } })
+    const { host } = await convert(tf, prepared)
+    const artifact = await host.emit('layers')
+    expect(artifact.size).toBeLessThan(host.size())
+    const loaded = await tf.loadLayersModel(tf.io.fromMemory(readLayersArtifact(artifact.bytes())))
+    const want = (await host.run({ image: { dtype: 'float32', shape: [6, 8, 8, 3], data: pixels } }))['out'].data as Float32Array
+    const got = (loaded.predict(x) as Tensor).dataSync()
+    expect(distance(want, got)).toBeLessThanOrEqual(1e-4 * largest(want))
+    loaded.dispose()
+    prepared.restore()
+    model.dispose()
+  })
+
+  it('says that static activations saw nothing yet', async () => {
+    const model = everyLayer()
+    const prepared = prepare(tf, model, int8Static())
+    await expect(convert(tf, prepared)).rejects.toThrow(/LOWBIT_CALIBRATION/)
+    prepared.restore()
+    model.dispose()
+  })
+
+  it('keeps memory level', async () => {
+    const { model, prepared } = await trained(int8Static())
+    await convert(tf, prepared)
+    const { numTensors } = tf.memory()
+    await convert(tf, prepared)
+    expect(tf.memory().numTensors).toBe(numTensors)
+    prepared.restore()
+    model.dispose()
+  })
+})
