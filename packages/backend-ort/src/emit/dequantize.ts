@@ -12,7 +12,8 @@ export const dequantizeEmitter: Emitter = {
   emit(job: EmitJob): void {
     const { graph } = job
     eachWeight(job, ({ owner, sites, q }) => {
-      if (owner.op === 'Gather' && isGatherable(q)) gatherCodes(graph, sites, q)
+      // A table that an output layer reads too is dequantized in any case.
+      if (sites.every((s) => s.op === 'Gather') && isGatherable(q)) gatherCodes(graph, sites, q)
       else pointWeightAt(graph, sites, dequantizeWeight(graph, owner, q))
     })
   },

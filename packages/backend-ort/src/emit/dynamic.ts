@@ -40,7 +40,7 @@ export const dynamicEmitter: Emitter = {
       if (owner.op === 'Gather' && isGatherable(q)) gatherCodes(graph, sites, q)
       else if (owner.op === 'Gather' || owner.op === 'ConvTranspose') pointWeightAt(graph, sites, dequantizeWeight(graph, owner, q))
       else integerProducts(graph, sites, plainGranularity(q), storage, activations)
-    })
+    }, true)
   },
 }
 

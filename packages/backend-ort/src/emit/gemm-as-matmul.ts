@@ -1,10 +1,10 @@
-import { floatAttribute, intAttribute, node, type NodeProto } from '@lowbit/formats'
+import { floatAttribute, node, type NodeProto } from '@lowbit/formats'
 import type { Graph } from '../graph/index.js'
 import type { SiteRecord } from '../sites/index.js'
 import { addFloats } from './constants.js'
 
 /**
- * `Gemm(A, B, C) = alpha · A' · B' + beta · C` around another operator that makes `A' · B'`.
+ * `Gemm(A, B, C) = alpha · A · B' + beta · C` around another operator that makes `A · B'`. A is not transposed: see untransposeGemms.
  * @param product - makes that operator from its input and output
  * @returns the nodes in the place of the Gemm
  */
@@ -13,18 +13,12 @@ export function gemmAsMatMul(graph: Graph, gemm: NodeProto, record: SiteRecord, 
   const base = record.site.id
   const fresh = (role: string): string => graph.freshName(`${record.anchor}_${role}`)
   const scalar = (role: string, value: number): string => addFloats(graph, fresh(role), Float32Array.of(value), [], record.floatType)
-  let input = gemm.input[0] ?? ''
-  if (intAttribute(gemm, 'transA', 0) !== 0) {
-    const turned = fresh('transposed')
-    nodes.push(node('Transpose', [input], [turned], { perm: [1, 0] }, '', graph.freshName(`${base}/Transpose`)))
-    input = turned
-  }
   const alpha = floatAttribute(gemm, 'alpha', 1)
   const beta = floatAttribute(gemm, 'beta', 1)
   const added = gemm.input[2] ?? ''
   const hasBias = added !== '' && beta !== 0
   let value = alpha === 1 && !hasBias ? record.anchor : fresh('product')
-  const made = product(input, value)
+  const made = product(gemm.input[0] ?? '', value)
   nodes.push(...('opType' in made ? [made] : made))
   if (alpha !== 1) {
     const scaled = hasBias ? fresh('scaled') : record.anchor

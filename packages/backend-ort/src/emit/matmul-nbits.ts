@@ -38,7 +38,7 @@ export const matmulNBitsEmitter: Emitter = {
         if (reason !== undefined) job.notes.push(`${owner.site.id}: ${reason}; DequantizeLinear instead`)
         pointWeightAt(graph, sites, dequantizeWeight(graph, owner, q))
       }
-    })
+    }, true)
   },
 }
 

@@ -27,7 +27,7 @@ import { EMITTERS, expectEmitter } from '../emit/emitters.js'
 import { type Graph, toTensorRef } from '../graph/index.js'
 import { findOrt, type OrtModule, type SessionOptions } from '../ort.js'
 import type { Session } from '../session.js'
-import { expectRecord, findSites, type FoundSites, readRows, type SiteRecord, writeRows } from '../sites/index.js'
+import { expectRecord, findSites, type FoundSites, readRows, type SiteRecord, untransposeGemms, writeRows } from '../sites/index.js'
 import { activationPoints } from '../static/index.js'
 import { addBias, applyRotation, applyScale, describeGroup, type GroupRecord, groupSites } from '../transforms/index.js'
 import { VERSION } from '../version.js'
@@ -82,10 +82,11 @@ export class OnnxHost implements ModelHost {
     this.#source = source
     this.#given = ort
     this.#session = session
+    untransposeGemms(graph)
     this.#original = graph
     this.#graph = this.#original.clone()
     this.#found = findSites(this.#graph)
-    this.#groups = groupSites(this.#graph, this.#found.records)
+    this.#groups = groupSites(this.#found.records)
   }
 
   inputs(): readonly TensorRef[] {

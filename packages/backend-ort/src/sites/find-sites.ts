@@ -117,7 +117,7 @@ function draftOf(node: NodeProto, candidate: Candidate, chain: ConstantChain, id
     matrix,
     floatType: dtype,
     root: chain.root,
-    key: JSON.stringify([chain.root, chain.steps.map((s) => (s.kind === 'reshape' ? s.shape : s.perm)), matrix.orientation, matrix.rows, matrix.columns, matrix.groups]),
+    key: weightKey(chain, matrix),
     site: {
       id,
       kind: op === 'Gather' ? 'embedding' : op === 'MatMul' || op === 'Gemm' ? 'linear' : 'conv',
@@ -135,6 +135,18 @@ function draftOf(node: NodeProto, candidate: Candidate, chain: ConstantChain, id
       },
     },
   }
+}
+
+/**
+ * Equal for operators that see one stored tensor as the same `[N, K]`: an embedding and the output layer that reads its table
+ * transposed are such a pair.
+ */
+function weightKey({ root, tensor, steps }: ConstantChain, matrix: Matrix): string {
+  const size = [matrix.rows, matrix.columns, matrix.groups]
+  const isPlain = tensor.dims.length === 2 && steps.every((s) => s.kind === 'transpose')
+  if (!isPlain) return JSON.stringify([root, steps.map((s) => (s.kind === 'reshape' ? s.shape : s.perm)), matrix.orientation, ...size])
+  const turns = steps.filter((s) => s.kind === 'transpose' && s.perm[0] === 1).length + (matrix.orientation === 'KN' ? 1 : 0)
+  return JSON.stringify([root, turns % 2, ...size])
 }
 
 function matrixOf(node: NodeProto, op: SiteOp, shape: readonly number[]): Matrix | string {

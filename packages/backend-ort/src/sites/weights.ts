@@ -1,5 +1,5 @@
 import { fromFloat16, type HostTensor, LowbitError, toFloat16 } from '@lowbit/core'
-import { hostToTensor, type TensorProto } from '@lowbit/formats'
+import { hostToTensor, node, type TensorProto } from '@lowbit/formats'
 import type { Graph } from '../graph/index.js'
 import { type ConstantChain, constantChain } from './constant-chain.js'
 import { fromRows, toRows, transpose } from './matrix.js'
@@ -33,7 +33,7 @@ export function writeRows(graph: Graph, tied: readonly SiteRecord[], rows: Float
   const shape = owner.matrix.shape
   const host: HostTensor = owner.floatType === 'float16' ? { dtype: 'float16', shape, data: toFloat16(operand) } : { dtype: 'float32', shape, data: operand }
   const before = operandName(graph, owner, 'weight')
-  if (isOnlyReadBy(graph, before, tied) && graph.constant(before) !== undefined) {
+  if (tied.every((r) => r.matrix.orientation === owner.matrix.orientation) && isOnlyReadBy(graph, before, tied) && graph.constant(before) !== undefined) {
     graph.setConstant(before, hostToTensor(before, host))
     return
   }
@@ -41,13 +41,26 @@ export function writeRows(graph: Graph, tied: readonly SiteRecord[], rows: Float
   pointWeightAt(graph, tied, name)
 }
 
-/** Makes sites read their weight from another tensor, and removes what nothing reads any more. */
+/**
+ * Makes sites read their weight from another tensor, and removes what nothing reads any more.
+ * @param sites - the first says how the tensor lies; those that take it the other way round get a Transpose
+ */
 export function pointWeightAt(graph: Graph, sites: readonly SiteRecord[], name: string): void {
+  const orientation = sites[0]?.matrix.orientation
+  let turned: string | undefined
   for (const record of sites) {
-    const node = siteNode(graph, record)
-    const before = node.input[record.weightInput] ?? ''
-    graph.setInput(node, record.weightInput, name)
-    if (before !== name) graph.removeIfUnread(before)
+    const operator = siteNode(graph, record)
+    const before = operator.input[record.weightInput] ?? ''
+    let now = name
+    if (record.matrix.orientation !== orientation) {
+      if (turned === undefined) {
+        turned = graph.freshName(`${name}_transposed`)
+        graph.addNode(node('Transpose', [name], [turned], { perm: [1, 0] }))
+      }
+      now = turned
+    }
+    graph.setInput(operator, record.weightInput, now)
+    if (before !== now) graph.removeIfUnread(before)
   }
 }
 
@@ -60,7 +73,7 @@ export function weightChain(graph: Graph, record: SiteRecord): ConstantChain {
 
 function isOnlyReadBy(graph: Graph, name: string, sites: readonly SiteRecord[]): boolean {
   const readers = new Set(sites.map((record) => siteNode(graph, record)))
-  return !graph.isOutput(name) && graph.consumers(name).every((node) => readers.has(node) && !graph.captures(node).has(name))
+  return !graph.isOutput(name) && graph.consumers(name).every((reader) => readers.has(reader) && !graph.captures(reader).has(name))
 }
 
 function toFloat32({ dtype, data }: HostTensor, record: SiteRecord): Float32Array<ArrayBuffer> {

@@ -84,7 +84,7 @@ class QdqEmitter {
       }
     }
     // Tied weights are stored once; a raised scale makes another weight of it.
-    const key = `${site.tiedTo ?? site.id} ${scales === q.params.scales ? '' : site.id}`
+    const key = `${site.tiedTo ?? site.id} ${record.matrix.orientation} ${scales === q.params.scales ? '' : site.id}`
     let dequantized = this.#weightOutputs.get(key)
     if (dequantized === undefined) {
       dequantized = this.#addWeight(record, q, scales)

@@ -1,7 +1,6 @@
 import type { FoldGroup } from '@lowbit/core'
-import { intAttribute } from '@lowbit/formats'
 import type { Graph } from '../graph/index.js'
-import { operandName, type SiteRecord, siteNode } from '../sites/index.js'
+import { operandName, type SiteRecord } from '../sites/index.js'
 import { type FoldContext, foldPlan, type FoldPlan, nodesOf } from './fold-target.js'
 
 /** Sites that read one tensor. */
@@ -10,12 +9,11 @@ export interface GroupRecord {
   readonly members: readonly SiteRecord[]
 }
 
-/** Groups the sites whose input has channels that can be scaled: all but embeddings and transposed inputs. */
-export function groupSites(graph: Graph, records: readonly SiteRecord[]): GroupRecord[] {
+/** Groups the sites whose input has channels that can be scaled: all but embeddings. */
+export function groupSites(records: readonly SiteRecord[]): GroupRecord[] {
   const groups = new Map<string, SiteRecord[]>()
   for (const record of records) {
     if (record.site.kind === 'embedding') continue
-    if (record.op === 'Gemm' && intAttribute(siteNode(graph, record), 'transA', 0) !== 0) continue
     const name = record.site.input.name
     const members = groups.get(name)
     // A matrix and a convolution that read one tensor count its channels along different axes.

@@ -91,3 +91,44 @@ export function halves(opset = 17): SmallModel {
   })
   return { name: `halves, opset ${opset}`, bytes: writeOnnx(model(main, { '': opset }, 8)), batch: { x: { dtype: 'float16', shape: [3, 48], data: toFloat16(randomFloats(144, 34)) } } }
 }
+
+/** Producers that a scale folds into: a decomposed RMSNorm, a LayerNormalization, a gated layer, linear layers, a Mul; and one that takes none. */
+export function normed(): SmallModel {
+  const scalar = (name: string, value: number): TensorProto => hostToTensor(name, { dtype: 'float32', shape: [], data: Float32Array.of(value) })
+  const vector = (name: string, size: number, seed: number): TensorProto => hostToTensor(name, { dtype: 'float32', shape: [size], data: randomFloats(size, seed, 0.4).map((v) => v + 1) })
+  const main = graph({
+    nodes: [
+      node('Pow', ['x', 'two'], ['squares']),
+      node('ReduceMean', ['squares'], ['mean'], { axes: [-1] }),
+      node('Add', ['mean', 'eps'], ['mean_eps']),
+      node('Sqrt', ['mean_eps'], ['root']),
+      node('Div', ['x', 'root'], ['unit']),
+      node('Mul', ['unit', 'gain'], ['rms']),
+      node('MatMul', ['rms', 'wq'], ['q'], {}, '', 'model/layers.0/q'),
+      node('MatMul', ['rms', 'wk'], ['k'], {}, '', 'model/layers.0/k'),
+      node('Sigmoid', ['q'], ['gate']),
+      node('Mul', ['gate', 'k'], ['gated']),
+      node('MatMul', ['gated', 'wo'], ['o'], {}, '', 'model/layers.0/o'),
+      node('Add', ['x', 'o'], ['residual']),
+      node('LayerNormalization', ['residual', 'ln_gain', 'ln_bias'], ['ln']),
+      node('Gemm', ['ln', 'w1', 'b1'], ['h'], { transB: 1 }, '', 'model/layers.1/fc1'),
+      node('Relu', ['h'], ['relu']),
+      node('MatMul', ['relu', 'w2'], ['h2'], {}, '', 'model/layers.1/fc2'),
+      node('Add', ['h2', 'b2'], ['h3']),
+      node('MatMul', ['h3', 'w3'], ['h4'], {}, '', 'model/layers.1/fc3'),
+      node('Tanh', ['h4'], ['h5']),
+      node('MatMul', ['h5', 'w4'], ['h6'], {}, '', 'model/head'),
+      node('Sin', ['h6'], ['h7']),
+      node('Mul', ['h7', 'factor'], ['h8']),
+      node('MatMul', ['h8', 'w5'], ['y'], {}, '', 'model/last'),
+    ],
+    inputs: [valueInfo('x', 'float32', ['n', 16])],
+    outputs: [valueInfo('y', 'float32')],
+    initializers: [
+      scalar('two', 2), scalar('eps', 1e-5), vector('gain', 16, 41), weight('wq', [16, 32], 42), weight('wk', [16, 32], 43), weight('wo', [32, 16], 44),
+      vector('ln_gain', 16, 45), weight('ln_bias', [16], 46), weight('w1', [32, 16], 47), weight('b1', [32], 48), weight('w2', [32, 16], 49), weight('b2', [16], 50),
+      weight('w3', [16, 16], 51), weight('w4', [16, 8], 52), vector('factor', 8, 54), weight('w5', [8, 8], 55),
+    ],
+  })
+  return { name: 'normed', bytes: writeOnnx(model(main, { '': 17 }, 8)), batch: { x: randomTensor([6, 16], 53) } }
+}
