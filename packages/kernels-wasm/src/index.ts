@@ -1,1 +1,2 @@
-export {}
+export { createWasmKernels, type Tier, type WasmKernelOptions } from './create.js'
+export { probeRelaxedSimd, type DotBehaviour, type ProbeResult } from './probe.js'

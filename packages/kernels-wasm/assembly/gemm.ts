@@ -1,0 +1,215 @@
+import { ones16 } from './constants'
+import * as Job from './job'
+import { addGroup, addGroupZero, finish } from './output'
+import { unpackBytes, unpackWords } from './unpack'
+
+/** Scratch before the unpacked codes: float sums of a tile, 32-bit sums of a tile. */
+const TILE: usize = 256
+
+/**
+ * Several rows of activations × integer codes: eight rows of weights are unpacked once into scratch memory, then tiles
+ * of four activation rows × eight weight rows run over them with all sums in registers.
+ * Scratch: {@link TILE} bytes, then 16 bytes a column (one byte or two a code).
+ */
+export function gemm(job: usize, from: i32, to: i32, scratch: usize): void {
+  const kind = Job.word(job, Job.KIND), rows = Job.word(job, Job.M)
+  const codes = Job.word(job, Job.GROUPS) * Job.word(job, Job.GROUP)
+  const unpacked = scratch + TILE
+  for (let block = from; block < to; block++) {
+    const packed = Job.pointer(job, Job.CODES) + <usize>block * Job.pointer(job, Job.BLOCK_BYTES)
+    if (ASC_FEATURE_RELAXED_SIMD && kind != Job.Q8) {
+      unpackBytes(kind, packed, codes, unpacked)
+      for (let m = 0; m < rows; m += 4) tileBytes(job, block, m, unpacked, scratch)
+    } else {
+      unpackWords(kind, packed, codes, unpacked)
+      for (let m = 0; m < rows; m += 4) tileWords(job, block, m, unpacked, scratch)
+    }
+  }
+}
+
+/** Adds the finished group of one activation row to its float sums at `y`. */
+// @ts-ignore: decorator
+@inline function group(y: usize, d0: v128, d1: v128, scale: usize, zeros: usize, zero: usize, sum: usize): void {
+  if (zeros) {
+    const s = v128.load32_splat(sum)
+    v128.store(y, addGroupZero(v128.load(y), d0, scale, zero, s))
+    v128.store(y, addGroupZero(v128.load(y, 16), d1, scale + 16, zero + 16, s), 16)
+  } else {
+    v128.store(y, addGroup(v128.load(y), d0, scale))
+    v128.store(y, addGroup(v128.load(y, 16), d1, scale + 16), 16)
+  }
+}
+
+// @ts-ignore: decorator
+@inline function finishTile(job: usize, block: i32, m: i32, y: usize): void {
+  for (let i = 0; i < 4; i++) {
+    finish(job, block, m + i, v128.load(y), v128.load(y, 16))
+    y += 32
+  }
+}
+
+/** 16-bit sums over `SUB` codes; 32-bit sums over the group, in memory, where a group has several `SUB`. */
+function tileBytes(job: usize, block: i32, m: i32, w: usize, y: usize): void {
+  const groups = Job.word(job, Job.GROUPS)
+  const stride = Job.pointer(job, Job.ACT_STRIDE), initStride = Job.pointer(job, Job.INIT_STRIDE)
+  let a0 = Job.pointer(job, Job.ACT) + <usize>m * stride
+  let a1 = a0 + stride, a2 = a1 + stride, a3 = a2 + stride
+  let i0 = Job.pointer(job, Job.INIT) + <usize>m * initStride
+  let i1 = i0 + initStride, i2 = i1 + initStride, i3 = i2 + initStride
+  let sum = Job.pointer(job, Job.SUMS) + (<usize>(m * groups) << 2)
+  const table = <usize>(block * groups) << 5
+  let scale = Job.pointer(job, Job.SCALES) + table
+  const zeros = Job.pointer(job, Job.ZEROS)
+  let zero = zeros + table
+  const subs = Job.word(job, Job.GROUP) / Job.word(job, Job.SUB), quads = Job.word(job, Job.SUB) >> 4
+  const wide = y + 128
+  const ones = ones16()
+  memory.fill(y, 0, 128)
+  for (let g = 0; g < groups; g++) {
+    if (subs > 1) memory.fill(wide, 0, 128)
+    for (let i = 0; i < subs; i++) {
+      let c00 = v128.load32_splat(i0), c01 = c00
+      let c10 = v128.load32_splat(i1), c11 = c10
+      let c20 = v128.load32_splat(i2), c21 = c20
+      let c30 = v128.load32_splat(i3), c31 = c30
+      i0 += 4
+      i1 += 4
+      i2 += 4
+      i3 += 4
+      for (let q = 0; q < quads; q++) {
+        let w0 = v128.load(w), w1 = v128.load(w, 16), x = v128.load32_splat(a0)
+        c00 = i16x8.add(c00, i16x8.relaxed_dot_i8x16_i7x16_s(x, w0)), c01 = i16x8.add(c01, i16x8.relaxed_dot_i8x16_i7x16_s(x, w1))
+        x = v128.load32_splat(a1)
+        c10 = i16x8.add(c10, i16x8.relaxed_dot_i8x16_i7x16_s(x, w0)), c11 = i16x8.add(c11, i16x8.relaxed_dot_i8x16_i7x16_s(x, w1))
+        x = v128.load32_splat(a2)
+        c20 = i16x8.add(c20, i16x8.relaxed_dot_i8x16_i7x16_s(x, w0)), c21 = i16x8.add(c21, i16x8.relaxed_dot_i8x16_i7x16_s(x, w1))
+        x = v128.load32_splat(a3)
+        c30 = i16x8.add(c30, i16x8.relaxed_dot_i8x16_i7x16_s(x, w0)), c31 = i16x8.add(c31, i16x8.relaxed_dot_i8x16_i7x16_s(x, w1))
+        w0 = v128.load(w, 32), w1 = v128.load(w, 48), x = v128.load32_splat(a0, 4)
+        c00 = i16x8.add(c00, i16x8.relaxed_dot_i8x16_i7x16_s(x, w0)), c01 = i16x8.add(c01, i16x8.relaxed_dot_i8x16_i7x16_s(x, w1))
+        x = v128.load32_splat(a1, 4)
+        c10 = i16x8.add(c10, i16x8.relaxed_dot_i8x16_i7x16_s(x, w0)), c11 = i16x8.add(c11, i16x8.relaxed_dot_i8x16_i7x16_s(x, w1))
+        x = v128.load32_splat(a2, 4)
+        c20 = i16x8.add(c20, i16x8.relaxed_dot_i8x16_i7x16_s(x, w0)), c21 = i16x8.add(c21, i16x8.relaxed_dot_i8x16_i7x16_s(x, w1))
+        x = v128.load32_splat(a3, 4)
+        c30 = i16x8.add(c30, i16x8.relaxed_dot_i8x16_i7x16_s(x, w0)), c31 = i16x8.add(c31, i16x8.relaxed_dot_i8x16_i7x16_s(x, w1))
+        w0 = v128.load(w, 64), w1 = v128.load(w, 80), x = v128.load32_splat(a0, 8)
+        c00 = i16x8.add(c00, i16x8.relaxed_dot_i8x16_i7x16_s(x, w0)), c01 = i16x8.add(c01, i16x8.relaxed_dot_i8x16_i7x16_s(x, w1))
+        x = v128.load32_splat(a1, 8)
+        c10 = i16x8.add(c10, i16x8.relaxed_dot_i8x16_i7x16_s(x, w0)), c11 = i16x8.add(c11, i16x8.relaxed_dot_i8x16_i7x16_s(x, w1))
+        x = v128.load32_splat(a2, 8)
+        c20 = i16x8.add(c20, i16x8.relaxed_dot_i8x16_i7x16_s(x, w0)), c21 = i16x8.add(c21, i16x8.relaxed_dot_i8x16_i7x16_s(x, w1))
+        x = v128.load32_splat(a3, 8)
+        c30 = i16x8.add(c30, i16x8.relaxed_dot_i8x16_i7x16_s(x, w0)), c31 = i16x8.add(c31, i16x8.relaxed_dot_i8x16_i7x16_s(x, w1))
+        w0 = v128.load(w, 96), w1 = v128.load(w, 112), x = v128.load32_splat(a0, 12)
+        c00 = i16x8.add(c00, i16x8.relaxed_dot_i8x16_i7x16_s(x, w0)), c01 = i16x8.add(c01, i16x8.relaxed_dot_i8x16_i7x16_s(x, w1))
+        x = v128.load32_splat(a1, 12)
+        c10 = i16x8.add(c10, i16x8.relaxed_dot_i8x16_i7x16_s(x, w0)), c11 = i16x8.add(c11, i16x8.relaxed_dot_i8x16_i7x16_s(x, w1))
+        x = v128.load32_splat(a2, 12)
+        c20 = i16x8.add(c20, i16x8.relaxed_dot_i8x16_i7x16_s(x, w0)), c21 = i16x8.add(c21, i16x8.relaxed_dot_i8x16_i7x16_s(x, w1))
+        x = v128.load32_splat(a3, 12)
+        c30 = i16x8.add(c30, i16x8.relaxed_dot_i8x16_i7x16_s(x, w0)), c31 = i16x8.add(c31, i16x8.relaxed_dot_i8x16_i7x16_s(x, w1))
+        w += 128
+        a0 += 16
+        a1 += 16
+        a2 += 16
+        a3 += 16
+      }
+      c00 = i32x4.dot_i16x8_s(c00, ones), c01 = i32x4.dot_i16x8_s(c01, ones), c10 = i32x4.dot_i16x8_s(c10, ones), c11 = i32x4.dot_i16x8_s(c11, ones)
+      c20 = i32x4.dot_i16x8_s(c20, ones), c21 = i32x4.dot_i16x8_s(c21, ones), c30 = i32x4.dot_i16x8_s(c30, ones), c31 = i32x4.dot_i16x8_s(c31, ones)
+      if (subs > 1) {
+        c00 = i32x4.add(c00, v128.load(wide)), c01 = i32x4.add(c01, v128.load(wide, 16))
+        c10 = i32x4.add(c10, v128.load(wide, 32)), c11 = i32x4.add(c11, v128.load(wide, 48))
+        c20 = i32x4.add(c20, v128.load(wide, 64)), c21 = i32x4.add(c21, v128.load(wide, 80))
+        c30 = i32x4.add(c30, v128.load(wide, 96)), c31 = i32x4.add(c31, v128.load(wide, 112))
+        if (i + 1 < subs) {
+          v128.store(wide, c00), v128.store(wide, c01, 16), v128.store(wide, c10, 32), v128.store(wide, c11, 48)
+          v128.store(wide, c20, 64), v128.store(wide, c21, 80), v128.store(wide, c30, 96), v128.store(wide, c31, 112)
+          continue
+        }
+      }
+      group(y, c00, c01, scale, zeros, zero, sum)
+      group(y + 32, c10, c11, scale, zeros, zero, sum + (<usize>groups << 2))
+      group(y + 64, c20, c21, scale, zeros, zero, sum + (<usize>groups << 3))
+      group(y + 96, c30, c31, scale, zeros, zero, sum + <usize>groups * 12)
+    }
+    scale += 32
+    zero += 32
+    sum += 4
+  }
+  finishTile(job, block, m, y)
+}
+
+/** 16-bit operands, 32-bit sums over the whole group. */
+function tileWords(job: usize, block: i32, m: i32, w: usize, y: usize): void {
+  const groups = Job.word(job, Job.GROUPS)
+  const stride = Job.pointer(job, Job.ACT_STRIDE), initStride = Job.pointer(job, Job.INIT_STRIDE)
+  let a0 = Job.pointer(job, Job.ACT) + <usize>m * stride
+  let a1 = a0 + stride, a2 = a1 + stride, a3 = a2 + stride
+  let i0 = Job.pointer(job, Job.INIT) + <usize>m * initStride
+  let i1 = i0 + initStride, i2 = i1 + initStride, i3 = i2 + initStride
+  let sum = Job.pointer(job, Job.SUMS) + (<usize>(m * groups) << 2)
+  const table = <usize>(block * groups) << 5
+  let scale = Job.pointer(job, Job.SCALES) + table
+  const zeros = Job.pointer(job, Job.ZEROS)
+  let zero = zeros + table
+  const quads = Job.word(job, Job.GROUP) >> 3
+  memory.fill(y, 0, 128)
+  for (let g = 0; g < groups; g++) {
+    let c00 = v128.load32_splat(i0), c01 = c00
+    let c10 = v128.load32_splat(i1), c11 = c10
+    let c20 = v128.load32_splat(i2), c21 = c20
+    let c30 = v128.load32_splat(i3), c31 = c30
+    i0 += 4
+    i1 += 4
+    i2 += 4
+    i3 += 4
+    for (let q = 0; q < quads; q++) {
+      let w0 = v128.load(w), w1 = v128.load(w, 16), x = v128.load32_splat(a0)
+      c00 = i32x4.add(c00, i32x4.dot_i16x8_s(x, w0)), c01 = i32x4.add(c01, i32x4.dot_i16x8_s(x, w1))
+      x = v128.load32_splat(a1)
+      c10 = i32x4.add(c10, i32x4.dot_i16x8_s(x, w0)), c11 = i32x4.add(c11, i32x4.dot_i16x8_s(x, w1))
+      x = v128.load32_splat(a2)
+      c20 = i32x4.add(c20, i32x4.dot_i16x8_s(x, w0)), c21 = i32x4.add(c21, i32x4.dot_i16x8_s(x, w1))
+      x = v128.load32_splat(a3)
+      c30 = i32x4.add(c30, i32x4.dot_i16x8_s(x, w0)), c31 = i32x4.add(c31, i32x4.dot_i16x8_s(x, w1))
+      w0 = v128.load(w, 32), w1 = v128.load(w, 48), x = v128.load32_splat(a0, 4)
+      c00 = i32x4.add(c00, i32x4.dot_i16x8_s(x, w0)), c01 = i32x4.add(c01, i32x4.dot_i16x8_s(x, w1))
+      x = v128.load32_splat(a1, 4)
+      c10 = i32x4.add(c10, i32x4.dot_i16x8_s(x, w0)), c11 = i32x4.add(c11, i32x4.dot_i16x8_s(x, w1))
+      x = v128.load32_splat(a2, 4)
+      c20 = i32x4.add(c20, i32x4.dot_i16x8_s(x, w0)), c21 = i32x4.add(c21, i32x4.dot_i16x8_s(x, w1))
+      x = v128.load32_splat(a3, 4)
+      c30 = i32x4.add(c30, i32x4.dot_i16x8_s(x, w0)), c31 = i32x4.add(c31, i32x4.dot_i16x8_s(x, w1))
+      w0 = v128.load(w, 64), w1 = v128.load(w, 80), x = v128.load32_splat(a0, 8)
+      c00 = i32x4.add(c00, i32x4.dot_i16x8_s(x, w0)), c01 = i32x4.add(c01, i32x4.dot_i16x8_s(x, w1))
+      x = v128.load32_splat(a1, 8)
+      c10 = i32x4.add(c10, i32x4.dot_i16x8_s(x, w0)), c11 = i32x4.add(c11, i32x4.dot_i16x8_s(x, w1))
+      x = v128.load32_splat(a2, 8)
+      c20 = i32x4.add(c20, i32x4.dot_i16x8_s(x, w0)), c21 = i32x4.add(c21, i32x4.dot_i16x8_s(x, w1))
+      x = v128.load32_splat(a3, 8)
+      c30 = i32x4.add(c30, i32x4.dot_i16x8_s(x, w0)), c31 = i32x4.add(c31, i32x4.dot_i16x8_s(x, w1))
+      w0 = v128.load(w, 96), w1 = v128.load(w, 112), x = v128.load32_splat(a0, 12)
+      c00 = i32x4.add(c00, i32x4.dot_i16x8_s(x, w0)), c01 = i32x4.add(c01, i32x4.dot_i16x8_s(x, w1))
+      x = v128.load32_splat(a1, 12)
+      c10 = i32x4.add(c10, i32x4.dot_i16x8_s(x, w0)), c11 = i32x4.add(c11, i32x4.dot_i16x8_s(x, w1))
+      x = v128.load32_splat(a2, 12)
+      c20 = i32x4.add(c20, i32x4.dot_i16x8_s(x, w0)), c21 = i32x4.add(c21, i32x4.dot_i16x8_s(x, w1))
+      x = v128.load32_splat(a3, 12)
+      c30 = i32x4.add(c30, i32x4.dot_i16x8_s(x, w0)), c31 = i32x4.add(c31, i32x4.dot_i16x8_s(x, w1))
+      w += 128
+      a0 += 16
+      a1 += 16
+      a2 += 16
+      a3 += 16
+    }
+    group(y, c00, c01, scale, zeros, zero, sum)
+    group(y + 32, c10, c11, scale, zeros, zero, sum + (<usize>groups << 2))
+    group(y + 64, c20, c21, scale, zeros, zero, sum + (<usize>groups << 3))
+    group(y + 96, c30, c31, scale, zeros, zero, sum + <usize>groups * 12)
+    scale += 32
+    zero += 32
+    sum += 4
+  }
+  finishTile(job, block, m, y)
+}

@@ -1,0 +1,172 @@
+import { nibbleMask, nibbleMask16, ones16 } from './constants'
+import * as Job from './job'
+import { addGroup, addGroupZero, finish } from './output'
+
+/**
+ * One row of activations × 4-bit codes. Eight rows of weights stand in the lanes of two vectors, four codes each:
+ * byte `4r + j` of a vector holds k = j in its low and k = 4 + j in its high nibble.
+ */
+export function gemvQ4(job: usize, from: i32, to: i32): void {
+  for (let m = 0; m < Job.word(job, Job.M); m++) {
+    for (let block = from; block < to; block++) {
+      if (!ASC_FEATURE_RELAXED_SIMD) widened(job, block, m)
+      else if (Job.word(job, Job.SUB) == 32) relaxed32(job, block, m)
+      else relaxed16(job, block, m)
+    }
+  }
+}
+
+/** Code 0..15 × int8: a pair of products is at most 2·15·127, so eight of them fit in a 16-bit lane: `SUB` is 32 or 16. */
+// @ts-ignore: decorator
+@inline function first(w: usize, x0: v128, x1: v128, mask: v128): v128 {
+  const v = v128.load(w)
+  return i16x8.add(i16x8.relaxed_dot_i8x16_i7x16_s(x0, v128.and(v, mask)), i16x8.relaxed_dot_i8x16_i7x16_s(x1, v128.and(i16x8.shr_u(v, 4), mask)))
+}
+// @ts-ignore: decorator
+@inline function next(acc: v128, w: usize, x0: v128, x1: v128, mask: v128): v128 {
+  const v = v128.load(w)
+  acc = i16x8.add(acc, i16x8.relaxed_dot_i8x16_i7x16_s(x0, v128.and(v, mask)))
+  return i16x8.add(acc, i16x8.relaxed_dot_i8x16_i7x16_s(x1, v128.and(i16x8.shr_u(v, 4), mask)))
+}
+
+function relaxed32(job: usize, block: i32, m: i32): void {
+  const groups = Job.word(job, Job.GROUPS)
+  const table = <usize>(block * groups) << 5
+  const zeros = Job.pointer(job, Job.ZEROS)
+  let w = Job.pointer(job, Job.CODES) + <usize>block * Job.pointer(job, Job.BLOCK_BYTES)
+  let a = Job.pointer(job, Job.ACT) + <usize>m * Job.pointer(job, Job.ACT_STRIDE)
+  let init = Job.pointer(job, Job.INIT) + <usize>m * Job.pointer(job, Job.INIT_STRIDE)
+  let sum = Job.pointer(job, Job.SUMS) + (<usize>(m * groups) << 2)
+  let scale = Job.pointer(job, Job.SCALES) + table
+  let zero = zeros + table
+  const subs = Job.word(job, Job.GROUP) >> 5
+  const mask = nibbleMask(), ones = ones16()
+  let y0 = f32x4.splat(0), y1 = f32x4.splat(0)
+  for (let g = 0; g < groups; g++) {
+    let d0 = i32x4.splat(0), d1 = i32x4.splat(0)
+    for (let i = 0; i < subs; i++) {
+      const start = v128.load32_splat(init)
+      let x0 = v128.load32_splat(a), x1 = v128.load32_splat(a, 4)
+      let c0 = i16x8.add(start, first(w, x0, x1, mask)), c1 = i16x8.add(start, first(w + 16, x0, x1, mask))
+      x0 = v128.load32_splat(a, 8), x1 = v128.load32_splat(a, 12)
+      c0 = next(c0, w + 32, x0, x1, mask), c1 = next(c1, w + 48, x0, x1, mask)
+      x0 = v128.load32_splat(a, 16), x1 = v128.load32_splat(a, 20)
+      c0 = next(c0, w + 64, x0, x1, mask), c1 = next(c1, w + 80, x0, x1, mask)
+      x0 = v128.load32_splat(a, 24), x1 = v128.load32_splat(a, 28)
+      c0 = next(c0, w + 96, x0, x1, mask), c1 = next(c1, w + 112, x0, x1, mask)
+      d0 = i32x4.add(d0, i32x4.dot_i16x8_s(c0, ones))
+      d1 = i32x4.add(d1, i32x4.dot_i16x8_s(c1, ones))
+      w += 128
+      a += 32
+      init += 4
+    }
+    if (zeros) {
+      const s = v128.load32_splat(sum)
+      y0 = addGroupZero(y0, d0, scale, zero, s)
+      y1 = addGroupZero(y1, d1, scale + 16, zero + 16, s)
+      zero += 32
+      sum += 4
+    } else {
+      y0 = addGroup(y0, d0, scale)
+      y1 = addGroup(y1, d1, scale + 16)
+    }
+    scale += 32
+  }
+  finish(job, block, m, y0, y1)
+}
+
+/** Groups of 16, or that end in a half of 32: half the unrolling. */
+function relaxed16(job: usize, block: i32, m: i32): void {
+  const groups = Job.word(job, Job.GROUPS)
+  const table = <usize>(block * groups) << 5
+  const zeros = Job.pointer(job, Job.ZEROS)
+  let w = Job.pointer(job, Job.CODES) + <usize>block * Job.pointer(job, Job.BLOCK_BYTES)
+  let a = Job.pointer(job, Job.ACT) + <usize>m * Job.pointer(job, Job.ACT_STRIDE)
+  let init = Job.pointer(job, Job.INIT) + <usize>m * Job.pointer(job, Job.INIT_STRIDE)
+  let sum = Job.pointer(job, Job.SUMS) + (<usize>(m * groups) << 2)
+  let scale = Job.pointer(job, Job.SCALES) + table
+  let zero = zeros + table
+  const subs = Job.word(job, Job.GROUP) >> 4
+  const mask = nibbleMask(), ones = ones16()
+  let y0 = f32x4.splat(0), y1 = f32x4.splat(0)
+  for (let g = 0; g < groups; g++) {
+    let d0 = i32x4.splat(0), d1 = i32x4.splat(0)
+    for (let i = 0; i < subs; i++) {
+      const start = v128.load32_splat(init)
+      let x0 = v128.load32_splat(a), x1 = v128.load32_splat(a, 4)
+      let c0 = i16x8.add(start, first(w, x0, x1, mask)), c1 = i16x8.add(start, first(w + 16, x0, x1, mask))
+      x0 = v128.load32_splat(a, 8), x1 = v128.load32_splat(a, 12)
+      c0 = next(c0, w + 32, x0, x1, mask), c1 = next(c1, w + 48, x0, x1, mask)
+      d0 = i32x4.add(d0, i32x4.dot_i16x8_s(c0, ones))
+      d1 = i32x4.add(d1, i32x4.dot_i16x8_s(c1, ones))
+      w += 64
+      a += 16
+      init += 4
+    }
+    if (zeros) {
+      const s = v128.load32_splat(sum)
+      y0 = addGroupZero(y0, d0, scale, zero, s)
+      y1 = addGroupZero(y1, d1, scale + 16, zero + 16, s)
+      zero += 32
+      sum += 4
+    } else {
+      y0 = addGroup(y0, d0, scale)
+      y1 = addGroup(y1, d1, scale + 16)
+    }
+    scale += 32
+  }
+  finish(job, block, m, y0, y1)
+}
+
+/**
+ * Without the relaxed dot product each 16-bit lane holds four nibbles, cut out by shifts and multiplied with activations
+ * of 16 bits in the order the shifts bring: 0, 2, 1, 3 of each four.
+ */
+// @ts-ignore: decorator
+@inline function step(acc: v128, w: usize, x0: v128, x1: v128, x2: v128, x3: v128, mask: v128): v128 {
+  const v = v128.load(w)
+  acc = i32x4.add(acc, i32x4.dot_i16x8_s(v128.and(v, mask), x0))
+  acc = i32x4.add(acc, i32x4.dot_i16x8_s(v128.and(i16x8.shr_u(v, 8), mask), x1))
+  acc = i32x4.add(acc, i32x4.dot_i16x8_s(v128.and(i16x8.shr_u(v, 4), mask), x2))
+  return i32x4.add(acc, i32x4.dot_i16x8_s(i16x8.shr_u(v, 12), x3))
+}
+
+function widened(job: usize, block: i32, m: i32): void {
+  const groups = Job.word(job, Job.GROUPS)
+  const table = <usize>(block * groups) << 5
+  const zeros = Job.pointer(job, Job.ZEROS)
+  let w = Job.pointer(job, Job.CODES) + <usize>block * Job.pointer(job, Job.BLOCK_BYTES)
+  let a = Job.pointer(job, Job.ACT) + <usize>m * Job.pointer(job, Job.ACT_STRIDE)
+  let init = Job.pointer(job, Job.INIT) + <usize>m * Job.pointer(job, Job.INIT_STRIDE)
+  let sum = Job.pointer(job, Job.SUMS) + (<usize>(m * groups) << 2)
+  let scale = Job.pointer(job, Job.SCALES) + table
+  let zero = zeros + table
+  const steps = Job.word(job, Job.GROUP) >> 4, mask = nibbleMask16()
+  let y0 = f32x4.splat(0), y1 = f32x4.splat(0)
+  for (let g = 0; g < groups; g++) {
+    let d0 = v128.load32_splat(init), d1 = d0
+    for (let i = 0; i < steps; i++) {
+      let x0 = v128.load32_splat(a), x1 = v128.load32_splat(a, 4), x2 = v128.load32_splat(a, 8), x3 = v128.load32_splat(a, 12)
+      d0 = step(d0, w, x0, x1, x2, x3, mask)
+      d1 = step(d1, w + 16, x0, x1, x2, x3, mask)
+      x0 = v128.load32_splat(a, 16), x1 = v128.load32_splat(a, 20), x2 = v128.load32_splat(a, 24), x3 = v128.load32_splat(a, 28)
+      d0 = step(d0, w + 32, x0, x1, x2, x3, mask)
+      d1 = step(d1, w + 48, x0, x1, x2, x3, mask)
+      w += 64
+      a += 32
+    }
+    init += 4
+    if (zeros) {
+      const s = v128.load32_splat(sum)
+      y0 = addGroupZero(y0, d0, scale, zero, s)
+      y1 = addGroupZero(y1, d1, scale + 16, zero + 16, s)
+      zero += 32
+      sum += 4
+    } else {
+      y0 = addGroup(y0, d0, scale)
+      y1 = addGroup(y1, d1, scale + 16)
+    }
+    scale += 32
+  }
+  finish(job, block, m, y0, y1)
+}

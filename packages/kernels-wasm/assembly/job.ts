@@ -1,0 +1,60 @@
+/**
+ * A job is a row of 32-bit words in memory, written by the host (`src/job.ts` has the same words in the same order) and
+ * read by every thread. One export takes it, so the protocol between threads does not grow with the number of kernels.
+ */
+/** How codes are stored: {@link Q2}, {@link Q4}, {@link Q8} or {@link F32}. */
+export const KIND: usize = 0
+/** Rows of activations; their buffers are padded to a multiple of four rows. */
+export const M: usize = 4
+/** Quantization groups along K. */
+export const GROUPS: usize = 8
+/** Codes in a group with padding: a multiple of SUB. */
+export const GROUP: usize = 12
+/** Codes in a group without padding. */
+export const GROUP_USED: usize = 16
+/** Codes that are summed in 16 bits before they are widened: a multiple of 16. */
+export const SUB: usize = 20
+/** K, without padding. */
+export const COLUMNS: usize = 24
+/** Packed codes, one block of eight rows after another. */
+export const CODES: usize = 28
+/** Bytes of one block of codes. */
+export const BLOCK_BYTES: usize = 32
+/** Scales, f32 `[blocks, groups, 8]`. */
+export const SCALES: usize = 36
+/** What is added to `code − OFFSET` before scaling, f32 as the scales; 0 if nothing is. */
+export const ZEROS: usize = 40
+/** The number that was added to codes to store them: 8 for int4 kept as 0..15. */
+export const OFFSET: usize = 44
+/** Activations as floats, `[M, K]`. */
+export const X: usize = 48
+export const X_STRIDE: usize = 52
+/** Activations as codes, `[M, groups × group]`. */
+export const ACT: usize = 56
+export const ACT_STRIDE: usize = 60
+/** −OFFSET · (sum of activation codes): 16-bit pairs for each SUB, or 32 bits for each group. Sums start there. */
+export const INIT: usize = 64
+export const INIT_STRIDE: usize = 68
+/** Sums of activation codes as f32 `[M, groups]`, filled where there are ZEROS. */
+export const SUMS: usize = 72
+/** Scale of each activation row, f32 `[M]`. */
+export const ACT_SCALES: usize = 76
+/** Bias, f32 padded to the blocks; 0 for none. */
+export const BIAS: usize = 80
+/** Output, f32 `[M, OUT_STRIDE / 4]`. */
+export const OUT: usize = 84
+export const OUT_STRIDE: usize = 88
+
+export const Q2: i32 = 2
+export const Q4: i32 = 4
+export const Q8: i32 = 8
+export const F32: i32 = 32
+
+// @ts-ignore: decorator
+@inline export function word(job: usize, at: usize): i32 {
+  return load<i32>(job + at)
+}
+// @ts-ignore: decorator
+@inline export function pointer(job: usize, at: usize): usize {
+  return <usize>load<u32>(job + at)
+}

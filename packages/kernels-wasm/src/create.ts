@@ -1,0 +1,64 @@
+import { LowbitError, type SyncKernelProvider } from '@lowbit/core'
+import { SCHEMES } from './format.js'
+import { instantiate, makeMemory, moduleBytes, type WasmTier } from './instance.js'
+import { Pool, possibleThreads } from './pool.js'
+import { probeRelaxedSimd } from './probe.js'
+import { ROUNDINGS } from './roundings.js'
+import { ScalarKernels } from './scalar-kernels.js'
+import { WasmKernels } from './wasm-kernels.js'
+
+export type Tier = WasmTier | 'scalar'
+
+export interface WasmKernelOptions {
+  /** The fastest tier that gives right sums here, unless one is named. */
+  readonly tier?: Tier
+  /** Default `min(4, cores / 2)`, 1 where memory cannot be shared. */
+  readonly threads?: number
+}
+
+/**
+ * Kernels for low-bit weights in WebAssembly SIMD, for browsers and Node. Nothing is compiled or started before this call.
+ *
+ * The tier is chosen by trying it on known numbers: relaxed SIMD if its dot product is right, else simd128, else plain
+ * TypeScript. All tiers, engines and numbers of threads give the same bits.
+ * @throws LOWBIT_UNSUPPORTED if a named tier does not run here, LOWBIT_ARGUMENT for a wrong number of threads
+ */
+export async function createWasmKernels(options: WasmKernelOptions = {}): Promise<SyncKernelProvider> {
+  const { tier, findings } = chooseTier(options.tier)
+  if (tier === 'scalar') return new ScalarKernels(findings)
+  const wanted = chooseThreads(options.threads, findings)
+  const shared = wanted > 1
+  const module = await WebAssembly.compile(moduleBytes(tier, shared))
+  const memory = makeMemory(shared)
+  const exports = instantiate(module, memory)
+  const pool = shared ? await Pool.start(wanted - 1, module, memory, exports, (sentence) => findings.push(sentence)) : undefined
+  return new WasmKernels({ exports, memory, pool, supports: { tier, threads: pool?.threads ?? 1, synchronous: true, schemes: SCHEMES, findings, ...ROUNDINGS } })
+}
+
+function chooseTier(wanted: Tier | undefined): { tier: Tier; findings: string[] } {
+  if (wanted === 'scalar') return { tier: 'scalar', findings: ['plain TypeScript, as asked for'] }
+  if (typeof WebAssembly === 'undefined' || !WebAssembly.validate(moduleBytes('simd128', false))) {
+    if (wanted !== undefined) throw refused(wanted, ['this engine has no WebAssembly SIMD'])
+    return { tier: 'scalar', findings: ['this engine has no WebAssembly SIMD; plain TypeScript runs'] }
+  }
+  if (wanted === 'simd128') return { tier: 'simd128', findings: ['simd128, as asked for'] }
+  const { relaxed, findings } = probeRelaxedSimd()
+  if (relaxed !== 'absent' && relaxed !== 'wrong') return { tier: 'relaxed-simd', findings: [...findings] }
+  if (wanted !== undefined) throw refused(wanted, findings)
+  return { tier: 'simd128', findings: [...findings] }
+}
+
+function refused(tier: Tier, findings: readonly string[]): LowbitError {
+  return new LowbitError('LOWBIT_UNSUPPORTED', { thing: `kernel tier ${tier}`, found: findings.join('; '), fix: 'leave `tier` out to get the fastest that works' })
+}
+
+function chooseThreads(wanted: number | undefined, findings: string[]): number {
+  if (wanted !== undefined && (!Number.isInteger(wanted) || wanted < 1 || wanted > 64)) throw new LowbitError('LOWBIT_ARGUMENT', { thing: 'threads', found: String(wanted), expected: 'a whole number from 1 to 64' })
+  const { cores, shared } = possibleThreads()
+  const threads = wanted ?? Math.max(1, Math.min(4, Math.floor(cores / 2)))
+  if (threads > 1 && !shared) {
+    findings.push('memory cannot be shared here (the page is not cross-origin isolated); one thread runs')
+    return 1
+  }
+  return threads
+}

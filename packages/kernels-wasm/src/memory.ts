@@ -1,0 +1,75 @@
+import { LowbitError } from '@lowbit/core'
+
+const PAGE = 65536
+/** Every piece begins on a cache line. */
+const ALIGN = 64
+
+/** A piece of memory on loan. */
+interface Piece {
+  readonly at: number
+  readonly size: number
+}
+
+/**
+ * Hands out pieces of a WebAssembly memory: first fit, neighbours joined when they come back.
+ * A piece holds whatever its last owner left there.
+ */
+export class Heap {
+  readonly #memory: WebAssembly.Memory
+  /** Free pieces, by address. */
+  #free: Piece[] = []
+  /** Where memory that was never handed out begins. */
+  #top: number
+
+  constructor(memory: WebAssembly.Memory, start: number) {
+    this.#memory = memory
+    this.#top = Math.ceil(start / ALIGN) * ALIGN
+  }
+
+  /** @throws LOWBIT_LIMIT if the memory cannot grow that far. */
+  take(bytes: number): Piece {
+    const size = Math.max(ALIGN, Math.ceil(bytes / ALIGN) * ALIGN)
+    const index = this.#free.findIndex((piece) => piece.size >= size)
+    const found = this.#free[index]
+    if (found !== undefined) {
+      if (found.size === size) this.#free.splice(index, 1)
+      else this.#free[index] = { at: found.at + size, size: found.size - size }
+      return { at: found.at, size }
+    }
+    const piece = { at: this.#top, size }
+    const missing = this.#top + size - this.#memory.buffer.byteLength
+    if (missing > 0) this.#grow(missing, size)
+    this.#top += size
+    return piece
+  }
+
+  give(piece: Piece): void {
+    let at = this.#free.findIndex((other) => other.at > piece.at)
+    if (at < 0) at = this.#free.length
+    this.#free.splice(at, 0, piece)
+    this.#join(at)
+    this.#join(at - 1)
+    const last = this.#free[this.#free.length - 1]
+    if (last !== undefined && last.at + last.size === this.#top) {
+      this.#top = last.at
+      this.#free.pop()
+    }
+  }
+
+  #join(at: number): void {
+    const left = this.#free[at]
+    const right = this.#free[at + 1]
+    if (left === undefined || right === undefined || left.at + left.size !== right.at) return
+    this.#free.splice(at, 2, { at: left.at, size: left.size + right.size })
+  }
+
+  #grow(missing: number, wanted: number): void {
+    try {
+      this.#memory.grow(Math.ceil(missing / PAGE))
+    } catch (cause) {
+      throw new LowbitError('LOWBIT_LIMIT', { thing: 'kernel memory', found: `${this.#memory.buffer.byteLength} bytes in use and ${wanted} more asked for`, expected: 'less than 4 GiB in all', fix: 'dispose of weights that are no longer used, or make a second provider', cause })
+    }
+  }
+}
+
+export type { Piece }

@@ -1,0 +1,122 @@
+import { LowbitError } from '@lowbit/core'
+import type { KernelExports } from './instance.js'
+import { CONTROL, WORKER_SOURCE } from './worker-source.js'
+
+/** What the threads are told of a product. */
+export interface SharedProduct {
+  readonly job: number
+  readonly floats: boolean
+  /** Blocks of eight rows, split evenly. */
+  readonly blocks: number
+  readonly scratch: number
+  readonly scratchStride: number
+}
+
+interface Thread {
+  terminate(): unknown
+}
+
+/** A thread that has not answered in this time is dead. */
+const PATIENCE_MS = 60_000
+/** How long threads may take to start. */
+const START_MS = 10_000
+
+/** Threads beside the caller's own, over one shared memory. Products block the caller, who does a share himself. */
+export class Pool {
+  readonly #words: Int32Array
+  readonly #threads: readonly Thread[]
+  readonly #exports: KernelExports
+
+  private constructor(words: Int32Array, threads: readonly Thread[], exports: KernelExports) {
+    this.#words = words
+    this.#threads = threads
+    this.#exports = exports
+  }
+
+  /** Starts `count` threads; undefined if they do not come up, for a reason that `onProblem` is told. */
+  static async start(count: number, module: WebAssembly.Module, memory: WebAssembly.Memory, exports: KernelExports, onProblem: (sentence: string) => void): Promise<Pool | undefined> {
+    const threads: Thread[] = []
+    try {
+      const control = new SharedArrayBuffer(CONTROL.words * 4)
+      const words = new Int32Array(control)
+      for (let index = 1; index <= count; index++) threads.push(startThread({ module, memory, control, index }))
+      const deadline = performance.now() + START_MS
+      while (Atomics.load(words, CONTROL.ready) < count) {
+        if (performance.now() > deadline) throw new Error(`${Atomics.load(words, CONTROL.ready)} of ${count} threads started in ${START_MS / 1000} s`)
+        await new Promise((resolve) => setTimeout(resolve, 1))
+      }
+      return new Pool(words, threads, exports)
+    } catch (error) {
+      for (const thread of threads) thread.terminate()
+      onProblem(`threads could not be started (${error instanceof Error ? error.message : String(error)}); one thread runs`)
+      return undefined
+    }
+  }
+
+  get threads(): number {
+    return this.#threads.length + 1
+  }
+
+  /** @throws LOWBIT_RUNTIME if a thread died. */
+  run(product: SharedProduct): void {
+    const words = this.#words
+    const threads = this.threads
+    words[CONTROL.job] = product.job
+    words[CONTROL.floats] = product.floats ? 1 : 0
+    words[CONTROL.blocks] = product.blocks
+    words[CONTROL.scratch] = product.scratch
+    words[CONTROL.scratchStride] = product.scratchStride
+    words[CONTROL.threads] = threads
+    Atomics.store(words, CONTROL.done, 0)
+    Atomics.add(words, CONTROL.sequence, 1)
+    Atomics.notify(words, CONTROL.sequence)
+    const kernel = product.floats ? this.#exports.multiplyByFloats : this.#exports.multiply
+    kernel(product.job, 0, Math.floor(product.blocks / threads), product.scratch)
+    const others = threads - 1
+    let deadline = 0
+    for (let spins = 1; Atomics.load(words, CONTROL.done) < others; spins++) {
+      if (spins % 65536 !== 0) continue
+      const now = performance.now()
+      if (deadline === 0) deadline = now + PATIENCE_MS
+      if (now > deadline) throw new LowbitError('LOWBIT_RUNTIME', { thing: 'kernel threads', found: `${Atomics.load(words, CONTROL.done)} of ${others} answered in ${PATIENCE_MS / 1000} s`, fix: 'make a new provider, with threads: 1 if this comes back' })
+    }
+    if (Atomics.load(words, CONTROL.failed) !== 0) throw new LowbitError('LOWBIT_RUNTIME', { thing: 'kernel threads', found: 'a thread trapped', fix: 'make a new provider, with threads: 1 if this comes back' })
+  }
+
+  stop(): void {
+    Atomics.store(this.#words, CONTROL.stop, 1)
+    Atomics.add(this.#words, CONTROL.sequence, 1)
+    Atomics.notify(this.#words, CONTROL.sequence)
+    for (const thread of this.#threads) thread.terminate()
+  }
+}
+
+interface ThreadData {
+  readonly module: WebAssembly.Module
+  readonly memory: WebAssembly.Memory
+  readonly control: SharedArrayBuffer
+  readonly index: number
+}
+
+function startThread(data: ThreadData): Thread {
+  const node = globalThis.process?.getBuiltinModule?.('node:worker_threads')
+  if (node !== undefined) {
+    const worker = new node.Worker(WORKER_SOURCE, { eval: true, workerData: data })
+    worker.unref()
+    worker.on('error', () => {})
+    return worker
+  }
+  const url = URL.createObjectURL(new Blob([WORKER_SOURCE], { type: 'text/javascript' }))
+  const worker = new Worker(url)
+  URL.revokeObjectURL(url)
+  worker.postMessage(data)
+  return worker
+}
+
+/** How many threads can work here: 1 where memory cannot be shared. */
+export function possibleThreads(): { readonly cores: number; readonly shared: boolean } {
+  const node = globalThis.process?.getBuiltinModule?.('node:os')
+  if (node !== undefined) return { cores: node.availableParallelism(), shared: true }
+  const shared = globalThis.crossOriginIsolated === true && typeof SharedArrayBuffer !== 'undefined'
+  return { cores: globalThis.navigator?.hardwareConcurrency ?? 1, shared }
+}

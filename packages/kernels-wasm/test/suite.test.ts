@@ -1,0 +1,16 @@
+import { kernelSuite } from '@lowbit/core/testkit'
+import { describe, it } from 'vitest'
+import { createWasmKernels, type WasmKernelOptions } from '../src/index.js'
+
+const runner = { describe, it }
+
+/** Every tier that runs here, with one thread and with two. */
+const VARIANTS: readonly WasmKernelOptions[] = [{ tier: 'scalar' }, { tier: 'simd128', threads: 1 }, { tier: 'simd128', threads: 2 }, { threads: 1 }]
+
+for (const variant of VARIANTS) {
+  const factory = () => createWasmKernels(variant)
+  const probe = await factory()
+  const { supports } = probe
+  probe.dispose()
+  kernelSuite({ runner, factory, supports })
+}
