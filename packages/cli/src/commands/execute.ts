@@ -37,7 +37,9 @@ export async function execute(recipe: Recipe, folder: string, terminal: Terminal
     throw new LowbitError('LOWBIT_ARGUMENT', { thing: `output ${output}`, found: 'the model itself', fix: 'name another file: the original is needed to compare with' })
   }
   const options = resolveRecipe(recipe, ALGORITHMS)
-  const host = await openOnnx(model)
+  // Static formats want constants and normalizations folded, and an opset that has per-channel quantization.
+  const prepare = recipe.format === 'qdq' || recipe.format === 'qoperator'
+  const host = await openOnnx(model, { prepare })
   try {
     const calibration = recipe.calibration === undefined ? undefined : await openData(dataSpec(recipe.calibration, folder), host.inputs())
     const work = calibration === undefined ? undefined : await workFolder(recipe, model, output, calibration)
@@ -61,7 +63,7 @@ export async function execute(recipe: Recipe, folder: string, terminal: Terminal
 }
 
 async function workFolder(recipe: Recipe, model: string, output: string, calibration: DataSource): Promise<WorkFolder> {
-  const { output: _, ...decisive } = recipe
+  const decisive = { ...recipe, output: undefined }
   const folder = join(dirname(output), `.${basename(output)}.lowbit-work`)
   return openWorkFolder(folder, await runIdentity([decisive, Object.entries(ALGORITHMS).map(([name, make]) => [name, make({}).version])], [model, ...calibration.files]))
 }

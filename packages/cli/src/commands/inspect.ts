@@ -30,6 +30,7 @@ export function inspectCommand(program: Command): void {
         const inspection = inspect(host)
         terminal.print(flags.json === true ? JSON.stringify(inspection, null, 2) : describe(model, inspection, flags.all === true))
       } finally {
+        terminal.stop()
         await host.dispose()
       }
     })

@@ -8,7 +8,7 @@ export interface Terminal {
   /** A line on standard error. */
   note(text: string): void
   readonly onProgress: OnProgress
-  /** Takes the progress bar away. */
+  /** Takes the progress bar away and gives Ctrl-C back: the work is over. */
   stop(): void
   /** Fires on Ctrl-C. */
   readonly signal: AbortSignal
@@ -17,10 +17,12 @@ export interface Terminal {
 /** The process's own streams; Ctrl-C stops the work at its next step, a second one at once. */
 export function processTerminal(options: { readonly quiet?: boolean } = {}): Terminal {
   const controller = new AbortController()
-  process.once('SIGINT', () => {
+  const interrupt = (): void => {
+    if (controller.signal.aborted) process.exit(1)
+    process.stderr.write('\nStopping at the next step; press Ctrl-C again to stop at once.\n')
     controller.abort(new Error('interrupted'))
-    process.once('SIGINT', () => process.exit(1))
-  })
+  }
+  process.on('SIGINT', interrupt)
   const bar = progressBar(options.quiet === true ? false : process.stderr.isTTY)
   return {
     print: (text) => process.stdout.write(`${text}\n`),
@@ -28,7 +30,10 @@ export function processTerminal(options: { readonly quiet?: boolean } = {}): Ter
       if (options.quiet !== true) process.stderr.write(`${text}\n`)
     },
     onProgress: bar.onProgress,
-    stop: bar.stop,
+    stop() {
+      bar.stop()
+      process.off('SIGINT', interrupt)
+    },
     signal: controller.signal,
   }
 }

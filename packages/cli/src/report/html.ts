@@ -39,7 +39,7 @@ export async function reportHtml(report: Report, details: ReportDetails, compari
 
 const STYLE = `body{font:15px/1.5 system-ui,sans-serif;max-width:960px;margin:2rem auto;padding:0 1rem;color:#1c1b1f}
 h1{font-size:1.5rem;overflow-wrap:anywhere}h2{font-size:1.1rem;margin-top:2rem}table{border-collapse:collapse;width:100%;font-size:13px}
-td,th{text-align:left;padding:.25rem .5rem;border-bottom:1px solid #ddd;overflow-wrap:anywhere}td.n{text-align:right;white-space:nowrap}
+td,th{text-align:left;padding:.25rem .5rem;border-bottom:1px solid #ddd;overflow-wrap:anywhere}td.n,th.n{text-align:right;white-space:nowrap}
 .cards{display:flex;flex-wrap:wrap;gap:1rem}.card{border:1px solid #ddd;border-radius:8px;padding:.75rem 1rem;min-width:10rem}
 .card b{display:block;font-size:1.15rem}.card small{color:#555}.grid{display:grid;grid-template-columns:repeat(auto-fit,minmax(440px,1fr));gap:1rem}
 figure{margin:0}figcaption{font-size:12px;color:#555}pre{background:#f6f6f6;padding:1rem;overflow:auto;font-size:12px}svg{max-width:100%;height:auto}`
@@ -92,7 +92,7 @@ function distributions(title: string, list: readonly Distribution[], draw: (d: D
 /** Headings that begin with # head columns of numbers. */
 function table(headings: readonly string[], rows: readonly (readonly string[])[]): string {
   const number = headings.map((h) => h.startsWith('#'))
-  const head = headings.map((h) => `<th>${escape(h.replace(/^#/, ''))}</th>`).join('')
+  const head = headings.map((h, i) => `<th${number[i] ? ' class="n"' : ''}>${escape(h.replace(/^#/, ''))}</th>`).join('')
   const body = rows.map((r) => `<tr>${r.map((cell, i) => `<td${number[i] ? ' class="n"' : ''}>${escape(cell)}</td>`).join('')}</tr>`).join('')
   return `<table><thead><tr>${head}</tr></thead><tbody>${body}</tbody></table>`
 }

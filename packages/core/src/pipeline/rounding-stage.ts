@@ -26,7 +26,7 @@ export async function roundingStage(host: ModelHost, plans: readonly Quantized[]
   for (const stage of stages) {
     const work: Work[] = []
     for (const plan of stage) {
-      const stored = await options.jobs?.load(plan.site.id)
+      const stored = await keeper(plan, options)?.load(plan.site.id)
       work.push({ site: plan.site, needs: stored === undefined ? needsOf(plan, options) : [], plan, stored })
     }
     // Nothing is assigned before the stage ends: what a site sees must not depend on how memory cut the work.
@@ -38,7 +38,7 @@ export async function roundingStage(host: ModelHost, plans: readonly Quantized[]
         throwIfAborted(context.signal, `rounding of ${site.id}`)
         context.onProgress({ phase: 'round', done: done++, total: owners.length, item: site.id })
         const weight = await host.readWeight(site.id)
-        const result = stored ?? (await roundSite(plan, weight, statistics[i], context, options.jobs))
+        const result = stored ?? (await roundSite(plan, weight, statistics[i], context, keeper(plan, options)))
         const quantized = dequantize(result.q).data
         reports.set(site.id, siteReport(plan, weight.data, quantized, result, statistics[i]))
         context.warnings.push(...(result.warnings ?? []).map((w) => `${site.id}: ${w}`))
@@ -57,6 +57,11 @@ export async function roundingStage(host: ModelHost, plans: readonly Quantized[]
   }
   context.onProgress({ phase: 'round', done: owners.length, total: owners.length })
   return reports
+}
+
+/** Where a site's result is kept. What needs no data is computed again sooner than it is read back. */
+function keeper(plan: Quantized, options: QuantizeOptions): JobStore | undefined {
+  return plan.rounding.needs(plan.scheme).length === 0 ? undefined : options.jobs
 }
 
 function needsOf(plan: Quantized, options: QuantizeOptions): readonly StatisticName[] {

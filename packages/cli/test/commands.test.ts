@@ -1,0 +1,122 @@
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { metadata, readOnnx, writeNpz } from '@lowbit/formats'
+import { randomTensor, sandbox, type Sandbox } from './support/sandbox.js'
+
+let box: Sandbox
+beforeEach(() => {
+  box = sandbox()
+})
+afterEach(() => box.remove())
+
+const size = (name: string): number => statSync(box.path(name)).size
+
+describe('lowbit inspect', () => {
+  it('lists sites and what they would save', async () => {
+    const { code, out } = await box.lowbit('inspect', box.path('model.onnx'))
+    expect(code).toBe(0)
+    expect(out).toContain('first')
+    expect(out).toContain('48 × 64')
+    expect(out).toContain('matmul-nbits')
+  })
+
+  it('prints JSON that a program can read', async () => {
+    const { out } = await box.lowbit('inspect', box.path('model.onnx'), '--json')
+    const found: unknown = JSON.parse(out)
+    expect(found).toMatchObject({ inputs: [{ name: 'x', shape: ['n', 64] }], sites: [{ id: 'first', shape: [48, 64], bytes: 12288 }, { id: 'second' }] })
+  })
+})
+
+describe('lowbit quantize', () => {
+  it.each([
+    ['nothing said', [], 'model.int8.onnx'],
+    ['int4', ['-w', 'int4', '-g', '16'], 'model.int4.onnx'],
+    ['int8 weights', ['-f', 'dequantize'], 'model.int8.onnx'],
+    ['HQQ', ['-w', 'int4', '-a', 'hqq', '-g', '16'], 'model.uint4.onnx'],
+    ['GPTQ', ['-w', 'int4', '-g', '16', '-a', 'gptq', '-c', 'data.npz'], 'model.int4.onnx'],
+    ['static int8', ['-c', 'data.npz'], 'model.int8.onnx'],
+  ])('makes a smaller model that runs like the first: %s', async (_, args, output) => {
+    const paths = args.map((a) => (a.endsWith('.npz') ? box.path(a) : a))
+    const done = await box.lowbit('quantize', box.path('model.onnx'), ...paths, '-o', box.path(output))
+    expect(done.err).toBe('')
+    expect(done.code).toBe(0)
+    expect(size(output)).toBeLessThan(0.75 * size('model.onnx'))
+    const { out, code } = await box.lowbit('compare', box.path('model.onnx'), box.path(output), '-d', box.path('data.npz'), '--json')
+    expect(code).toBe(0)
+    const { outputs } = JSON.parse(out) as { outputs: { sqnr: number; cosine: number }[] }
+    expect(outputs[0].cosine).toBeGreaterThan(0.98)
+    expect(outputs[0].sqnr).toBeLessThan(200)
+  })
+
+  it('leaves nothing beside the model but the output', async () => {
+    await box.lowbit('quantize', box.path('model.onnx'), '-w', 'int4', '-g', '16', '-a', 'gptq', '-c', box.path('data.npz'))
+    expect(readdirSync(box.folder).sort()).toEqual(['data.npz', 'model.int4.onnx', 'model.onnx'])
+  })
+
+  it('writes a recipe that gives the same bytes, and records it in the file', async () => {
+    await box.lowbit('quantize', box.path('model.onnx'), '-w', 'int4', '-g', '16', '-x', 'second', '-o', box.path('a.onnx'), '--save-recipe', box.path('recipe.json'))
+    const first = readFileSync(box.path('a.onnx'))
+    expect(metadata(readOnnx(first), 'lowbit.recipe')).toContain('@lowbit/core/rtn')
+    writeFileSync(box.path('a.onnx'), 'an older file')
+    const { code } = await box.lowbit('run', box.path('recipe.json'))
+    expect(code).toBe(0)
+    expect(readFileSync(box.path('a.onnx')).equals(first)).toBe(true)
+  })
+
+  it('writes a page that shows the model’s names as text, not as markup', async () => {
+    const { code } = await box.lowbit('quantize', box.path('model.onnx'), '-c', box.path('data.npz'), '--report', box.path('r.html'))
+    expect(code).toBe(0)
+    const page = readFileSync(box.path('r.html'), 'utf8')
+    expect(page).toContain('<svg')
+    expect(page).toContain('top-1 equal')
+    expect(page).not.toMatch(/<script|https?:\/\/(?!www\.w3\.org)/)
+  })
+
+  it('lists what was left in float and why', async () => {
+    const { out } = await box.lowbit('quantize', box.path('model.onnx'), '-w', 'int4', '-g', '16', '--override', 'second=float')
+    expect(out).toMatch(/1 of 2 sites quantized/)
+    expect(out).toMatch(/1 × override/)
+  })
+})
+
+describe('what is asked wrongly', () => {
+  it.each([
+    ['an unknown command', ['quantise', 'model.onnx'], 2, /unknown command/],
+    ['an unknown option', ['quantize', 'model.onnx', '--bits', '4'], 2, /unknown option/],
+    ['no model', ['quantize'], 2, /missing required argument/],
+    ['a type that is none', ['quantize', 'model.onnx', '-w', 'int5'], 2, /--weights.*int5.*expected int8/],
+    ['a group that is no number', ['quantize', 'model.onnx', '-w', 'int4', '-g', 'many'], 2, /--group.*"many".*whole number/],
+    ['an algorithm that is none', ['quantize', 'model.onnx', '-a', 'gtpq'], 1, /LOWBIT_NOT_FOUND.*gtpq.*@lowbit\/algos-gptq/],
+    ['GPTQ without data', ['quantize', 'model.onnx', '-w', 'int4', '-g', '16', '-a', 'gptq'], 1, /LOWBIT_CALIBRATION.*--calibration/],
+    ['a pattern that matches nothing', ['quantize', 'model.onnx', '-x', 'head'], 1, /LOWBIT_NOT_FOUND.*"head".*first, second/],
+    ['the model as its own output', ['quantize', 'model.onnx', '-o', 'model.onnx'], 2, /the model itself/],
+    ['a file that is not there', ['inspect', 'nowhere.onnx'], 1, /LOWBIT_FILE/],
+    ['a file that is no model', ['inspect', 'data.npz'], 1, /LOWBIT_FORMAT/],
+    ['data of another shape', ['quantize', 'model.onnx', '-c', 'other.npz'], 1, /LOWBIT_DATA.*\[3, 5\].*\[n, 64\]/],
+    ['data of another name', ['quantize', 'model.onnx', '-c', 'names.npz'], 1, /LOWBIT_DATA.*u, v.*x/],
+    ['a recipe that is none', ['run', 'data.npz'], 2, /LOWBIT_RECIPE.*not JSON/],
+  ])('%s', async (_, args, code, message) => {
+    writeFileSync(box.path('other.npz'), writeNpz({ x: randomTensor([3, 5], 1) }))
+    writeFileSync(box.path('names.npz'), writeNpz({ u: randomTensor([3, 64], 1), v: randomTensor([3, 64], 1) }))
+    const before = readdirSync(box.folder).sort()
+    const outcome = await box.lowbit(...args.map((a) => (/\.(onnx|npz|json)$/.test(a) ? box.path(a) : a)))
+    expect(outcome.err).toMatch(message)
+    expect(outcome.code).toBe(code)
+    expect(readdirSync(box.folder).sort()).toEqual(before)
+  })
+
+  it('keeps the old output when a run fails', async () => {
+    writeFileSync(box.path('out.onnx'), 'precious')
+    const bytes = readFileSync(box.path('model.onnx'))
+    writeFileSync(box.path('broken.onnx'), bytes.subarray(0, bytes.length >> 1))
+    const { code } = await box.lowbit('quantize', box.path('broken.onnx'), '-o', box.path('out.onnx'))
+    expect(code).toBe(1)
+    expect(readFileSync(box.path('out.onnx'), 'utf8')).toBe('precious')
+    expect(existsSync(box.path('broken.int8.onnx'))).toBe(false)
+  })
+
+  it('prints help with examples, and its version', async () => {
+    expect(await box.lowbit('quantize', '--help')).toMatchObject({ code: 0, out: expect.stringContaining('Examples:') })
+    expect((await box.lowbit('--version')).out).toMatch(/^\d+\.\d+\.\d+/)
+  })
+})
