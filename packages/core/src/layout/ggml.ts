@@ -1,7 +1,8 @@
-import { decodeFloat16, encodeFloat16 } from '../numbers/float16.js'
 import { granuleIndex, paramShape, type QTensor } from '../qtensor.js'
 import { allocateCodes, zeroPointsOf } from '../reference/codes.js'
 import type { Scheme } from '../scheme.js'
+import { readHalf, readPairs, readTrits } from './ggml-decode.js'
+import { writeHalf, writeNibbles, writePairs, writeTrits } from './ggml-encode.js'
 import { byteBuffer, expectFits, type Layout } from './layout.js'
 
 /** One block in bytes: codes are `block` unsigned levels, `d` the scale, `m` what is added (q4_1). */
@@ -17,20 +18,7 @@ interface BlockFormat {
   readonly offset: number
 }
 
-function writeHalf(out: Uint8Array, at: number, value: number): void {
-  const bits = encodeFloat16(value)
-  out[at] = bits & 255
-  out[at + 1] = bits >> 8
-}
-
-const readHalf = (bytes: Uint8Array, at: number): number => decodeFloat16((bytes[at] ?? 0) | ((bytes[at + 1] ?? 0) << 8))
-
 const grouped = (scheme: Scheme, size: number): boolean => scheme.granularity.kind === 'group' && scheme.granularity.axis === 1 && scheme.granularity.size === size
-
-/** Code j in the low nibble of byte j, code j + 16 in the high one. */
-function writeNibbles(levels: Uint8Array, out: Uint8Array, at: number): void {
-  for (let j = 0; j < 16; j++) out[at + j] = (levels[j] ?? 0) | ((levels[j + 16] ?? 0) << 4)
-}
 
 function readNibbles(bytes: Uint8Array, at: number, levels: Uint8Array): void {
   for (let j = 0; j < 16; j++) {
@@ -81,31 +69,14 @@ const Q8_0: BlockFormat = {
 
 const ternary = (scheme: Scheme): string | undefined => (scheme.dtype === 'ternary' && (grouped(scheme, 256) || scheme.granularity.kind === 'tensor' || (scheme.granularity.kind === 'channel' && scheme.granularity.axis === 0)) ? undefined : 'ternary, per tensor, row or group of 256')
 
-/** Five trits a byte as `ceil(v · 256 / 243)`, so that multiplying by powers of 3 shifts them out at the top. */
-const TRIT_RUNS = [
-  { from: 0, at: 0, bytes: 32, trits: 5 },
-  { from: 160, at: 32, bytes: 16, trits: 5 },
-  { from: 240, at: 48, bytes: 4, trits: 4 },
-] as const
-
 const TQ1_0: BlockFormat = {
   name: 'ggml-tq1_0', block: 256, bytes: 54, offset: 1, refuses: ternary,
   write(levels, d, _m, out) {
-    for (const run of TRIT_RUNS) {
-      for (let j = 0; j < run.bytes; j++) {
-        let value = 0
-        for (let n = 0; n < 5; n++) value = value * 3 + (n < run.trits ? levels[run.from + j + n * run.bytes] ?? 0 : 0)
-        out[run.at + j] = Math.ceil((value * 256) / 243)
-      }
-    }
+    writeTrits(levels, out)
     writeHalf(out, 52, d)
   },
   read(bytes, levels) {
-    for (const run of TRIT_RUNS) {
-      for (let j = 0; j < run.bytes; j++) {
-        for (let n = 0; n < run.trits; n++) levels[run.from + j + n * run.bytes] = ((((bytes[run.at + j] ?? 0) * 3 ** n) & 255) * 3) >> 8
-      }
-    }
+    readTrits(bytes, levels)
     return { d: readHalf(bytes, 52), m: 0 }
   },
 }
@@ -113,19 +84,11 @@ const TQ1_0: BlockFormat = {
 const TQ2_0: BlockFormat = {
   name: 'ggml-tq2_0', block: 256, bytes: 66, offset: 1, refuses: ternary,
   write(levels, d, _m, out) {
-    for (let j = 0; j < 64; j++) {
-      const first = (j >> 5) * 128 + (j & 31)
-      let value = 0
-      for (let n = 0; n < 4; n++) value |= (levels[first + n * 32] ?? 0) << (2 * n)
-      out[j] = value
-    }
+    writePairs(levels, out)
     writeHalf(out, 64, d)
   },
   read(bytes, levels) {
-    for (let j = 0; j < 64; j++) {
-      const first = (j >> 5) * 128 + (j & 31)
-      for (let n = 0; n < 4; n++) levels[first + n * 32] = ((bytes[j] ?? 0) >> (2 * n)) & 3
-    }
+    readPairs(bytes, levels)
     return { d: readHalf(bytes, 64), m: 0 }
   },
 }
