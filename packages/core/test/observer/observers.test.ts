@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import fc from 'fast-check'
 import { isLowbitError } from '../../src/errors.js'
-import { activationParams, entropyThreshold, foldMagnitudes, HistogramObserver, MinMaxObserver, MovingAverageObserver, mseThreshold, percentileMagnitude } from '../../src/observer/index.js'
+import { activationParams, entropyThreshold, foldMagnitudes, HistogramObserver, MinMaxObserver, MovingAverageObserver, mseThreshold, percentileMagnitude, PerChannelObserver } from '../../src/observer/index.js'
 import { tensor, type HostTensor } from '../../src/tensor.js'
 
 const batch = (...values: number[]): HostTensor<'float32'> => tensor('float32', [values.length], Float32Array.from(values))
@@ -70,6 +70,22 @@ describe('HistogramObserver', () => {
     const folded = foldMagnitudes({ counts: Float64Array.of(1, 2, 3, 4), low: -1.5, high: 2.5, min: -1.2, max: 2.4, count: 10 })
     expect(folded.width).toBe(1)
     expect(folded.counts.reduce((a, b) => a + b, 0)).toBe(10)
+  })
+})
+
+describe('PerChannelObserver', () => {
+  it('gives each channel what it would get alone', () => {
+    const observer = new PerChannelObserver(1, () => new HistogramObserver({ bins: 16 }))
+    observer.observe(tensor('float32', [2, 2, 2], Float32Array.of(1, 2, -30, 4, 0, 9, 5, -6)))
+    observer.observe(tensor('float32', [1, 2, 1], Float32Array.of(-7, 11)))
+    const alone = [[1, 2, 0, 9, -7], [-30, 4, 5, -6, 11]].map((values) => {
+      const single = new HistogramObserver({ bins: 16 })
+      single.observe(batch(...values.slice(0, 4)))
+      single.observe(batch(...values.slice(4)))
+      return single.result()
+    })
+    expect(observer.result()).toEqual(alone)
+    expect(observer.bytes).toBe(2 * 16 * 16)
   })
 })
 
