@@ -11,7 +11,7 @@ export type Layer = layers.layers.Layer
  */
 export type TfCore = Pick<
   typeof core,
-  | 'abs' | 'add' | 'backend' | 'backend_util' | 'cast' | 'clone' | 'concat' | 'conv2d' | 'conv2dTranspose' | 'customGrad' | 'depthwiseConv2d' | 'dispose' | 'div' | 'env' | 'exp'
+  | 'abs' | 'add' | 'backend' | 'backend_util' | 'cast' | 'clone' | 'concat' | 'conv2d' | 'conv2dTranspose' | 'customGrad' | 'depthwiseConv2d' | 'dispose' | 'div' | 'engine' | 'env' | 'exp'
   | 'expandDims' | 'fill' | 'gather' | 'getBackend' | 'getGradient' | 'getKernel' | 'getKernelsForBackend' | 'equal' | 'lessEqual' | 'greater' | 'greaterEqual' | 'io' | 'keep' | 'log' | 'matMul'
   | 'max' | 'maximum' | 'mean' | 'memory' | 'min' | 'minimum' | 'mul' | 'neg' | 'pad' | 'ready' | 'registerKernel' | 'reshape' | 'round' | 'scalar' | 'sign'
   | 'slice' | 'sqrt' | 'square' | 'sub' | 'sum' | 'tanh' | 'tensor' | 'tidy' | 'tile' | 'transpose' | 'unregisterKernel' | 'valueAndGrads' | 'variable' | 'where' | 'zeros' | 'zerosLike'

@@ -20,6 +20,8 @@ import { siteState, type SiteState, type StaticRule } from './site-state.js'
 export interface OpenLayersOptions {
   /** Folds every BatchNormalization into the layer before it, so that what is quantized is what is deployed. Default true. */
   readonly foldBatchNorm?: boolean
+  /** Wraps every run of the model: how a prepared model is run in float. */
+  readonly during?: <R>(run: () => R) => R
 }
 
 /** A tf.LayersModel opened for quantization. Beside the contract: activations of fewer than 8 bits, as training leaves them. */
@@ -46,6 +48,7 @@ class TfjsHost implements LayersHost {
   readonly config: { readonly foldBatchNorm: boolean }
   readonly supports: HostSupports
   readonly #tf: TfCore
+  readonly #during: <R>(run: () => R) => R
   readonly #model: LayersModel
   readonly #sites: readonly SiteState[]
   readonly #skipped: readonly SkippedLayer[]
@@ -58,6 +61,7 @@ class TfjsHost implements LayersHost {
   constructor(tf: TfCore, model: LayersModel, options: OpenLayersOptions) {
     this.#tf = tf
     this.#model = model
+    this.#during = options.during ?? ((run) => run())
     this.config = { foldBatchNorm: options.foldBatchNorm ?? true }
     const { sites, skipped } = findSites(model)
     if (sites.length === 0) throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: `model '${model.name}'`, found: 'no layer that can be quantized', expected: 'Dense, Conv1D, Conv2D, DepthwiseConv2D, SeparableConv2D, Conv2DTranspose or Embedding' })
@@ -232,7 +236,8 @@ class TfjsHost implements LayersHost {
 
   #forward(batch: Batch, model: 'current' | 'original', tap?: Tap): Tensor[] {
     this.#alive()
-    return forward(this.#tf, this.#model, inputTensors(this.#tf, this.#model, batch), model === 'original' ? null : this.#overlay(), this.#sites, tap)
+    const inputs = inputTensors(this.#tf, this.#model, batch)
+    return this.#during(() => forward(this.#tf, this.#model, inputs, model === 'original' ? null : this.#overlay(), this.#sites, tap))
   }
 
   #scale(fold: Fold, scales: Float32Array): ApplyResult {

@@ -1,4 +1,4 @@
-import { codeRange, LowbitError, type EmitOptions } from '@lowbit/core'
+import { bitsOf, codeRange, LowbitError, type EmitOptions } from '@lowbit/core'
 import { setMetadata, type ModelProto, type OnnxType } from '@lowbit/formats'
 import { modelInputs, modelOutputs } from '../host/batches.js'
 import type { EmitContext } from '../host/emit/emitter.js'
@@ -27,6 +27,9 @@ export function toOnnx(context: EmitContext, options: EmitOptions & { readonly n
   const inputs = modelInputs(context.model).map(({ name, dtype, shape = [] }) => writer.input(name, onnxType(dtype), shape))
   const outputs = convertModel(onnx, folded, context.model, inputs)
   for (const [i, { name, dtype, shape = [] }] of modelOutputs(context.model).entries()) writer.output(name, outputs[i], onnxType(dtype), shape)
+  if (!options.nbits && context.sites.some((s) => s.at.weight.form === 'dense' && s.q !== undefined && bitsOf(s.q.tensor.scheme.dtype) <= 4)) {
+    notes.push("ONNX Runtime computes Dense layers with int4 weights with activations rounded to int8 unless the session option 'session.qdq_matmulnbits_accuracy_level' is 1")
+  }
   const model = writer.build(context.model.name)
   if (options.provenance !== undefined) setMetadata(model, 'lowbit.recipe', JSON.stringify(options.provenance.recipe))
   return { model, notes }

@@ -3,7 +3,7 @@ import { openLayersModel, type LayersHost } from '../host/layers-host.js'
 import { inputName } from '../host/activation-points.js'
 import { storedColumn } from '../layers/matrix.js'
 import { tfjsDifferentiator } from '../ops/differentiator.js'
-import type { Tensor, TfCore } from '../tf.js'
+import type { TfCore } from '../tf.js'
 import type { Prepared } from './prepare.js'
 import { latentMatrix, type PreparedSite } from './prepared-site.js'
 
@@ -43,7 +43,7 @@ export async function convert(tf: TfCore, prepared: Prepared): Promise<Converted
     })
   }
   const kept = prepared.recipe
-  const host = await openLayersModel(tf, prepared.model, { foldBatchNorm: foldsBatchNorm(kept) })
+  const host = await openLayersModel(tf, prepared.model, { foldBatchNorm: foldsBatchNorm(kept), during: (run) => prepared.inFloat(run) })
   for (const { id, weight } of converted) if (weight !== undefined) host.assign(id, weight)
   for (const [i, { activation }] of converted.entries()) if (activation?.kind === 'static') host.assignRule(inputName(prepared.sites[i].site), activation)
   return { sites: converted, float: prepared.float, recipe: kept, host }
@@ -56,30 +56,14 @@ function foldsBatchNorm(recipe: Json): boolean {
 async function weightOf(tf: TfCore, backend: ReturnType<typeof tfjsDifferentiator>, at: PreparedSite, step: number): Promise<QTensor> {
   const { weight } = at
   if (weight === undefined) throw new LowbitError('LOWBIT_INTERNAL', { thing: at.site.id, found: 'no weight to convert' })
-  const latent = tf.tidy(() => latentMatrix(tf, backend.ops, at))
-  const made: Tensor[] = []
+  // `tidy` can not hold what is read between awaits; a scope of the engine can.
+  const engine = tf.engine()
+  engine.startScope('convert')
   try {
-    // What the conversion makes is freed here: it downloads between operations, which `tidy` can not hold.
-    const read = async (x: Tensor): Promise<Float32Array> => {
-      made.push(x)
-      return backend.read(x)
-    }
-    return await tidied(tf, made, () => convertWeight({ ops: backend.ops, read }, weight.fakeQuant, latent, weight.held.state(step, false), at.planned.layer.orientation, at.site.id))
+    return await convertWeight(backend, weight.fakeQuant, latentMatrix(tf, backend.ops, at), weight.held.state(step, false), at.planned.layer.orientation, at.site.id)
   } finally {
-    for (const t of made) if (!t.isDisposed) t.dispose()
-    if (!latent.isDisposed && latent !== at.site.variable.read()) latent.dispose()
+    engine.endScope()
   }
-}
-
-/** Keeps memory level: the synchronous part of `work` (all its operations) runs in a scope whose other tensors are freed. */
-async function tidied<R>(tf: TfCore, made: readonly Tensor[], work: () => Promise<R>): Promise<R> {
-  let result: Promise<R> | undefined
-  tf.tidy(() => {
-    result = work()
-    for (const t of made) tf.keep(t)
-  })
-  if (result === undefined) throw new LowbitError('LOWBIT_INTERNAL', { thing: 'conversion', found: 'nothing ran' })
-  return result
 }
 
 function activationOf(at: PreparedSite): Pick<ConvertedSite, 'activation'> {

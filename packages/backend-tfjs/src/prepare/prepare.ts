@@ -37,6 +37,8 @@ export interface Prepared {
   bias(site: string): Float32Array | null
   /** Brings weights up to date with what an algorithm demands of them after the last optimizer step (clipping). Forward passes do so by themselves. */
   settle(): void
+  /** Runs `f` with the fake quantization switched off: the float model, BatchNorm layers and all. */
+  inFloat<R>(f: () => R): R
   /** Takes the fake quantization and its variables out: a float model with the latent weights as they stand. */
   restore(): void
 }
@@ -95,6 +97,7 @@ class PreparedModel implements Prepared {
   #started = 0
   #firstCalls = 0
   #unsettled = false
+  #off = false
 
   constructor(tf: TfCore, ops: Ops<Tensor>, model: LayersModel, recipe: TrainingRecipe, sites: readonly PreparedSite[], float: readonly FloatPart[]) {
     this.#tf = tf
@@ -115,7 +118,7 @@ class PreparedModel implements Prepared {
         this.#restores.push(this.#penalties.addTo(here[0].site.owner))
       }
     }
-    for (const { norm } of sites) if (norm !== undefined) this.#restores.push(wrapCall(norm.layer, (x) => tf.clone(x)))
+    for (const { norm } of sites) if (norm !== undefined) this.#restores.push(wrapCall(norm.layer, (x, _, next) => (this.#off ? next(x) : tf.clone(x))))
     for (const { weight, activation } of sites) for (const part of [weight, activation]) if (part !== undefined) this.#restores.push(() => part.held.remove())
   }
 
@@ -148,14 +151,24 @@ class PreparedModel implements Prepared {
     }
   }
 
+  inFloat<R>(f: () => R): R {
+    const before = this.#off
+    this.#off = true
+    try {
+      return f()
+    } finally {
+      this.#off = before
+    }
+  }
+
   fakeWeight(id: string): HostTensor<'float32'> {
     const at = this.#site(id)
-    return this.#tf.tidy(() => {
+    const values = this.#tf.tidy(() => {
       const latent = latentMatrix(this.#tf, this.#ops, at)
       const seen = at.weight === undefined ? latent : this.#quantized(at.weight, latent, this.#started, false)
-      const matrix = toMatrix(this.#tf, at.site, fromOriented(this.#tf, at, seen))
-      return tensor('float32', [at.site.rows, at.site.columns], Float32Array.from(matrix.dataSync<'float32'>()))
+      return toMatrix(this.#tf, at.site, fromOriented(this.#tf, at, seen)).dataSync<'float32'>()
     })
+    return tensor('float32', [at.site.rows, at.site.columns], Float32Array.from(values))
   }
 
   bias(id: string): Float32Array | null {
@@ -177,6 +190,7 @@ class PreparedModel implements Prepared {
   #around(layer: Layer, sites: readonly PreparedSite[]): Around {
     return (input, keywords, next) =>
       this.#tf.tidy(() => {
+        if (this.#off) return next(input)
         const training = keywords['training'] === true
         const step = this.#begin(layer, sites[0].site.calls, training)
         const { activation } = sites[0]
