@@ -1,5 +1,6 @@
 import type { JobStatistics, RoundingResult } from '../contract/algorithm.js'
 import type { ModelHost } from '../contract/host.js'
+import type { LinAlg } from '../contract/linalg.js'
 import type { StatisticName } from '../contract/statistics.js'
 import { throwIfAborted } from '../errors.js'
 import { checkQTensor } from '../qtensor.js'
@@ -40,7 +41,7 @@ export async function roundingStage(host: ModelHost, plans: readonly Quantized[]
         const weight = await host.readWeight(site.id)
         const result = stored ?? (await roundSite(plan, weight, statistics[i], context, keeper(plan, options)))
         const quantized = dequantize(result.q).data
-        reports.set(site.id, siteReport(plan, weight.data, quantized, result, statistics[i]))
+        reports.set(site.id, siteReport(plan, weight.data, quantized, result, statistics[i], context.linalg))
         context.warnings.push(...(result.warnings ?? []).map((w) => `${site.id}: ${w}`))
         const shift = options.biasCorrection ? meanShift(plan, weight.data, quantized, statistics[i]) : undefined
         decisions.push(async () => {
@@ -113,10 +114,10 @@ function meanShift(plan: Quantized, weight: Float32Array, quantized: Float32Arra
   return shift
 }
 
-function siteReport(plan: Quantized, weight: Float32Array, quantized: Float32Array, result: RoundingResult, statistics: JobStatistics): SiteReport {
+function siteReport(plan: Quantized, weight: Float32Array, quantized: Float32Array, result: RoundingResult, statistics: JobStatistics, linalg: LinAlg): SiteReport {
   const { site, rounding, reason } = plan
   const { rows, columns } = site.weight
-  const predicted = statistics.gram === undefined ? undefined : outputSqnr(weight, quantized, rows, statistics.gram)
+  const predicted = statistics.gram === undefined ? undefined : outputSqnr(weight, quantized, rows, statistics.gram, linalg)
   return {
     id: site.id,
     kind: site.kind,

@@ -1,0 +1,180 @@
+import type { Artifact, Batch, ModelHost } from '../contract/host.js'
+import { LowbitError, throwIfAborted } from '../errors.js'
+import type { QuantizeOptions } from '../pipeline/options.js'
+import { quantize, type QuantizeResult } from '../pipeline/quantize.js'
+import type { OnProgress } from '../progress.js'
+import type { Report } from '../report/report.js'
+
+/** One recipe of the ladder. */
+export interface Rung {
+  readonly name: string
+  readonly options: QuantizeOptions
+}
+
+/** A model to be judged: run it, or load the artifact elsewhere. */
+export interface Candidate {
+  run(batch: Batch): Promise<Batch>
+  /** Absent for the float model. */
+  readonly artifact?: Artifact
+}
+
+/** A trial that was made: what was tried and how it did. */
+export interface Trial {
+  readonly rung: string
+  /** Sites left in float beyond those of the rung. */
+  readonly float: readonly string[]
+  readonly metric: number
+  readonly bytes: number
+  readonly reached: boolean
+}
+
+/** Keeps trials, so that tuning that was stopped goes on where it was. */
+export interface Journal {
+  load(key: string): Promise<Trial | undefined>
+  save(key: string, trial: Trial): Promise<void>
+}
+
+export interface TuneOptions {
+  /** Cheapest (smallest) first: the first that reaches the target wins. */
+  readonly ladder: readonly Rung[]
+  /** Higher is better: accuracy, or a negated error or perplexity. */
+  readonly metric: (candidate: Candidate) => Promise<number>
+  /** How much lower than the float model's the metric may be. */
+  readonly tolerance: number
+  /** Sites that may be left in float at each rung before the next is tried. Default: an eighth of them, at least 1. */
+  readonly maxFloat?: number
+  readonly journal?: Journal
+  readonly signal?: AbortSignal
+  readonly onProgress?: OnProgress
+  /** Told after each trial. */
+  readonly onTrial?: (trial: Trial) => void
+}
+
+export interface TuneResult {
+  /** Metric of the float model. */
+  readonly float: number
+  readonly trials: readonly Trial[]
+  /** The trial that won, and how to make it again; absent if none reached the target. */
+  readonly best?: { readonly trial: Trial; readonly options: QuantizeOptions }
+}
+
+/**
+ * Finds the cheapest recipe that keeps a metric within a tolerance. Each rung is tried whole; where it misses, sites go back to
+ * float in the order of the damage that the report predicts, twice as many each time, then as few as still do.
+ *
+ * @param open - a freshly opened model each time it is called
+ * @throws LOWBIT_ABORTED; LOWBIT_ARGUMENT for an empty ladder or a metric that is no number on the float model
+ */
+export async function tune(open: () => Promise<ModelHost>, options: TuneOptions): Promise<TuneResult> {
+  if (options.ladder.length === 0) throw new LowbitError('LOWBIT_ARGUMENT', { thing: 'tune', found: 'an empty ladder', expected: 'at least one recipe' })
+  const float = await floatMetric(open, options)
+  const trials: Trial[] = []
+  const target = float - options.tolerance
+  for (const rung of options.ladder) {
+    const rungTrials = new RungTrials(open, rung, options, target, trials)
+    const found = await rungTrials.search()
+    if (found !== undefined) return { float, trials, best: { trial: found, options: withFloat(rung.options, found.float) } }
+  }
+  return { float, trials }
+}
+
+async function floatMetric(open: () => Promise<ModelHost>, { metric }: TuneOptions): Promise<number> {
+  const host = await open()
+  try {
+    const value = await metric({ run: (batch) => host.run(batch) })
+    if (!Number.isFinite(value)) throw new LowbitError('LOWBIT_ARGUMENT', { thing: 'metric', found: `${value} on the float model`, expected: 'a finite number, higher for better' })
+    return value
+  } finally {
+    await host.dispose()
+  }
+}
+
+/** The trials of one rung, with the ranking that the whole rung's report gave. */
+class RungTrials {
+  readonly #open: () => Promise<ModelHost>
+  readonly #rung: Rung
+  readonly #options: TuneOptions
+  readonly #target: number
+  readonly #trials: Trial[]
+
+  constructor(open: () => Promise<ModelHost>, rung: Rung, options: TuneOptions, target: number, trials: Trial[]) {
+    this.#open = open
+    this.#rung = rung
+    this.#options = options
+    this.#target = target
+    this.#trials = trials
+  }
+
+  async search(): Promise<Trial | undefined> {
+    const whole = await this.#try([])
+    if (whole.reached) return whole
+    const ranked = await this.#ranking()
+    const limit = Math.min(ranked.length - 1, this.#options.maxFloat ?? Math.max(1, Math.floor(ranked.length / 8)))
+    let low = 0
+    let high = 0
+    let found: Trial | undefined
+    for (let count = 1; found === undefined && high < limit; count *= 2) {
+      low = high
+      high = Math.min(count, limit)
+      const trial = await this.#try(ranked.slice(0, high))
+      if (trial.reached) found = trial
+    }
+    // `low` sites were too few, `high` were enough: halve what is between.
+    while (found !== undefined && high - low > 1) {
+      const middle = (low + high) >> 1
+      const trial = await this.#try(ranked.slice(0, middle))
+      if (trial.reached) {
+        found = trial
+        high = middle
+      } else low = middle
+    }
+    return found
+  }
+
+  async #try(float: readonly string[]): Promise<Trial> {
+    const { signal, journal, onProgress, onTrial } = this.#options
+    throwIfAborted(signal, 'tune')
+    const key = JSON.stringify([this.#rung.name, float])
+    onProgress?.({ phase: 'compare', done: this.#trials.length, total: this.#trials.length + 1, item: `${this.#rung.name}, ${float.length} sites in float` })
+    const kept = await journal?.load(key)
+    const trial = kept ?? (await this.#measure(float))
+    if (kept === undefined) await journal?.save(key, trial)
+    this.#trials.push(trial)
+    onTrial?.(trial)
+    return trial
+  }
+
+  async #measure(float: readonly string[]): Promise<Trial> {
+    return this.#quantized(float, async (host, { artifact }) => {
+      const metric = await this.#options.metric({ run: (batch) => host.run(batch), artifact })
+      return { rung: this.#rung.name, float, metric, bytes: artifact.size, reached: metric >= this.#target }
+    })
+  }
+
+  /** Sites by predicted damage, worst first. Rounding is repeated, not stored: a resumed run has no report to read. */
+  async #ranking(): Promise<readonly string[]> {
+    return this.#quantized([], async (_, { report }) => rankSites(report))
+  }
+
+  async #quantized<T>(float: readonly string[], use: (host: ModelHost, result: QuantizeResult) => Promise<T>): Promise<T> {
+    const { signal } = this.#options
+    const host = await this.#open()
+    try {
+      return await use(host, await quantize(host, { ...withFloat(this.#rung.options, float), ...(signal === undefined ? {} : { signal }) }))
+    } finally {
+      await host.dispose()
+    }
+  }
+}
+
+/** Quantized sites that own their weight, those that lost most first. */
+export function rankSites(report: Report): readonly string[] {
+  return report.sites
+    .filter((s) => s.status === 'quantized' && s.bytesBefore > 0)
+    .sort((a, b) => (a.outputSqnr ?? a.weightSqnr ?? 0) - (b.outputSqnr ?? b.weightSqnr ?? 0))
+    .map((s) => s.id)
+}
+
+function withFloat(options: QuantizeOptions, float: readonly string[]): QuantizeOptions {
+  return float.length === 0 ? options : { ...options, exclude: [...(options.exclude ?? []), ...float] }
+}
