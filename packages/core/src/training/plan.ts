@@ -53,7 +53,8 @@ export function planTraining(layers: readonly TrainingLayer[], recipe: TrainingR
       if (override.activations !== undefined) asked.activations = override.activations
     }
     const weight = attempt(asked.weights, 'weight', layer, recipe, float)
-    const activation = attempt(asked.activations, 'activation', layer, recipe, float)
+    // A recipe for weights alone does not mean activations: they are named only where something asked for them.
+    const activation = recipe.activations === undefined && asked.activations === null ? undefined : attempt(asked.activations, 'activation', layer, recipe, float)
     return { layer, ...(weight === undefined ? {} : { weight }), ...(activation === undefined ? {} : { activation }) }
   })
   return { layers: planned, float: [...float, ...skipped.map(({ id, reason }): FloatPart => ({ layer: id, part: 'weight', reason }))] }

@@ -38,6 +38,10 @@ describe('planTraining', () => {
     ])
   })
 
+  it('says nothing of activations that no recipe asked for', () => {
+    expect(planTraining(layers.slice(0, 1), { weights }).float).toEqual([])
+  })
+
   it('lets the last override that matches win', () => {
     const { layers: planned } = planTraining(layers, { weights, overrides: [{ match: 'body/*', weights: null }, { match: '*/dense', weights: { scheme: int8(), algorithm } }] })
     expect(planned.map((p) => p.weight?.target.scheme.dtype)).toEqual(['int8', undefined, 'int4'])
