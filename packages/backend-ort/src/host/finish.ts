@@ -1,8 +1,8 @@
 import { DataType, type ModelProto, tensorsOf } from '@lowbit/formats'
 import type { Graph } from '../graph/index.js'
 
-/** Versions of the file format that brought element types. */
-const TYPE_VERSIONS: readonly (readonly [DataType, bigint])[] = [[DataType.INT4, 10n], [DataType.UINT4, 10n]]
+/** Version of the file format that brought int4 and uint4. */
+const FOUR_BITS = 10n
 
 /** Before version 4 every initializer had to be an input as well. */
 const FREE_INITIALIZERS = 4n
@@ -12,8 +12,7 @@ export function finishModel(graph: Graph): ModelProto {
   const model = graph.toModel()
   const types = new Set<number>()
   for (const t of tensorsOf(model)) types.add(t.dataType)
-  let needed = FREE_INITIALIZERS
-  for (const [type, version] of TYPE_VERSIONS) if (types.has(type) && version > needed) needed = version
+  const needed = types.has(DataType.INT4) || types.has(DataType.UINT4) ? FOUR_BITS : FREE_INITIALIZERS
   if (model.irVersion < FREE_INITIALIZERS) {
     // From version 4 on, an initializer that is an input too may be overridden, and the runtime folds nothing of it.
     const inputs = graph.proto.input.filter((i) => graph.initializer(i.name) === undefined)

@@ -1,4 +1,4 @@
-import type { PackedTensor, QTensor } from '../qtensor.js'
+import type { Codes, PackedTensor, QTensor } from '../qtensor.js'
 import { allocateCodes, middleCode, zeroPointsOf } from '../reference/codes.js'
 import { roundHalfEven } from '../reference/round.js'
 import { bitsOf, codeRange, type Scheme } from '../scheme.js'
@@ -67,8 +67,12 @@ export const ortNBits: Layout = {
         const granule = n * blocks + block
         const source = n * columns + block * blockSize
         const length = Math.min(blockSize, columns - block * blockSize)
-        const filler = Math.min(Math.max(roundHalfEven((zeroPoints[granule] ?? 0) + offset), 0), 2 ** bits - 1)
         const target = granule * blockBytes
+        if (length === blockSize && bits === 4) {
+          packWholeBlock4(q.codes, source, offset, codes, target, blockBytes)
+          continue
+        }
+        const filler = Math.min(Math.max(roundHalfEven((zeroPoints?.[granule] ?? middleCode(q.scheme.dtype)) + offset), 0), 2 ** bits - 1)
         for (let byte = 0, i = 0; byte < blockBytes; byte++) {
           let value = 0
           for (let part = 0; part < perByte; part++, i++) value |= (i < length ? (q.codes[source + i] ?? 0) + offset : filler) << (part * bits)
@@ -107,6 +111,11 @@ export const ortNBits: Layout = {
     const zeroPoints = unpackZeroPoints(packed, sizes(packed.scheme, packed.shape), offset)
     return { scheme: packed.scheme, shape: packed.shape, codes, params: { scales, shape: [rows, blocks], ...(zeroPoints === undefined ? {} : { zeroPoints }) } }
   },
+}
+
+/** The common case, of large models: 4 bits and no padding. */
+function packWholeBlock4(from: Codes, source: number, offset: number, to: Uint8Array, target: number, bytes: number): void {
+  for (let byte = 0, i = source; byte < bytes; byte++, i += 2) to[target + byte] = (from[i] + offset) | ((from[i + 1] + offset) << 4)
 }
 
 function unpackZeroPoints(packed: PackedTensor, { bits, rows, blocks, zeroBytes }: Sizes, offset: number): Int32Array | Float32Array | undefined {
