@@ -5,6 +5,8 @@ import { demoCommand } from './commands/demo.js'
 import { inspectCommand } from './commands/inspect.js'
 import { quantizeCommand } from './commands/quantize.js'
 import { runCommand } from './commands/run.js'
+import { sensitivityCommand } from './commands/sensitivity.js'
+import { tuneCommand } from './commands/tune.js'
 
 /** The command line, ready to parse. It throws instead of leaving the process. */
 export function createProgram(): Command {
@@ -14,7 +16,7 @@ export function createProgram(): Command {
     .showHelpAfterError('(add --help for the options and examples)')
     .exitOverride()
     .addHelpText('after', '\nExamples:\n  $ lowbit inspect model.onnx\n  $ lowbit quantize model.onnx\n  $ lowbit compare model.onnx model.int8.onnx --data samples.npz\n\nExit codes: 0 done, 1 failed, 2 wrong arguments.')
-  for (const add of [inspectCommand, quantizeCommand, compareCommand, runCommand, demoCommand]) add(program)
+  for (const add of [inspectCommand, quantizeCommand, compareCommand, runCommand, sensitivityCommand, tuneCommand, demoCommand]) add(program)
   for (const command of program.commands) command.exitOverride()
   return program
 }

@@ -79,6 +79,60 @@ describe('lowbit quantize', () => {
   })
 })
 
+describe('lowbit sensitivity and --budget', () => {
+  it('ranks sites and schemes, worst first', async () => {
+    const { code, out } = await box.lowbit('sensitivity', box.path('model.onnx'), '-c', box.path('data.npz'), '-w', 'int2,int8', '-g', '16', '--json')
+    expect(code).toBe(0)
+    const rows = JSON.parse(out) as { site: string; damage: number; scheme: { dtype: string } }[]
+    expect(rows.map((r) => r.scheme.dtype)).toEqual(['int2', 'int2', 'int8', 'int8'])
+    expect(rows.every((r, i) => i === 0 || r.damage <= rows[i - 1].damage)).toBe(true)
+  })
+
+  it('chooses schemes that fit a size', async () => {
+    const make = async (budget: string): Promise<string[]> => {
+      const { code, out, err } = await box.lowbit('quantize', box.path('model.onnx'), '-w', 'int4,int8', '-g', '16', '--budget', budget, '-c', box.path('data.npz'), '-o', box.path('b.onnx'), '--json')
+      expect(err).toBe('')
+      expect(code).toBe(0)
+      return (JSON.parse(out) as { sites: { scheme?: { dtype: string } }[] }).sites.map((s) => s.scheme?.dtype ?? 'float')
+    }
+    expect(await make('100kB')).toEqual(['float', 'float'])
+    expect(await make('5.5kB')).toContain('int8')
+    expect(await make('3.1kB')).toEqual(['int4', 'int4'])
+    const { code, err } = await box.lowbit('quantize', box.path('model.onnx'), '--budget', '100', '-c', box.path('data.npz'))
+    expect(code).toBe(2)
+    expect(err).toMatch(/--budget.*100 bytes/)
+  })
+})
+
+describe('lowbit tune', () => {
+  it('finds a model that is good enough, writes it and its recipe', async () => {
+    const { code, out, err } = await box.lowbit('tune', box.path('model.onnx'), '-d', box.path('data.npz'), '-m', 'sqnr', '--tolerance', '30', '-o', box.path('t.onnx'))
+    expect(err).toBe('')
+    expect(code).toBe(0)
+    expect(out).toMatch(/int4 group 32, searched scale.*missed/)
+    expect(out).toMatch(/good enough/)
+    const compared = await box.lowbit('compare', box.path('model.onnx'), box.path('t.onnx'), '-d', box.path('data.npz'), '--json')
+    expect((JSON.parse(compared.out) as { outputs: { sqnr: number }[] }).outputs[0].sqnr).toBeGreaterThanOrEqual(30)
+    const bytes = readFileSync(box.path('t.onnx'))
+    expect((await box.lowbit('run', box.path('t.onnx.recipe.json'))).code).toBe(0)
+    expect(readFileSync(box.path('t.onnx')).equals(bytes)).toBe(true)
+  })
+
+  it('says so when nothing is, and writes nothing', async () => {
+    const { code, err } = await box.lowbit('tune', box.path('model.onnx'), '-d', box.path('data.npz'), '-m', 'sqnr', '--tolerance', '150', '-o', box.path('t.onnx'))
+    expect(code).toBe(1)
+    expect(err).toMatch(/no recipe of 3 stays within/)
+    expect(existsSync(box.path('t.onnx'))).toBe(false)
+  })
+
+  it('measures accuracy against labels', async () => {
+    writeFileSync(box.path('labels.txt'), Array.from({ length: 24 }, (_, i) => `${i % 10}`).join('\n'))
+    const { out, code } = await box.lowbit('tune', box.path('model.onnx'), '-d', box.path('data.npz'), '--labels', box.path('labels.txt'), '--tolerance', '1', '-o', box.path('t.onnx'))
+    expect(code).toBe(0)
+    expect(out).toMatch(/top1/)
+  })
+})
+
 describe('what is asked wrongly', () => {
   it.each([
     ['an unknown command', ['quantise', 'model.onnx'], 2, /unknown command/],

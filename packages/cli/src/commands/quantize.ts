@@ -4,7 +4,8 @@ import type { Command } from 'commander'
 import { isCodeType, LowbitError, parseRecipe, type Json, type PluginUse, type Recipe, type RecipeScheme } from '@lowbit/core'
 import { addDataFlags, dataJson, oneOf, wholeNumber, type DataFlags } from '../data/spec.js'
 import { reportJson, reportText } from '../report/text.js'
-import { processTerminal } from '../output/terminal.js'
+import { processTerminal, type Terminal } from '../output/terminal.js'
+import { budgetOverrides, parseSize } from './budget.js'
 import { defaultOutput, execute, recipeFolder, recipePath } from './execute.js'
 
 interface QuantizeFlags extends DataFlags {
@@ -25,6 +26,7 @@ interface QuantizeFlags extends DataFlags {
   readonly include?: readonly string[]
   readonly exclude?: readonly string[]
   readonly override?: readonly string[]
+  readonly budget?: string
   readonly mode?: string
   readonly biasCorrection?: boolean
   readonly maxMemory?: string
@@ -74,6 +76,7 @@ export function quantizeCommand(program: Command): void {
     .option('--include <pattern>', 'only sites that match; may be repeated', list)
     .option('-x, --exclude <pattern>', 'leave matching sites in float; may be repeated', list)
     .option('--override <pattern=scheme>', 'other weights for matching sites, such as "*head*=int8" or "a=uint4:16" or "b=float"; may be repeated', list)
+    .option('--budget <size>', 'choose among --weights type,type,… and float at each site so that the model fits, such as 2.5MB; needs --calibration')
     .option('--mode <mode>', 'one-pass or sequential (each block sees the quantized ones before it)')
     .option('--bias-correction', 'move the mean output shift of each site into its bias')
     .option('--max-memory <MiB>', 'memory for statistics at any one time (default 512)')
@@ -100,17 +103,28 @@ Examples:
     )
     .action(async (model: string, flags: QuantizeFlags) => {
       const folder = flags.saveRecipe === undefined ? process.cwd() : recipeFolder(flags.saveRecipe)
-      const recipe = recipeFromFlags(model, flags, folder)
       const terminal = processTerminal({ quiet: flags.quiet === true || flags.json === true })
+      const recipe = await withBudget(recipeFromFlags(model, flags, folder), model, flags, folder, terminal)
       const { result, output } = await execute(recipe, folder, terminal, flags.report)
       if (flags.saveRecipe !== undefined) await writeFile(flags.saveRecipe, `${JSON.stringify(recipe, null, 2)}\n`)
       terminal.print(flags.json === true ? reportJson(result.report).trimEnd() : reportText(result.report, output))
     })
 }
 
+/** With `--budget`, the schemes that fit it become overrides: the recipe says what was chosen, not how. */
+async function withBudget(recipe: Recipe, model: string, flags: QuantizeFlags, folder: string, terminal: Terminal): Promise<Recipe> {
+  if (flags.budget === undefined) return recipe
+  const size = parseSize(flags.budget)
+  if (recipe.calibration === undefined) throw new LowbitError('LOWBIT_ARGUMENT', { thing: '--budget', found: 'no calibration data', fix: 'add --calibration: sites are chosen by their output error' })
+  const group = recipe.weights.group === undefined ? undefined : String(recipe.weights.group)
+  const chosen = await budgetOverrides(model, size, flags.weights ?? 'int4,int8', group, recipe.calibration, folder, terminal)
+  return { ...recipe, overrides: [...chosen, ...(recipe.overrides ?? [])] }
+}
+
 /** The recipe that a command line stands for; paths are relative to `folder`. */
 export function recipeFromFlags(model: string, flags: QuantizeFlags, folder: string): Recipe {
-  const dtype = flags.weights ?? 'int8'
+  // With a budget several types are offered; the first is that of sites the table does not hold, such as embeddings.
+  const dtype = (flags.weights ?? (flags.budget === undefined ? 'int8' : 'int4')).split(',')[0]
   const format = flags.format ?? defaultFormat(dtype, flags)
   const weights = forAlgorithm(schemeFromFlags(dtype, format, flags), format, flags)
   const needsActivations = format === 'qdq' || format === 'qoperator'
