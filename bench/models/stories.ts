@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { tensor, type Batch } from '@lowbit/core'
+import type { BenchModel } from './bench-model.ts'
 import { needSharedData } from './shared.ts'
 
 /** Stories that perplexity is measured on; calibration takes later ones. */
@@ -95,4 +96,14 @@ export async function storyPerplexity(run: (batch: Batch) => Promise<Batch>, cou
     }
   }
   return Math.exp(total / predicted)
+}
+
+/** stories260K, a language model of five layers, judged by its perplexity. */
+export function stories(calibration = 40): BenchModel {
+  return {
+    name: 'stories260K',
+    path: needSharedData('stories260K.onnx'),
+    calibration: () => Promise.resolve(storyCalibration(calibration)),
+    evaluate: async (float, quantized) => ({ perplexity: await storyPerplexity(quantized), floatPerplexity: await storyPerplexity(float) }),
+  }
 }

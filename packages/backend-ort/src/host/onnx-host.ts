@@ -28,7 +28,7 @@ import { type Graph, toTensorRef } from '../graph/index.js'
 import { findOrt, type OrtModule, type SessionOptions } from '../ort.js'
 import type { Session } from '../session.js'
 import { expectRecord, findSites, type FoundSites, readRows, type SiteRecord, untransposeGemms, writeRows } from '../sites/index.js'
-import { activationPoints } from '../static/index.js'
+import { activationPoints, findRuinous, type RescueOptions, type RescueResult } from '../static/index.js'
 import { addBias, applyRotation, applyScale, describeGroup, type GroupRecord, groupSites } from '../transforms/index.js'
 import { VERSION } from '../version.js'
 import { onnxArtifact } from './artifact.js'
@@ -187,6 +187,24 @@ export class OnnxHost implements ModelHost {
     if (params === null) this.#activations.delete(point)
     else this.#activations.set(point, params)
     this.#changed()
+  }
+
+  /**
+   * Measures what the rounding of each activation costs the outputs, and takes back the decisions that ruin the model: those
+   * points are in float from then on. Call it when weights and activations are assigned.
+   * @param data - inputs without labels; a few batches are used
+   */
+  async rescue(data: BatchSource, options: RescueOptions = {}): Promise<RescueResult> {
+    this.#checkOpen()
+    const { graph, records } = this.#clone(this.#graph)
+    const weights = new Map(records.flatMap(({ site }) => {
+      const q = this.#assigned.get(site.tiedTo ?? site.id)
+      return q === undefined ? [] : [[site.id, q] as const]
+    }))
+    const decisions = { sites: records, weights, activations: this.#activations }
+    const result = await findRuinous({ ort: await findOrt(this.#given), graph, decisions, points: this.activations(), session: this.#session }, data, options)
+    for (const { points } of result.rescued) for (const point of points) this.assignActivation(point, null)
+    return result
   }
 
   async run(batch: Batch, options: { readonly model?: Which } = {}): Promise<Batch> {

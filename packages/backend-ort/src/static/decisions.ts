@@ -18,6 +18,11 @@ export interface StaticOptions {
    * faster there and exact only with weights of a reduced range.
    */
   readonly weightStorage?: WeightStorage
+  /**
+   * Tensor → name of a bool input that turns its rounding on. Nothing fuses then, and Relu and Clip stay: for measuring what
+   * each point costs, with one session for all questions.
+   */
+  readonly switches?: ReadonlyMap<string, string>
 }
 
 /** What an emitter had to do differently from what it was told. */

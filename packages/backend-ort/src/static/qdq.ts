@@ -30,6 +30,7 @@ class QdqEmitter {
   readonly #graph: Graph
   readonly #decisions: StaticDecisions
   readonly #storage: NonNullable<StaticOptions['weightStorage']>
+  readonly #switches: NonNullable<StaticOptions['switches']> | undefined
   readonly #constants: ReturnType<typeof activationConstants>
   /** Products whose weight and input are integers, and that input. */
   readonly #products = new Map<NodeProto, string>()
@@ -42,6 +43,7 @@ class QdqEmitter {
     this.#graph = graph
     this.#decisions = decisions
     this.#storage = options.weightStorage ?? 'uint8'
+    this.#switches = options.switches
     this.#constants = activationConstants(graph)
   }
 
@@ -147,7 +149,7 @@ class QdqEmitter {
       return
     }
     const graph = this.#graph
-    this.#dropActivation(producer, params)
+    if (this.#switches === undefined) this.#dropActivation(producer, params)
     const writer = graph.producer(name)
     if (writer === undefined) return
     const raw = graph.detachOutput(writer, writer.output.indexOf(name))
@@ -228,7 +230,10 @@ class QdqEmitter {
     const [scale, zero] = this.#constants(params, base)
     const domain = this.#domain(params)
     const codes = graph.freshName(`${base}_q`)
-    graph.addNode(makeNode('QuantizeLinear', [from, scale, zero], [codes], {}, domain), makeNode('DequantizeLinear', [codes, scale, zero], [to], {}, domain))
+    const flag = this.#switches?.get(base)
+    const rounded = flag === undefined ? to : graph.freshName(`${base}_rounded`)
+    graph.addNode(makeNode('QuantizeLinear', [from, scale, zero], [codes], {}, domain), makeNode('DequantizeLinear', [codes, scale, zero], [rounded], {}, domain))
+    if (flag !== undefined) graph.addNode(makeNode('Where', [flag, rounded, from], [to]))
   }
 
   /** 16-bit activations came to ONNX's own operators with opset 21. */

@@ -1,0 +1,7 @@
+export * from './bench-model.ts'
+export * from './magika.ts'
+export * from './mnist.ts'
+export * from './ocr.ts'
+export * from './shared.ts'
+export * from './squeezenet.ts'
+export * from './stories.ts'
