@@ -314,7 +314,8 @@ function arithmetic(kind: i32, a: v128, b: v128): v128 {
   if (kind == 0) return f32x4.add(a, b)
   if (kind == 1) return f32x4.sub(a, b)
   if (kind == 2) return f32x4.mul(a, b)
-  return f32x4.div(a, b)
+  if (kind == 3) return f32x4.div(a, b)
+  return kind == 4 ? f32x4.min(a, b) : f32x4.max(a, b)
 }
 
 // @ts-ignore: decorator
@@ -323,10 +324,11 @@ function arithmeticOne(kind: i32, a: f32, b: f32): f32 {
   if (kind == 0) return a + b
   if (kind == 1) return a - b
   if (kind == 2) return a * b
-  return a / b
+  if (kind == 3) return a / b
+  return kind == 4 ? min<f32>(a, b) : max<f32>(a, b)
 }
 
-/** `x [rows, columns]` with `y`: one value a column (`perRow` false) or one a row. Kinds: add, sub, mul, div; `swap`: y comes first. */
+/** `x [rows, columns]` with `y`: one value a column (`perRow` false) or one a row. Kinds: add, sub, mul, div, min, max; `swap`: y comes first. */
 export function broadcast(kind: i32, x: usize, y: usize, out: usize, rows: i32, columns: i32, perRow: bool, swap: bool): void {
   for (let r = 0; r < rows; r++) {
     const line = (<usize>r * columns) << 2
@@ -472,5 +474,26 @@ export function maxPool(
         }
       }
     }
+  }
+}
+
+/** Smallest (kind 4) or largest (kind 5) of each row of `[rows, columns]`. */
+export function extremes(kind: i32, x: usize, out: usize, rows: i32, columns: i32): void {
+  for (let r = 0; r < rows; r++) {
+    const from = x + ((<usize>r * columns) << 2)
+    let best = load<f32>(from)
+    let c = 0
+    if (columns >= 8) {
+      let p = v128.load(from), q = v128.load(from, 16)
+      for (c = 8; c + 8 <= columns; c += 8) {
+        const at = from + (<usize>c << 2)
+        p = arithmetic(kind, p, v128.load(at))
+        q = arithmetic(kind, q, v128.load(at, 16))
+      }
+      p = arithmetic(kind, p, q)
+      best = arithmeticOne(kind, arithmeticOne(kind, f32x4.extract_lane(p, 0), f32x4.extract_lane(p, 1)), arithmeticOne(kind, f32x4.extract_lane(p, 2), f32x4.extract_lane(p, 3)))
+    }
+    for (; c < columns; c++) best = arithmeticOne(kind, best, load<f32>(from + (<usize>c << 2)))
+    store<f32>(out + (<usize>r << 2), best)
   }
 }

@@ -125,6 +125,27 @@ describe('broadcasting, sums and comparisons keep their meaning', () => {
       await compare((x) => tf.sum(x, axes, true), [[5, 6, 19]])
     })
   }
+  for (const axes of [[0], [2], [1, 2], [0, 1, 2], [-1]]) {
+    it(`max and min over [${axes.join()}]`, async () => {
+      for (const keep of [false, true]) {
+        for (const width of [3, 19]) {
+          await compare((x) => tf.max(x, axes, keep), [[5, 6, width]])
+          await compare((x) => tf.min(x, axes, keep), [[5, 6, width]])
+        }
+      }
+    })
+  }
+  it('minimum and maximum with a scalar on either side, a row, a column', async () => {
+    const read = async (backend: 'cpu' | 'wasm'): Promise<number[][]> => {
+      await useBackend(backend)
+      return tf.tidy(() => {
+        const x = tf.tensor(values([7, 13], 3).data, [7, 13])
+        const others = [tf.scalar(0.1), tf.tensor(values([13], 4).data), tf.tensor(values([7, 1], 5).data, [7, 1]), tf.tensor(values([7, 13], 6).data, [7, 13])]
+        return others.flatMap((y) => [tf.minimum(x, y), tf.maximum(x, y), tf.minimum(y, x), tf.maximum(y, x)].map((t) => [...t.dataSync()]))
+      })
+    }
+    expect(await read('wasm')).toEqual(await read('cpu'))
+  })
   it('comparisons with ties, NaN and infinities', async () => {
     const a = [1, 2, 3, NaN, Infinity, -Infinity, 0, -0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2]
     const b = [1, 3, 2, 1, Infinity, 1, -0, 0, NaN, 2, 2, 2, 5, 7, 6, 8, 8, 1, 3]

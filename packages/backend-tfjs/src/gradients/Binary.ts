@@ -31,3 +31,27 @@ function binary(kernelName: string, kind: number): Replacement {
 
 /** Arithmetic with a value a channel (bias, scale) or a row (token scale): vectors in place of index arithmetic an element. */
 export const arithmetic: readonly Replacement[] = [binary('Add', 0), binary('Sub', 1), binary('Multiply', 2), binary('RealDiv', 3)]
+
+function extreme(kernelName: string, kind: number): Replacement {
+  const spreading = binary(kernelName, kind)
+  return {
+    kernelName,
+    make: (context) => {
+      const spreads = spreading.make(context)
+      return (args) => {
+        const { a, b } = args.inputs
+        const same = a.shape.join() === b.shape.join()
+        const swap = size(b.shape) > size(a.shape)
+        const [large, small] = swap ? [b, a] : [a, b]
+        const scalar = size(small.shape) === 1 && small.shape.length <= large.shape.length
+        if (a.dtype !== 'float32' || b.dtype !== 'float32' || (!same && !scalar)) return spreads(args)
+        const out = output(context, large.shape)
+        context.kernels.broadcast(kind, offset(context, large), offset(context, small), offset(context, out), 1, size(large.shape), same ? 0 : 1, swap ? 1 : 0)
+        return out
+      }
+    },
+  }
+}
+
+/** Smaller and larger of two: clipping. The backend's own are scalar loops also for two tensors of one shape. */
+export const extremesOfTwo: readonly Replacement[] = [extreme('Minimum', 4), extreme('Maximum', 5)]

@@ -1,7 +1,7 @@
 import type { KernelFunc, NamedTensorInfoMap, TensorInfo } from '@tensorflow/tfjs-core'
 import type { TfCore } from '../tf.js'
 import { batchMatMul } from './BatchMatMul.js'
-import { arithmetic } from './Binary.js'
+import { arithmetic, extremesOfTwo } from './Binary.js'
 import { cast } from './Cast.js'
 import { comparisons } from './Comparison.js'
 import type { Context, Replacement } from './context.js'
@@ -9,6 +9,7 @@ import { conv2DBackpropFilter } from './Conv2DBackpropFilter.js'
 import { conv2DBackpropInput } from './Conv2DBackpropInput.js'
 import { depthwiseConv2dNativeBackpropFilter } from './DepthwiseConv2dNativeBackpropFilter.js'
 import { depthwiseConv2dNativeBackpropInput } from './DepthwiseConv2dNativeBackpropInput.js'
+import { extremesAlongAxes } from './Extremes.js'
 import { maxPoolGrad } from './MaxPoolGrad.js'
 import { select } from './Select.js'
 import { sum } from './Sum.js'
@@ -27,6 +28,8 @@ const REPLACEMENTS: readonly Replacement[] = [
   select,
   cast,
   ...arithmetic,
+  ...extremesOfTwo,
+  ...extremesAlongAxes,
   ...comparisons,
 ]
 

@@ -27,9 +27,10 @@ export interface Kernels {
   readonly select: Run
   readonly boolToFloat: Run
   readonly maxPool: Run
+  readonly extremes: Run
 }
 
-const NAMES: readonly (keyof Kernels)[] = ['gemmScratch', 'gemm', 'convFilter', 'depthwiseFilter', 'segmentSum', 'sumRows', 'sumColumns', 'broadcast', 'compare', 'select', 'boolToFloat', 'maxPool']
+const NAMES: readonly (keyof Kernels)[] = ['gemmScratch', 'gemm', 'convFilter', 'depthwiseFilter', 'segmentSum', 'sumRows', 'sumColumns', 'broadcast', 'compare', 'select', 'boolToFloat', 'maxPool', 'extremes']
 
 /**
  * The running wasm backend of `tf`.
