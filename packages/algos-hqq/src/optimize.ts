@@ -46,12 +46,13 @@ export function optimizeZeros(w: Float32Array, granules: Granules, top: number, 
   const { inverse, zero } = startingPoint(w, granules, top, settings)
   let best = zero.slice()
   const next = new Float64Array(granules.count)
+  const seen: Seen = { distance: new Float64Array(granules.count), reach: new Float64Array(granules.count).fill(Infinity) }
   let beta = settings.beta
   let startError = 0
   let error = Infinity
   let rounds = 0
   while (rounds < iterations) {
-    const measured = halfQuadraticRound(w, granules, top, inverse, zero, next, lpNorm, beta, padTo)
+    const measured = halfQuadraticRound(w, granules, top, inverse, zero, next, seen, lpNorm, beta, padTo)
     beta *= kappa
     if (rounds === 0) startError = measured
     rounds++
@@ -92,8 +93,16 @@ function startingPoint(w: Float32Array, granules: Granules, top: number, { padTo
   return { inverse, zero }
 }
 
+/** What the last round saw of each granule that has come to rest; the others have an infinite reach. */
+interface Seen {
+  /** Sum of |d|. */
+  readonly distance: Float64Array
+  /** Largest |d|. */
+  readonly reach: Float64Array
+}
+
 /** One round: writes the next zero points, returns mean|w - ŵ| under the present ones. */
-function halfQuadraticRound(w: Float32Array, granules: Granules, top: number, inverse: Float64Array, zero: Float64Array, next: Float64Array, lpNorm: number, beta: number, padTo: number): number {
+function halfQuadraticRound(w: Float32Array, granules: Granules, top: number, inverse: Float64Array, zero: Float64Array, next: Float64Array, seen: Seen, lpNorm: number, beta: number, padTo: number): number {
   // Below this residual the shrinkage |d| - |d|^(p-1)/β is not positive: no power has to be taken.
   const shrinksToZero = beta ** (-1 / (2 - lpNorm))
   let total = 0
@@ -105,8 +114,17 @@ function halfQuadraticRound(w: Float32Array, granules: Granules, top: number, in
     const inv = inverse[granule] as number
     const scale = 1 / inv
     const z = zero[granule] as number
+    const padding = Math.max(padTo - length, 0)
+    count += length + padding
+    // Its zero point stands still and nothing would be shrunk: this round would see what the last one saw.
+    if ((seen.reach[granule] as number) <= shrinksToZero) {
+      total += seen.distance[granule] as number
+      next[granule] = z
+      continue
+    }
     let sum = 0
     let distance = 0
+    let reach = 0
     for (let i = from; i < to; i += granules.stride) {
       const value = w[i] as number
       const exact = value * inv + z
@@ -114,6 +132,7 @@ function halfQuadraticRound(w: Float32Array, granules: Granules, top: number, in
       const d = value - (q - z) * scale
       const magnitude = d < 0 ? -d : d
       distance += magnitude
+      if (magnitude > reach) reach = magnitude
       let kept = value
       if (magnitude > shrinksToZero) {
         const shrunk = magnitude - magnitude ** (lpNorm - 1) / beta
@@ -121,17 +140,21 @@ function halfQuadraticRound(w: Float32Array, granules: Granules, top: number, in
       }
       sum += q - kept * inv
     }
-    const padding = Math.max(padTo - length, 0)
     if (padding > 0) {
       const q = (z < 0 ? 0 : z > top ? top : z) + SHIFT - SHIFT
       const d = -(q - z) * scale
       const shrunk = Math.abs(d) > shrinksToZero ? Math.sign(d) * (Math.abs(d) - Math.abs(d) ** (lpNorm - 1) / beta) : 0
       sum += padding * (q + shrunk * inv)
       distance += padding * Math.abs(d)
+      reach = Math.max(reach, Math.abs(d))
     }
-    next[granule] = sum / (length + padding)
+    const moved = sum / (length + padding)
+    next[granule] = moved
     total += distance
-    count += length + padding
+    if (moved === z) {
+      seen.distance[granule] = distance
+      seen.reach[granule] = reach
+    }
   }
   return count === 0 ? 0 : total / count
 }
