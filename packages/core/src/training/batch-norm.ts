@@ -1,4 +1,5 @@
 import type { Ops } from '../contract/training.js'
+import { LowbitError } from '../errors.js'
 
 /** BatchNorm's parameters and statistics, `[N]` each. */
 export interface BatchNorm<T> {
@@ -50,4 +51,32 @@ export function updateRunning<T>(ops: Ops<T>, running: { readonly mean: T; reado
   const unbiased = batch.count > 1 ? batch.count / (batch.count - 1) : 1
   const move = (from: T, to: T): T => ops.stopGradient(ops.add(ops.mul(from, ops.constant(1 - momentum)), ops.mul(to, ops.constant(momentum))))
   return { mean: move(running.mean, batch.mean), variance: move(running.variance, ops.mul(batch.variance, ops.constant(unbiased))) }
+}
+
+/** Mean and biased variance of one batch on the host, and how many values a channel had. */
+export interface HostMoments {
+  readonly mean: ArrayLike<number>
+  readonly variance: ArrayLike<number>
+  readonly count: number
+}
+
+/**
+ * Mean and unbiased variance over several batches together: BatchNorm statistics estimated anew before conversion, because the
+ * running ones follow weights that were still jumping between levels (Nagel et al. 2022, section 2.3).
+ * @throws LOWBIT_CALIBRATION without batches, LOWBIT_SHAPE if they differ in channels.
+ */
+export function pooledMoments(batches: readonly HostMoments[]): { readonly mean: Float32Array; readonly variance: Float32Array; readonly count: number } {
+  const [first] = batches
+  const count = batches.reduce((n, b) => n + b.count, 0)
+  if (first === undefined || count < 2) throw new LowbitError('LOWBIT_CALIBRATION', { thing: 'BatchNorm statistics', found: `${count} values a channel`, expected: 'at least two, from at least one batch' })
+  const channels = first.mean.length
+  const mean = new Float64Array(channels)
+  const squares = new Float64Array(channels)
+  for (const batch of batches) {
+    if (batch.mean.length !== channels) throw new LowbitError('LOWBIT_SHAPE', { thing: 'BatchNorm statistics', found: `${batch.mean.length} channels`, expected: `${channels}` })
+    for (let c = 0; c < channels; c++) mean[c] += (batch.mean[c] * batch.count) / count
+  }
+  // About the pooled mean, so that nothing cancels where means are large.
+  for (const batch of batches) for (let c = 0; c < channels; c++) squares[c] += batch.count * (batch.variance[c] + (batch.mean[c] - mean[c]) ** 2)
+  return { mean: Float32Array.from(mean), variance: Float32Array.from(squares, (s) => s / (count - 1)), count }
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { referenceOps } from '../../src/reference/ops.js'
-import { batchMoments, foldBatchNorm, updateRunning } from '../../src/training/batch-norm.js'
+import { batchMoments, foldBatchNorm, pooledMoments, updateRunning } from '../../src/training/batch-norm.js'
 import { learningCurveSvg } from '../../src/training/curve.js'
 import { divergedError, firstNonFinite } from '../../src/training/diagnose.js'
 
@@ -24,6 +24,25 @@ describe('foldBatchNorm', () => {
     expect([batch.mean.data[0], batch.variance.data[0], batch.count]).toEqual([2, 1, 2])
     const next = updateRunning(ops, { mean: ops.constant(Float32Array.of(0)), variance: ops.constant(Float32Array.of(0)) }, batch, 0.5)
     expect([next.mean.data[0], next.variance.data[0]]).toEqual([1, 1])
+  })
+})
+
+describe('pooledMoments', () => {
+  it('of batches is the statistic of all their values', () => {
+    const batches = [[1000, 1002, 1001], [1010, 1004]]
+    const all = batches.flat()
+    const mean = all.reduce((a, b) => a + b) / all.length
+    const moments = batches.map((values) => {
+      const m = values.reduce((a, b) => a + b) / values.length
+      return { mean: [m], variance: [values.reduce((a, v) => a + (v - m) ** 2, 0) / values.length], count: values.length }
+    })
+    const pooled = pooledMoments(moments)
+    expect(pooled.mean[0]).toBeCloseTo(mean, 3)
+    expect(pooled.variance[0]).toBeCloseTo(all.reduce((a, v) => a + (v - mean) ** 2, 0) / (all.length - 1), 4)
+  })
+
+  it('needs batches', () => {
+    expect(() => pooledMoments([])).toThrow(/LOWBIT_CALIBRATION/)
   })
 })
 
