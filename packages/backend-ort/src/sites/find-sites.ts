@@ -85,7 +85,7 @@ function missingReason(graph: Graph, node: NodeProto, candidate: Candidate): str
     const producer = graph.producer(name)
     if (producer === undefined) break
     if (producer.opType === 'DequantizeLinear' && graph.constant(producer.input[0] ?? '') !== undefined) return 'already quantized'
-    if (!['Transpose', 'Reshape', 'Identity'].some((op) => isOp(producer, op))) break
+    if (!['Transpose', 'Reshape', 'Identity', 'Slice', 'Sub'].some((op) => isOp(producer, op))) break
     name = producer.input[0] ?? ''
   }
   if (candidate.op === 'Conv' || candidate.op === 'ConvTranspose') return 'its weight is computed at run time'
