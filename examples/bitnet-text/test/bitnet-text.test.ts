@@ -1,4 +1,6 @@
 import { beforeAll, describe, expect, it } from 'vitest'
+import { bitLinear, bitnetRecipe } from '@lowbit/algos-bitnet'
+import { convert, prepare, tfjsOps } from '@lowbit/backend-tfjs'
 import { compareLayer, deploy } from '../src/deploy.js'
 import { loadTf } from '../src/load-tf.js'
 import { createDecoder, type Tf } from '../src/model.js'
@@ -74,5 +76,25 @@ describe('the decoder', () => {
       expect(await compareLayer(tf, weight, latent, sample, 3)).toBeLessThanOrEqual(1)
     }
     tf.dispose([...model.variables])
+  })
+})
+
+describe('a model of layers', () => {
+  it('becomes a BitNet by the recipe, with a norm before each layer, and computes what bitLinear does', async () => {
+    const model = tf.sequential({ layers: [tf.layers.layerNormalization({ inputShape: [12], name: 'norm' }), tf.layers.dense({ units: 5, useBias: false, name: 'dense' })] })
+    const prepared = prepare(tf, model, bitnetRecipe())
+    expect(prepared.float.filter(({ layer }) => layer === 'dense')).toEqual([])
+    const x = tf.randomNormal([3, 12], 0, 2, 'float32', 7)
+    const got = model.predict(x)
+    if (Array.isArray(got)) throw new Error('one output was expected')
+    const normed = model.layers[0].apply(x)
+    const [kernel] = model.layers[1].trainableWeights
+    const want = bitLinear(tfjsOps(tf), normed as typeof x, kernel.read(), { norm: false, orientation: 'KN' })
+    const [a, b] = [got.dataSync(), want.dataSync()]
+    a.forEach((v, i) => expect(v).toBeCloseTo(b[i], 5))
+    const { sites } = await convert(tf, prepared)
+    expect(sites[0].weight?.scheme.dtype).toBe('ternary')
+    prepared.restore()
+    tf.dispose([x, got, want])
   })
 })
