@@ -48,7 +48,7 @@ function wrapSession(ort: OrtModule, session: OrtSession): Session {
       }
       let results: Readonly<Record<string, OrtTensor>>
       try {
-        results = await session.run(feeds, wanted)
+        results = await inTurn(ort, () => session.run(feeds, wanted))
       } catch (cause) {
         throw runtimeError('running the model', cause)
       }
@@ -65,6 +65,15 @@ function wrapSession(ort: OrtModule, session: OrtSession): Session {
       await session.release()
     },
   }
+}
+
+const last = new WeakMap<OrtModule, Promise<unknown>>()
+
+/** Runs one thing at a time on a runtime: ONNX Runtime Web refuses a second run, of whichever session, while one is under way. */
+async function inTurn<T>(ort: OrtModule, work: () => Promise<T>): Promise<T> {
+  const turn = (last.get(ort) ?? Promise.resolve()).then(work, work)
+  last.set(ort, turn)
+  return turn
 }
 
 /**

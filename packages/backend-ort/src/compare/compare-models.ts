@@ -62,7 +62,7 @@ export async function compareModels(a: OnnxHost, b: OnnxHost, data: BatchSource,
   for await (const batch of data) {
     throwIfAborted(signal, 'comparison')
     // The first run of a session allocates; it is not what a user waits for later.
-    if (batches === 0 && latency) await Promise.all([a.run(batch), b.run(batch)])
+    if (batches === 0 && latency) for (const host of [a, b]) await host.run(batch)
     const [first, second] = batches % 2 === 0 ? ([['a', a], ['b', b]] as const) : ([['b', b], ['a', a]] as const)
     const results: { a?: Batch; b?: Batch } = {}
     for (const [which, host] of [first, second]) {
