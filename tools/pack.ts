@@ -22,7 +22,7 @@ export async function run(command: string, args: readonly string[], cwd: string)
     return (await execute(command, args, { cwd, env: environment(), encoding: 'utf8', maxBuffer: 1 << 26, timeout: 300_000 })).stdout
   } catch (error) {
     const printed = error instanceof Error && 'stdout' in error && 'stderr' in error ? `${String(error.stdout)}\n${String(error.stderr)}` : String(error)
-    throw new Error(`${command} ${args.join(' ')}\n${printed}`)
+    throw new Error(`${command} ${args.join(' ')}\n${error instanceof Error && 'code' in error ? `exit ${String(error.code)}` : ''}\n${printed}`, { cause: error })
   }
 }
 

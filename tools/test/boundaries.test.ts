@@ -88,30 +88,55 @@ describe('packages', () => {
 })
 
 /**
- * Run in a process of its own: imports what the entry's package stands on, then the entry, and reports what the entry changed.
+ * Run in a process of its own: imports the peers that the entry cannot do without, then the entry, and names what the entry added.
  * Without permissions: a write, a thread, a child process or a native library at import would throw.
  */
 const PROBE = `
+  const settle = () => new Promise((resolve) => setTimeout(resolve, 20))
+  const state = () => [
+    ...Reflect.ownKeys(globalThis).map((key) => 'global ' + String(key)),
+    ...process.getActiveResourcesInfo().map((kind, i, all) => 'handle ' + kind + ' ' + all.slice(0, i).filter((k) => k === kind).length),
+    ...process.eventNames().map((name) => 'listeners ' + String(name) + ' ' + process.listenerCount(name)),
+  ]
   const [entry, ...before] = process.argv.slice(1)
-  for (const name of before) await import(name).catch(() => undefined)
-  const state = () => ({
-    globals: Object.getOwnPropertyNames(globalThis).concat(Object.getOwnPropertySymbols(globalThis).map(String)).sort(),
-    handles: process.getActiveResourcesInfo().sort(),
-    listeners: process.eventNames().map((name) => [String(name), process.listenerCount(name)]),
-  })
-  const was = JSON.stringify(state())
+  for (const name of before) await import(name)
+  await settle()
+  const was = new Set(state())
   await import(entry)
-  await new Promise((resolve) => setImmediate(resolve))
-  console.log(JSON.stringify(state()) === was ? 'nothing' : was + ' became ' + JSON.stringify(state()))
+  await settle()
+  console.log(JSON.stringify(state().filter((thing) => !was.has(thing))))
+  process.exit()
 `
 const permission = Number(process.versions.node.split('.')[0]) >= 23 ? '--permission' : '--experimental-permission'
+
+/** What importing `entry` added to the process, after `before` were imported. */
+function effectsOf(entry: string, before: readonly string[], cwd: string): readonly string[] {
+  return JSON.parse(execFileSync(process.execPath, ['--no-warnings', permission, '--allow-fs-read=*', '--input-type=module', '-e', PROBE, entry, ...before], { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] }))
+}
+
 const built = packages.flatMap((p) => entriesOf(p).map((entry) => ({ ...entry, p, path: join(p.folder, entry.file) })))
 const missing = built.filter(({ path }) => !existsSync(path))
 
 describe.skipIf(missing.length > 0)(`importing an entry point${missing.length > 0 ? ` (skipped: run npm run build; missing ${missing.map((m) => m.specifier).join(', ')})` : ''}`, () => {
   it.each(built.map((entry): [string, (typeof built)[number]] => [entry.specifier, entry]))('%s opens no handle, thread, file or device', (specifier, { p }) => {
-    const peers = Object.keys(p.manifest.peerDependencies ?? {}).filter((name) => !byName.has(name))
-    const out = execFileSync(process.execPath, ['--no-warnings', permission, '--allow-fs-read=*', '--input-type=module', '-e', PROBE, specifier, ...peers], { cwd: p.folder, encoding: 'utf8' })
-    expect(out.trim()).toBe('nothing')
+    const { peerDependencies = {}, peerDependenciesMeta = {} } = p.manifest
+    const peers = Object.keys(peerDependencies).filter((name) => !byName.has(name) && peerDependenciesMeta[name]?.optional !== true)
+    expect(effectsOf(specifier, peers, p.folder)).toEqual([])
+  })
+})
+
+describe('the probe of imports', () => {
+  const module = (source: string): string => `data:text/javascript,${encodeURIComponent(source)}`
+
+  it('sees globals, timers and listeners', () => {
+    const effects = effectsOf(module("globalThis.made = 1; setInterval(() => 0, 1000); process.on('exit', () => 0)"), [], ROOT)
+    expect(effects).toEqual(expect.arrayContaining(['global made', 'handle Timeout 0']))
+    expect(effects.some((effect) => effect.startsWith('listeners exit'))).toBe(true)
+  })
+
+  it('lets no thread, process or write through', () => {
+    for (const source of ["import { Worker } from 'node:worker_threads'; new Worker('0', { eval: true })", "import { spawnSync } from 'node:child_process'; spawnSync('true')", "import { writeFileSync } from 'node:fs'; writeFileSync('made', '')"]) {
+      expect(() => effectsOf(module(source), [], ROOT)).toThrow('ERR_ACCESS_DENIED')
+    }
   })
 })
