@@ -1,4 +1,4 @@
-import { allocateCodes, codeRange, describeScheme, isIntegerCode, LowbitError, matrixGranules, requireFiniteWeight, roundHalfEven, throwIfAborted, type QTensor, type RoundingAlgorithm, type Scheme } from '@lowbit/core'
+import { allocateCodes, bitsOf, codeRange, describeScheme, isIntegerCode, LowbitError, matrixGranules, requireFiniteWeight, roundHalfEven, throwIfAborted, type QTensor, type RoundingAlgorithm, type Scheme } from '@lowbit/core'
 import { optimizeZeros, type HqqParams, type HqqSettings } from './optimize.js'
 import { VERSION } from './version.js'
 
@@ -19,8 +19,11 @@ export interface HqqOptions {
   readonly keep?: 'best' | 'last'
   /** `integer` rounds the zero points in the end, for runtimes that take no others. Default: what the scheme says. */
   readonly zeroPoints?: 'scheme' | 'integer'
-  /** `rounded` starts from whole zero points, as ONNX Runtime's HQQ does. Default `exact`. */
-  readonly start?: 'exact' | 'rounded'
+  /**
+   * `rounded` starts from whole zero points, `exact` from the smallest weight. Default `auto`: whole for 4 bits, exact for others, the
+   * configuration that the authors publish; ONNX Runtime's HQQ always starts from whole ones.
+   */
+  readonly start?: 'auto' | 'exact' | 'rounded'
   /**
    * `zeros` lets a short last group be filled up with zeros that take part in its range and mean, as ONNX Runtime's HQQ does.
    * Default `none`.
@@ -34,7 +37,7 @@ export interface HqqOptions {
  * @throws (round) LOWBIT_UNSUPPORTED for symmetric, ternary, binary and table schemes; LOWBIT_NONFINITE for NaN or infinite weights.
  */
 export function hqq(options: HqqOptions = {}): RoundingAlgorithm {
-  const config = { lpNorm: 0.7, beta: 10, kappa: 1.01, iterations: 20, keep: 'best', zeroPoints: 'scheme', start: 'exact', padding: 'none', ...options } as const
+  const config = { lpNorm: 0.7, beta: 10, kappa: 1.01, iterations: 20, keep: 'best', zeroPoints: 'scheme', start: 'auto', padding: 'none', ...options } as const
   checkOptions(config)
   return {
     kind: 'rounding',
@@ -48,7 +51,8 @@ export function hqq(options: HqqOptions = {}): RoundingAlgorithm {
       const [rows = 0, columns = 0] = weight.shape
       requireFiniteWeight(weight.data, columns, site.id)
       const { granularity } = scheme
-      const settings: HqqSettings = { ...config, padTo: config.padding === 'zeros' && granularity.kind === 'group' ? granularity.size : 0 }
+      const start = config.start === 'auto' ? (bitsOf(scheme.dtype) === 4 ? 'rounded' : 'exact') : config.start
+      const settings: HqqSettings = { ...config, start, padTo: config.padding === 'zeros' && granularity.kind === 'group' ? granularity.size : 0 }
       const { min, max } = codeRange(scheme.dtype)
       const params = optimizeZeros(weight.data, matrixGranules(scheme, rows, columns), max - min, settings, (done) => {
         throwIfAborted(signal, `hqq of '${site.id}'`)

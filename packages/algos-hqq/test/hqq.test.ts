@@ -30,13 +30,15 @@ describe('hqq', () => {
 
   it('carries the version of its package', () => expect(hqq().version).toBe(packageFile.version))
 
-  it.each([16, 32, 64, 100])('has a smaller mean error than round-to-nearest with groups of %i', async (group) => {
+  it.each([16, 32, 64, 100])('has a smaller mean error than round-to-nearest with groups of %i: whole zero points, and float ones from the same start', async (group) => {
     const scheme = float(uint4({ group }))
     const { q, notes } = await hqq().round(job(w, 16, scheme))
     checkQTensor(q, 'q')
     expect(q.scheme.zeroPoint).toBe('float')
-    expect(meanAbsError(w, q)).toBeLessThan(meanAbsError(w, roundToNearest(w, 16, 128, scheme)))
+    expect(meanAbsError(w, q)).toBeLessThan(meanAbsError(w, roundToNearest(w, 16, 128, uint4({ group }))))
     expect(notes?.['meanAbsError']).toBeCloseTo(meanAbsError(w, q), 6)
+    const exact = await hqq({ start: 'exact' }).round(job(w, 16, scheme))
+    expect(meanAbsError(w, exact.q)).toBeLessThan(meanAbsError(w, roundToNearest(w, 16, 128, scheme)))
   })
 
   it('gives another result than round-to-nearest: codes and zero points', async () => {
