@@ -129,11 +129,11 @@ describe('quantize', () => {
 
   it('asks for data where an algorithm needs it', async () => {
     expect(await codeOf(run({ rounding: spy(new Map()) }))).toBe('LOWBIT_CALIBRATION')
-    expect(await codeOf(run({ activations: { dtype: 'uint8' } }))).toBe('LOWBIT_CALIBRATION')
+    expect(await codeOf(run({ activations: { dtype: 'uint8', method: 'minmax' } }))).toBe('LOWBIT_CALIBRATION')
   })
 
   it('gives static activations ranges that hold what was seen', async () => {
-    const { report } = await run({ activations: { dtype: 'uint8' }, calibration: data })
+    const { report } = await run({ activations: { dtype: 'uint8', method: 'minmax' }, calibration: data })
     const quantized = report.activations.filter((a) => a.status === 'quantized')
     expect(quantized.length).toBe(report.activations.length)
     for (const { scale = 0, zeroPoint = 0, min = 0, max = 0 } of quantized) {

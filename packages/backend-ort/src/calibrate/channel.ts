@@ -2,7 +2,7 @@ import type { HostTensor, Site } from '@lowbit/core'
 import type { SiteRecord } from '../sites/site-record.js'
 import type { CalibrationGraph } from './calibration-graph.js'
 import { type Collector, countOf, floatsOf } from './collector.js'
-import { nonFinite } from './histogram.js'
+import { nonFinite } from './non-finite.js'
 import { otherAxes } from './range.js'
 
 /** Axis of the channels of a site's input: axis 1 of a convolution's, the last of all others. */

@@ -12,7 +12,7 @@ export interface Collector<S extends StatisticName = StatisticName> {
 }
 
 /** A float32 array out of a run. */
-export function floatsOf(values: Readonly<Record<string, HostTensor>>, name: string): Float32Array {
+export function floatsOf(values: Readonly<Record<string, HostTensor>>, name: string): HostTensor<'float32'>['data'] {
   const data = values[name]?.data
   return data instanceof Float32Array ? data : new Float32Array()
 }

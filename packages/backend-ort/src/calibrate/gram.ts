@@ -2,7 +2,7 @@ import type { GramStatistic } from '@lowbit/core'
 import type { SiteRecord } from '../sites/site-record.js'
 import type { CalibrationGraph } from './calibration-graph.js'
 import { type Collector, countOf, floatsOf } from './collector.js'
-import { nonFinite } from './histogram.js'
+import { nonFinite } from './non-finite.js'
 
 /**
  * XᵀX in the columns of a site's weight, computed by the runtime: a Transpose and a MatMul, after an unfolding for convolutions.

@@ -1,5 +1,4 @@
 export * from './calibration-graph.js'
-export * from './histogram.js'
 export * from './merge.js'
 export * from './observe.js'
 export * from './tensor-info.js'

@@ -137,7 +137,7 @@ function chunks(context: ObserveContext, requests: readonly StatisticRequest[], 
     const isGram = request.statistic === 'gram' || request.statistic === 'cross-gram'
     const matrix = record !== undefined && isGram ? record.matrix.groups * record.matrix.columns ** 2 : 0
     const out = request.statistic === 'histogram' && 'tensor' in request.target ? (carried.get(request.target.tensor) ?? 0) : matrix * 4
-    const keeps = matrix * 8 + (request.statistic === 'histogram' ? 8 * (request.options?.bins ?? 2048) : 0)
+    const keeps = matrix * 8 + (request.statistic === 'histogram' ? 16 * (request.options?.bins ?? 2048) : 0)
     const last = groups.at(-1)
     if (last === undefined || outside + out > maxMemory * CARRIED_SHARE || kept + keeps > maxMemory / 2) {
       groups.push([request])

@@ -1,7 +1,7 @@
 import type { RangeStatistic } from '@lowbit/core'
 import type { CalibrationGraph } from './calibration-graph.js'
 import { type Collector, countOf, floatsOf } from './collector.js'
-import { nonFinite } from './histogram.js'
+import { nonFinite } from './non-finite.js'
 
 /** Smallest and largest value, per tensor or along an axis, by ReduceMin and ReduceMax in the runtime. */
 export function rangeCollector(graph: CalibrationGraph, tensor: string, axis?: number): Collector<'range'> {

@@ -15,6 +15,8 @@ import {
   type ModelHost,
   type ObserveOptions,
   type QTensor,
+  type RescueOptions,
+  type RescueResult,
   type Scheme,
   type Site,
   type StatisticRequest,
@@ -28,7 +30,7 @@ import { type Graph, toTensorRef } from '../graph/index.js'
 import { findOrt, type OrtModule, type SessionOptions } from '../ort.js'
 import type { Session } from '../session.js'
 import { expectRecord, findSites, type FoundSites, readRows, type SiteRecord, untransposeGemms, writeRows } from '../sites/index.js'
-import { activationPoints, findRuinous, type RescueOptions, type RescueResult } from '../static/index.js'
+import { activationPoints, findRuinous } from '../static/index.js'
 import { addBias, applyRotation, applyScale, describeGroup, type GroupRecord, groupSites } from '../transforms/index.js'
 import { VERSION } from '../version.js'
 import { onnxArtifact } from './artifact.js'
@@ -189,11 +191,6 @@ export class OnnxHost implements ModelHost {
     this.#changed()
   }
 
-  /**
-   * Measures what the rounding of each activation costs the outputs, and takes back the decisions that ruin the model: those
-   * points are in float from then on. Call it when weights and activations are assigned.
-   * @param data - inputs without labels; a few batches are used
-   */
   async rescue(data: BatchSource, options: RescueOptions = {}): Promise<RescueResult> {
     this.#checkOpen()
     const { graph, records } = this.#clone(this.#graph)

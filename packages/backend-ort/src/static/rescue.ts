@@ -1,33 +1,5 @@
-import { type BatchSource, type OnProgress, throwIfAborted } from '@lowbit/core'
+import { type BatchSource, type Rescued, type RescueOptions, type RescueResult, throwIfAborted } from '@lowbit/core'
 import { Switchboard, type SwitchboardJob } from './switchboard.js'
-
-export interface RescueOptions {
-  /** A group of points is rescued if it alone makes at least this share of the output noise. Default 1/3. */
-  readonly share?: number
-  /** Signal over noise, in decibels, from which on nothing is rescued. Default 40. */
-  readonly enough?: number
-  /** Most groups to rescue, as a share of all. At least two may be. Default 0.1. */
-  readonly most?: number
-  /** Batches of the data to measure with. Default 24: fewer, and one odd input decides. */
-  readonly batches?: number
-  readonly signal?: AbortSignal
-  readonly onProgress?: OnProgress
-}
-
-/** A group of points that ruined the model. */
-export interface Rescued {
-  readonly group: string
-  readonly points: readonly string[]
-  /** Share of the output noise that it made. */
-  readonly share: number
-}
-
-export interface RescueResult {
-  /** Output signal over noise in decibels, before and after. */
-  readonly before: number
-  readonly after: number
-  readonly rescued: readonly Rescued[]
-}
 
 /**
  * Finds the few activations whose rounding ruins a model, with data but without labels: the float model's own outputs are the

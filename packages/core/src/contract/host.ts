@@ -125,6 +125,35 @@ export interface ObserveOptions {
   readonly model?: 'current' | 'original'
 }
 
+/** Limits of a rescue. */
+export interface RescueOptions {
+  /** A group of points is rescued if it alone makes at least this share of the output noise. Default 1/3. */
+  readonly share?: number
+  /** Output signal over noise, in decibels, from which on nothing is rescued. Default 40. */
+  readonly enough?: number
+  /** Most groups to rescue, as a share of all. At least two may be. Default 0.1. */
+  readonly most?: number
+  /** Batches of the data to measure with. Default 24: fewer, and one odd input decides. */
+  readonly batches?: number
+  readonly signal?: AbortSignal
+  readonly onProgress?: OnProgress
+}
+
+/** A group of activations that ruined the model. */
+export interface Rescued {
+  readonly group: string
+  readonly points: readonly string[]
+  /** Share of the output noise that it made. */
+  readonly share: number
+}
+
+export interface RescueResult {
+  /** Output signal over noise in decibels, before and after. */
+  readonly before: number
+  readonly after: number
+  readonly rescued: readonly Rescued[]
+}
+
 /** What stays behind in the artifact about how it was made. */
 export interface Provenance {
   /** Goes under the key `lowbit.recipe`. */
@@ -180,6 +209,11 @@ export interface ModelHost extends Plugin<'host'> {
   assign(site: string, q: QTensor | null): void
   /** Decides an activation: `null` leaves it in float. */
   assignActivation(point: string, params: ActivationParams | null): void
+  /**
+   * Measures, without labels, what the rounding of each activation costs the outputs, and takes back the few decisions that ruin
+   * the model. The one optional method: a host without it keeps every decision.
+   */
+  rescue?(data: BatchSource, options?: RescueOptions): Promise<RescueResult>
   /** Runs the model as it now stands, or as opened. */
   run(batch: Batch, options?: { readonly model?: 'current' | 'original' }): Promise<Batch>
   emit(format: string, options?: EmitOptions): Promise<Artifact>

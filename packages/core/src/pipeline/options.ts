@@ -20,12 +20,14 @@ export interface Override {
 export interface StaticActivations {
   readonly dtype: ActivationParams['dtype']
   readonly symmetric?: boolean
-  /** Which range is taken from what was seen. Default `minmax`. */
+  /** Which range is taken from what was seen. Default `mse`. */
   readonly method?: 'minmax' | 'percentile' | 'entropy' | 'mse'
   /** Share of values kept inside, percent; for `percentile`. Default 99.999. */
   readonly percentile?: number
-  /** Bins of the histogram behind percentile, entropy and mse. Default 2048. */
+  /** Bins of the histogram behind percentile, entropy and mse. Default 8192. */
   readonly bins?: number
+  /** Give the few activations that ruin the model back to float, where the host can find them. Default true. */
+  readonly rescue?: boolean
 }
 
 /**

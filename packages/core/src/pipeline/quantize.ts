@@ -10,6 +10,7 @@ import { DEFAULT_MAX_MEMORY } from './collect.js'
 import type { StageContext } from './context.js'
 import type { QuantizeOptions } from './options.js'
 import { planSites, type SitePlan } from './plan.js'
+import { rescueStage } from './rescue-stage.js'
 import { roundingStage } from './rounding-stage.js'
 import { transformStage } from './transform-stage.js'
 
@@ -63,7 +64,8 @@ export async function quantize(host: ModelHost, options: QuantizeOptions): Promi
   }
   const rounded = await timed('round', () => roundingStage(host, quantized, options, context))
   const wanted = options.activations
-  const activations = wanted === undefined ? [] : await timed('calibrate', () => activationStage(host, wanted, options, context))
+  const calibrated = wanted === undefined ? [] : await timed('calibrate', () => activationStage(host, wanted, options, context))
+  const activations = wanted?.rescue === false ? calibrated : await timed('rescue', () => rescueStage(host, calibrated, context))
 
   const plugins = pluginRecords(host, plans, transforms)
   const described = describeOptions(format, options)

@@ -3,9 +3,8 @@ import type { ModelHost } from '../contract/host.js'
 import type { LinAlg } from '../contract/linalg.js'
 import type { StatisticName } from '../contract/statistics.js'
 import { throwIfAborted } from '../errors.js'
-import { checkQTensor } from '../qtensor.js'
+import { checkQTensor, type QTensor } from '../qtensor.js'
 import { dequantize } from '../reference/dequantize.js'
-import { difference } from '../report/measures.js'
 import type { SiteReport } from '../report/report.js'
 import type { HostTensor } from '../tensor.js'
 import { chunkByMemory, collect, type Wanted } from './collect.js'
@@ -14,6 +13,7 @@ import type { JobStore, QuantizeOptions } from './options.js'
 import { outputSqnr } from './output-error.js'
 import type { SitePlan } from './plan.js'
 import { qTensorBytes } from './size.js'
+import { weightError } from './weight-error.js'
 
 type Quantized = Extract<SitePlan, { action: 'quantize' }>
 type Work = Wanted & { readonly plan: Quantized; readonly stored: RoundingResult | undefined }
@@ -40,10 +40,9 @@ export async function roundingStage(host: ModelHost, plans: readonly Quantized[]
         context.onProgress({ phase: 'round', done: done++, total: owners.length, item: site.id })
         const weight = await host.readWeight(site.id)
         const result = stored ?? (await roundSite(plan, weight, statistics[i], context, keeper(plan, options)))
-        const quantized = dequantize(result.q).data
-        reports.set(site.id, siteReport(plan, weight.data, quantized, result, statistics[i], context.linalg))
+        reports.set(site.id, siteReport(plan, weight.data, result, statistics[i], context.linalg))
         context.warnings.push(...(result.warnings ?? []).map((w) => `${site.id}: ${w}`))
-        const shift = options.biasCorrection ? meanShift(plan, weight.data, quantized, statistics[i]) : undefined
+        const shift = options.biasCorrection ? meanShift(plan, weight.data, result.q, statistics[i]) : undefined
         decisions.push(async () => {
           host.assign(site.id, result.q)
           if (shift !== undefined) await host.addBias(site.id, shift)
@@ -100,9 +99,10 @@ async function roundSite(plan: Quantized, weight: HostTensor<'float32'>, statist
 }
 
 /** `(W − Ŵ)·mean(x)`, `[N]`: how far the mean output moved; added to the bias it takes the move back. */
-function meanShift(plan: Quantized, weight: Float32Array, quantized: Float32Array, statistics: JobStatistics): Float32Array | undefined {
+function meanShift(plan: Quantized, weight: Float32Array, q: QTensor, statistics: JobStatistics): Float32Array | undefined {
   const mean = statistics.mean
   if (mean === undefined) return undefined
+  const quantized = dequantize(q).data
   const { rows, columns, groups } = plan.site.weight
   const shift = new Float32Array(rows)
   for (let n = 0; n < rows; n++) {
@@ -114,10 +114,10 @@ function meanShift(plan: Quantized, weight: Float32Array, quantized: Float32Arra
   return shift
 }
 
-function siteReport(plan: Quantized, weight: Float32Array, quantized: Float32Array, result: RoundingResult, statistics: JobStatistics, linalg: LinAlg): SiteReport {
+function siteReport(plan: Quantized, weight: Float32Array, result: RoundingResult, statistics: JobStatistics, linalg: LinAlg): SiteReport {
   const { site, rounding, reason } = plan
   const { rows, columns } = site.weight
-  const predicted = statistics.gram === undefined ? undefined : outputSqnr(weight, quantized, rows, statistics.gram, linalg)
+  const predicted = statistics.gram === undefined ? undefined : outputSqnr(weight, dequantize(result.q).data, rows, statistics.gram, linalg)
   return {
     id: site.id,
     kind: site.kind,
@@ -127,7 +127,7 @@ function siteReport(plan: Quantized, weight: Float32Array, quantized: Float32Arr
     ...(reason === undefined ? {} : { reason }),
     scheme: result.q.scheme,
     algorithm: `${rounding.name}@${rounding.version}`,
-    weightSqnr: difference(weight, quantized).sqnr,
+    weightSqnr: weightError(weight, result.q).sqnr,
     ...(predicted === undefined ? {} : { outputSqnr: predicted }),
     bytesBefore: rows * columns * 4,
     bytesAfter: qTensorBytes(result.q),

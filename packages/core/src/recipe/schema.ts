@@ -66,6 +66,7 @@ export const RECIPE_SCHEMA: Schema = {
         method: { type: 'string', enum: ['minmax', 'percentile', 'entropy', 'mse'] },
         percentile: { type: 'number', minimum: 0 },
         bins: { type: 'integer', minimum: 16 },
+        rescue: { type: 'boolean' },
       },
       required: ['dtype'],
       additionalProperties: false,
