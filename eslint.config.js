@@ -11,7 +11,7 @@ const arrows = [
 ]
 
 export default tseslint.config(
-  { ignores: ['**/dist/**', '**/node_modules/**', '.nx/**', 'packages/*/assembly/**', 'bench/results/**', 'testdata/**'] },
+  { ignores: ['**/dist/**', '**/node_modules/**', '.nx/**', '**/assembly/**', '**/*.as.ts', 'bench/results/**', 'testdata/**'] },
   ...tseslint.configs.strict,
   {
     files: ['**/*.ts', '**/*.js', '**/*.mjs'],

@@ -1,0 +1,23 @@
+/** `npm run bench -- <name> [options]`: measures side by side with what a user would pick instead. */
+const [name, ...rest] = process.argv.slice(2)
+
+switch (name) {
+  case 'kernels': {
+    const { benchKernels } = await import('./kernels.ts')
+    await benchKernels(rest)
+    break
+  }
+  case 'python': {
+    const { benchPython } = await import('./python.ts')
+    await benchPython(rest)
+    break
+  }
+  case 'tfjs': {
+    const { benchTfjs } = await import('./tfjs.ts')
+    await benchTfjs(rest)
+    break
+  }
+  default:
+    console.error(`no such benchmark: ${name ?? '(none)'}; there is: kernels, tfjs, python`)
+    process.exitCode = 1
+}
