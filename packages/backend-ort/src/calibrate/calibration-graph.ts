@@ -68,7 +68,8 @@ export class CalibrationGraph {
     const { groups, columns } = record.matrix
     if (site.kind === 'conv') {
       const unfolded = this.#unfold(record, input)
-      const rank = this.rank(operandName(this.graph, record, 'data'))
+      // Of the weight: the runtime does not infer the rank of every activation, and gives such a one as rank 0.
+      const rank = record.matrix.shape.length
       const swapped = this.apply('Transpose', [unfolded], { perm: [1, 0, ...Array.from({ length: rank - 2 }, (_, i) => i + 2)] })
       const flat = this.apply('Reshape', [swapped, this.ints(groups, columns, -1)])
       return this.apply('Transpose', [flat], { perm: [0, 2, 1] })
