@@ -1,4 +1,8 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { describeScheme, dequantize, fromFloat16, int4, int8, type HostTensor, type Scheme, uint4, uint8, weightScheme } from '@lowbit/core'
+import { readOnnx } from '@lowbit/formats'
 import { describe, expect, it } from 'vitest'
 import { createSession, openOnnx } from '../src/index.js'
 import { convolutions, halves, matrices, type SmallModel, tied } from './support/models.js'
@@ -26,7 +30,7 @@ function difference(a: HostTensor, b: HostTensor): number {
   return x.reduce((m, v, i) => Math.max(m, Math.abs(v - (y[i] ?? NaN))), 0) / largest
 }
 
-async function emitted(small: SmallModel, format: string, scheme: Scheme): Promise<{ readonly bytes: Uint8Array<ArrayBuffer>; readonly expected: HostTensor; readonly count: number }> {
+async function emitted(small: SmallModel, format: string, scheme: Scheme, settings: Record<string, string> = {}): Promise<{ readonly bytes: Uint8Array<ArrayBuffer>; readonly expected: HostTensor; readonly count: number }> {
   const host = await openOnnx(small.bytes, NATIVE)
   let seed = 100
   for (const site of host.sites()) {
@@ -35,7 +39,7 @@ async function emitted(small: SmallModel, format: string, scheme: Scheme): Promi
     const wanted = answer.ok ? scheme : answer.instead
     if (wanted !== undefined) host.assign(site.id, randomCodes(wanted, [site.weight.rows, site.weight.columns], seed++))
   }
-  const bytes = (await host.emit(format)).bytes()
+  const bytes = (await host.emit(format, { settings })).bytes()
   const { y } = await host.run(small.batch)
   await host.dispose()
   if (y === undefined) throw new Error('no output')
@@ -56,6 +60,17 @@ describe.each(MODELS.map((m) => [m.name, m] as const))('%s', (_, small) => {
         expect(difference(expected, y), name).toBeLessThan(small.name.startsWith('halves') ? 1e-2 : 2e-5)
       }
     })
+  })
+
+  it.each(SCHEMES.filter((_s, i) => i % 2 === 0).map((s) => [`${describeScheme(s)}${s.zeroPoint === 'float' ? ' float zero point' : ''}`, s] as const))('dequantize, expanded at load, %s computes what the codes stand for', async (_name, scheme) => {
+    const { bytes, expected } = await emitted(small, 'dequantize', scheme, { expand: 'load' })
+    for (const { name, ort, options } of RUNTIMES) {
+      const session = await createSession(ort, bytes, options)
+      const { y } = await session.run(small.batch)
+      await session.release()
+      if (y === undefined) throw new Error('no output')
+      expect(difference(expected, y), name).toBeLessThan(small.name.startsWith('halves') ? 1e-2 : 2e-5)
+    }
   })
 
   it.each([int8(), uint8(), int8({ perTensor: true }), uint8({ perTensor: true }), int4()].map((s) => [describeScheme(s), s] as const))('dynamic %s is within what rounding activations costs', async (_name, scheme) => {
@@ -84,5 +99,22 @@ describe('the weight a site shows', () => {
       expect((await host.readWeight(site.id)).data).toEqual(dequantize(q).data)
     }
     await host.dispose()
+  })
+})
+
+describe('weights expanded at load', () => {
+  it.each([int8(), int4(), uint4({ group: 16 }), uint8({ group: 16 })].map((s) => [describeScheme(s), s] as const))('%s: the optimizer leaves nothing of them to run', async (_, scheme) => {
+    const folder = await mkdtemp(join(tmpdir(), 'lowbit-expand-'))
+    try {
+      const { bytes } = await emitted(convolutions(), 'dequantize', scheme, { expand: 'load' })
+      const optimizedModelFilePath = join(folder, 'optimized.onnx')
+      const [native] = RUNTIMES
+      const session = await createSession(native.ort, bytes, { optimizedModelFilePath, graphOptimizationLevel: 'extended' })
+      await session.release()
+      const ops = readOnnx(new Uint8Array(await readFile(optimizedModelFilePath))).graph?.node.map((n) => n.opType) ?? []
+      expect(ops.filter((op) => ['Cast', 'GatherBlockQuantized', 'DequantizeLinear', 'Transpose', 'Slice'].includes(op))).toEqual([])
+    } finally {
+      await rm(folder, { recursive: true })
+    }
   })
 })

@@ -1,4 +1,4 @@
-import { type HostTensor, LowbitError } from '@lowbit/core'
+import { type HostTensor, int8, LowbitError, quantize } from '@lowbit/core'
 import { graph, hostToTensor, model, node, type NodeProto, type TensorProto, valueInfo, writeOnnx } from '@lowbit/formats'
 import { describe, expect, it } from 'vitest'
 import { openOnnx } from '../src/index.js'
@@ -172,7 +172,6 @@ describe('sites', () => {
   })
 
   it('find in every written format only what is quantized already', async () => {
-    const { int8, quantize } = await import('@lowbit/core')
     for (const format of ['matmul-nbits', 'dequantize', 'dynamic']) {
       const host = await openOnnx(matrices().bytes)
       const { artifact } = await quantize(host, { format, weights: int8({ group: 32 }) })

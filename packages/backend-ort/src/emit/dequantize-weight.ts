@@ -2,8 +2,17 @@ import { type QTensor, zeroPointsOf } from '@lowbit/core'
 import { node } from '@lowbit/formats'
 import { type Graph, MICROSOFT } from '../graph/index.js'
 import { fromRows, type SiteRecord, transpose } from '../sites/index.js'
-import { addConstant, addFloats, addInts } from './constants.js'
+import { addConstant, addFloats } from './constants.js'
+import { expandRows } from './expand-rows.js'
+import { added, baseName, firstColumns, reshaped } from './weight-nodes.js'
 import { expectStoredType, hostType, plainGranularity, storedArray, type StoredType, wholeZeroPoints } from './stored-codes.js'
+
+/**
+ * When codes become floats again. `run`: a DequantizeLinear, which ONNX Runtime keeps and runs each time (it looks for integer
+ * kernels behind it). `load`: operators that its optimizer computes once, when the model is loaded; then it is as fast, and as
+ * large in memory, as the float model.
+ */
+export type Expand = 'run' | 'load'
 
 /**
  * Stores the codes of a weight and puts a DequantizeLinear behind them.
@@ -14,16 +23,15 @@ import { expectStoredType, hostType, plainGranularity, storedArray, type StoredT
  * ONNX Runtime's (`com.microsoft`).
  * @returns the float tensor, in the operator's shape
  */
-export function dequantizeWeight(graph: Graph, record: SiteRecord, weight: QTensor): string {
+export function dequantizeWeight(graph: Graph, record: SiteRecord, weight: QTensor, expand: Expand = 'run'): string {
   const q = plainGranularity(weight)
+  if (expand === 'load') return regrouped(graph, record, q, expand)
   const { kind } = q.scheme.granularity
   const isFloatZero = q.scheme.zeroPoint === 'float' && q.params.zeroPoints !== undefined
   if (isFloatZero || (record.matrix.orientation === 'convTranspose' && record.matrix.groups > 1 && kind !== 'tensor')) return regrouped(graph, record, q)
   if (kind !== 'group') return inPlace(graph, record, q)
   return graph.opset() >= 21 && record.matrix.orientation !== 'convTranspose' ? blocked(graph, record, q) : regrouped(graph, record, q)
 }
-
-const baseName = (record: SiteRecord): string => `${record.site.weight.name}_q`
 
 /** One scale, or one an output channel. */
 function inPlace(graph: Graph, record: SiteRecord, q: QTensor): string {
@@ -64,7 +72,7 @@ function blocked(graph: Graph, record: SiteRecord, q: QTensor): string {
 }
 
 /** Each group a row of its own: `[N · groups, size]`. */
-function regrouped(graph: Graph, record: SiteRecord, q: QTensor): string {
+function regrouped(graph: Graph, record: SiteRecord, q: QTensor, expand: Expand = 'run'): string {
   const type = expectStoredType(q.scheme, `weight of site '${record.site.id}'`)
   const { matrix } = record
   const { rows, columns } = matrix
@@ -76,14 +84,18 @@ function regrouped(graph: Graph, record: SiteRecord, q: QTensor): string {
   const spread = granularity.kind === 'tensor' ? new Float32Array(granules).fill(q.params.scales[0] ?? 0) : new Float32Array(q.params.scales)
   const isFloatZero = q.scheme.zeroPoint === 'float' && q.params.zeroPoints !== undefined
   const zeros = isFloatZero ? undefined : wholeZeroPoints(q)
-  let out = dequantizeLinear(graph, record, {
-    type,
-    codes: addConstant(graph, baseName(record), { dtype: hostType(type), shape: [granules, size], data: codes }, type),
-    scales: spread,
-    shape: [granules],
-    zeros: zeros === undefined || granularity.kind !== 'tensor' ? zeros : new Int32Array(granules).fill(zeros[0] ?? 0),
-    axis: 0,
-  })
+  const spreadZeros = zeros === undefined || granularity.kind !== 'tensor' ? zeros : new Int32Array(granules).fill(zeros[0] ?? 0)
+  let out =
+    expand === 'load'
+      ? expandRows(graph, record, { type, codes, scales: spread, zeros: spreadZeros })
+      : dequantizeLinear(graph, record, {
+          type,
+          codes: addConstant(graph, baseName(record), { dtype: hostType(type), shape: [granules, size], data: codes }, type),
+          scales: spread,
+          shape: [granules],
+          zeros: spreadZeros,
+          axis: 0,
+        })
   if (isFloatZero) {
     // (q - z)·s as q·s - z·s: DequantizeLinear has whole zero points only.
     const zero = zeroPointsOf(q)
@@ -131,21 +143,5 @@ function padded(codes: ReturnType<typeof storedArray>, rows: number, from: numbe
   const make: new (length: number) => ReturnType<typeof storedArray> = codes.constructor as new (length: number) => typeof codes
   const out = new make(rows * to)
   for (let n = 0; n < rows; n++) out.set(codes.subarray(n * from, (n + 1) * from), n * to)
-  return out
-}
-
-function reshaped(graph: Graph, record: SiteRecord, input: string, shape: readonly number[]): string {
-  return added(graph, record, 'Reshape', [input, addInts(graph, `${baseName(record)}_shape`, shape)])
-}
-
-function firstColumns(graph: Graph, record: SiteRecord, input: string, columns: number): string {
-  if (graph.opset() < 10) return added(graph, record, 'Slice', [input], { axes: [1], starts: [0], ends: [columns] })
-  const ints = (role: string, value: number): string => addInts(graph, `${baseName(record)}_${role}`, [value])
-  return added(graph, record, 'Slice', [input, ints('start', 0), ints('end', columns), ints('axis', 1)])
-}
-
-function added(graph: Graph, record: SiteRecord, op: string, inputs: readonly string[], attributes: Parameters<typeof node>[3] = {}): string {
-  const out = graph.freshName(`${baseName(record)}_${op.toLowerCase()}`)
-  graph.addNode(node(op, inputs, [out], attributes, '', graph.freshName(`${record.site.id}/${op}`)))
   return out
 }

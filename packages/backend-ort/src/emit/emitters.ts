@@ -3,10 +3,10 @@ import { dequantizeEmitter } from './dequantize.js'
 import { dynamicEmitter } from './dynamic.js'
 import type { Emitter } from './emitter.js'
 import { matmulNBitsEmitter } from './matmul-nbits.js'
-import { qdqEmitter } from '../static/emitters.js'
+import { qdqEmitter, qoperatorEmitter } from '../static/emitters.js'
 
 /** Every output format of this backend; the first is the default. */
-export const EMITTERS: readonly Emitter[] = [matmulNBitsEmitter, dequantizeEmitter, dynamicEmitter, qdqEmitter]
+export const EMITTERS: readonly Emitter[] = [matmulNBitsEmitter, dequantizeEmitter, dynamicEmitter, qdqEmitter, qoperatorEmitter]
 
 /** @throws LOWBIT_UNSUPPORTED naming the formats there are */
 export function expectEmitter(format: string): Emitter {

@@ -7,6 +7,7 @@ import { eachWeight } from './by-weight.js'
 import { addConstant, addFloats } from './constants.js'
 import { dequantizeWeight } from './dequantize-weight.js'
 import type { EmitJob, Emitter } from './emitter.js'
+import { expandSetting } from './expand-setting.js'
 import { gatherBlockQuantized, isBlockGatherable } from './gather-block-quantized.js'
 import { gatherCodes, isGatherable } from './gather-codes.js'
 import { gemmAsMatMul } from './gemm-as-matmul.js'
@@ -19,24 +20,26 @@ const BLOCK_SIZES = [16, 32, 64, 128, 256]
  * Weight-only with ONNX Runtime's operators for it: MatMulNBits for MatMul and Gemm, GatherBlockQuantized for embeddings.
  * Convolutions, and matrices without groups, get a DequantizeLinear in front of their weight.
  *
- * Settings: `accuracyLevel` 0 (default: activations stay in float32) to 4 (activations are rounded to int8 a block, faster).
+ * Settings: `accuracyLevel` 0 (default: activations stay in float32) to 4 (activations are rounded to int8 a block, faster);
+ * `expand` `run` (default) or `load`, for the weights that DequantizeLinear takes.
  */
 export const matmulNBitsEmitter: Emitter = {
   format: 'matmul-nbits',
   accepts: (_record, scheme) => neverAccepted(scheme) ?? YES,
   emit(job: EmitJob): void {
     const { graph } = job
+    const expand = expandSetting(job.settings)
     const accuracyLevel = accuracyLevelOf(job.settings['accuracyLevel'])
     eachWeight(job, ({ owner, sites, q }) => {
       if (owner.op === 'Gather') {
         if (isBlockGatherable(q)) gatherBlockQuantized(graph, sites, q)
         else if (isGatherable(q)) gatherCodes(graph, sites, q)
-        else pointWeightAt(graph, sites, dequantizeWeight(graph, owner, q))
+        else pointWeightAt(graph, sites, dequantizeWeight(graph, owner, q, expand))
       } else if (isMatMulNBits(owner, q.scheme)) matMulNBits(graph, sites, q, accuracyLevel)
       else {
         const reason = fallbackReason(owner, q.scheme)
         if (reason !== undefined) job.notes.push(`${owner.site.id}: ${reason}; DequantizeLinear instead`)
-        pointWeightAt(graph, sites, dequantizeWeight(graph, owner, q))
+        pointWeightAt(graph, sites, dequantizeWeight(graph, owner, q, expand))
       }
     }, true)
   },
