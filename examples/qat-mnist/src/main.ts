@@ -14,14 +14,15 @@ const { values: flags } = parseArgs({
   options: {
     seeds: { type: 'string', default: '1' },
     'first-seed': { type: 'string', default: '1' },
-    epochs: { type: 'string', default: '5' },
+    epochs: { type: 'string', default: '8' },
+    'learning-rate': { type: 'string', default: '2e-3' },
     'qat-epochs': { type: 'string', default: '3' },
     batch: { type: 'string', default: '64' },
     only: { type: 'string' },
     curves: { type: 'string' },
   },
 })
-const [seeds, firstSeed, epochs, qatEpochs, batch] = [flags.seeds, flags['first-seed'], flags.epochs, flags['qat-epochs'], flags.batch].map(Number)
+const [seeds, firstSeed, epochs, learningRate, qatEpochs, batch] = [flags.seeds, flags['first-seed'], flags.epochs, flags['learning-rate'], flags['qat-epochs'], flags.batch].map(Number)
 
 const began = performance.now()
 const seconds = (): string => `${((performance.now() - began) / 1000).toFixed(0)} s`
@@ -37,7 +38,7 @@ const chosen = rows.filter((row) => flags.only === undefined || row.title.includ
 
 for (let seed = firstSeed; seed < firstSeed + seeds; seed++) {
   const float = network(tf, seed)
-  await train(tf, float, digits, { epochs, batch, learningRate: 2e-3, seed })
+  await train(tf, float, digits, { epochs, batch, learningRate, seed })
   const score = accuracy(tf, float, test)
   note(results, 'float', score)
   console.log(`seed ${seed}: float ${score.toFixed(2)} %, ${seconds()}`)
