@@ -1,10 +1,12 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { firstLight } from './first-light.ts'
+import { ptq } from './ptq.ts'
+import { smoothing } from './smoothing.ts'
 import type { EvidenceModule, EvidenceTable } from './types.ts'
 
 /** In the order they stand in docs/evidence.md. */
-const MODULES: readonly EvidenceModule[] = [firstLight]
+const MODULES: readonly EvidenceModule[] = [firstLight, ...ptq, smoothing]
 
 const RESULTS = new URL('../results/', import.meta.url)
 const PAGE = new URL('../../docs/evidence.md', import.meta.url)
