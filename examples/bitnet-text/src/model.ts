@@ -47,7 +47,8 @@ export function createDecoder(tf: Tf, shape: ModelShape, linear: Linear, seed: n
     q: [shape.width, shape.width], k: [shape.width, keyWidth], v: [shape.width, keyWidth], o: [shape.width, shape.width],
     gate: [shape.width, shape.hidden], up: [shape.width, shape.hidden], down: [shape.hidden, shape.width],
   }
-  const embedding = variable([shape.vocabulary, shape.width], 0.02)
+  // Tied to the output layer: at the usual 0.02 logits start so flat that the first hundreds of steps are lost.
+  const embedding = variable([shape.vocabulary, shape.width], 0.1)
   const linears = new Map<string, tfjs.Variable>()
   const layers = Array.from({ length: shape.layers }, (_, i) => ({
     attentionGain: variable([shape.width], 0, 1),
