@@ -17,7 +17,7 @@ export function refineByGram(grid: CodeGrid, values: Float64Array, low: number, 
   let best: GridParams = rangeParams(grid, low, high)
   let least = trial.error(best)
   const attempt = (params: GridParams): boolean => {
-    const error = trial.error(params)
+    const error = trial.error(params, least)
     if (!(error < least)) return false
     least = error
     best = params
@@ -68,7 +68,8 @@ class Trial {
     for (let i = 0; i < g; i++) for (let j = i; j < g; j++) this.#columns[j * g + i] = factor[i * g + j]
   }
 
-  error({ scale, zero }: GridParams): number {
+  /** What later columns cannot repair; some number of at least `bound` as soon as it is known to reach that. */
+  error({ scale, zero }: GridParams, bound = Infinity): number {
     const { min, max, floatZero } = this.#grid
     const values = this.#values
     const columns = this.#columns
@@ -85,6 +86,7 @@ class Trial {
       delta[t] = values[t] - q
       const e = (w - q) * pivot
       total += e * e
+      if (total >= bound) return total
     }
     return total
   }
