@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -51,6 +51,7 @@ export async function packAs({ folder, manifest }: Workspace, version: string, i
   if (!source.includes(stated)) throw new Error(`${manifest.name} does not state its version`)
   writeFileSync(entry, source.replaceAll(stated, `"${version}"`))
   const [packed]: readonly { filename: string }[] = JSON.parse(await run('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', into], copy))
+  rmSync(copy, { recursive: true })
   return join(into, packed.filename)
 }
 

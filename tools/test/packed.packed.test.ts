@@ -81,7 +81,7 @@ describe('tarballs', () => {
   it.each(packages.map((p) => p.manifest.name))('%s has a licence, a README and no sources', async (name) => {
     const files = createPackageFromTarballData(readFileSync(tarball(name))).listFiles().map((f) => f.slice(f.indexOf(`${name}/`) + name.length + 1))
     expect(files).toEqual(expect.arrayContaining(['LICENSE', 'README.md', 'package.json']))
-    expect(files.filter((f) => !/^(dist\/.*\.(js|d\.ts|wasm|json)|LICENSE|README\.md|package\.json)$/.test(f))).toEqual([])
+    expect(files.filter((f) => !/^(dist\/.*\.(js|d\.ts|wasm|json)|[\w-]+\.schema\.json|LICENSE|README\.md|package\.json)$/.test(f))).toEqual([])
   })
 
   it.each(packages.filter((p) => Object.keys(p.manifest.exports ?? {}).length > 1).map((p) => p.manifest.name))('%s has right types for who imports it', async (name) => {
