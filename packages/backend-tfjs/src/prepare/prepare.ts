@@ -1,4 +1,4 @@
-import { batchMoments, LowbitError, planTraining, tensor, updateRunning, type FloatPart, type HostTensor, type Json, type Ops, type TrainingLayer, type TrainingRecipe } from '@lowbit/core'
+import { batchMoments, LowbitError, planTraining, tensor, updateRunning, type FloatPart, type HostTensor, type Json, type Ops, type TrainingLayer, type TrainingRecipe, type WatchedTensor } from '@lowbit/core'
 import { normsAfterSites } from '../layers/batch-norm.js'
 import { wrapCall, type Around } from '../layers/call.js'
 import { findSites } from '../layers/find-sites.js'
@@ -11,6 +11,7 @@ import { noTape } from '../ops/no-tape.js'
 import { Penalties } from './penalties.js'
 import { folded, fromOriented, latentMatrix, orientedMatrix, prepareSite, type PreparedSite } from './prepared-site.js'
 import { recipeJson } from './recipe-json.js'
+import { Watch } from './watch.js'
 import { collectVariables } from './collect-variables.js'
 
 /**
@@ -37,6 +38,8 @@ export interface Prepared {
   bias(site: string): Float32Array | null
   /** Brings weights up to date with what an algorithm demands of them after the last optimizer step (clipping). Forward passes do so by themselves. */
   settle(): void
+  /** Sums of the tensors of the last training step, in the order they were computed: what `checkLoss` looks through. */
+  watched(): Iterable<WatchedTensor>
   /** Runs `f` with the fake quantization switched off: the float model, BatchNorm layers and all. */
   inFloat<R>(f: () => R): R
   /** Takes the fake quantization and its variables out: a float model with the latent weights as they stand. */
@@ -93,6 +96,7 @@ class PreparedModel implements Prepared {
   readonly #restores: (() => void)[] = []
   readonly #callbacks: ((step: number) => void)[] = []
   readonly #penalties: Penalties
+  readonly #watch: Watch
   readonly #first: Layer | undefined
   #started = 0
   #firstCalls = 0
@@ -109,6 +113,7 @@ class PreparedModel implements Prepared {
     this.#batchStatistics = recipe.batchNorm === 'batch'
     this.#freezeBatchNorm = recipe.freezeBatchNorm ?? Infinity
     this.#penalties = new Penalties(tf)
+    this.#watch = new Watch(tf)
     this.#first = sites[0]?.site.layer
     const layers = new Set(sites.map(({ site }) => site.layer))
     for (const layer of layers) {
@@ -182,7 +187,13 @@ class PreparedModel implements Prepared {
     return found
   }
 
+  watched(): Iterable<WatchedTensor> {
+    return this.#watch.tensors()
+  }
+
   restore(): void {
+    this.#penalties.clear()
+    this.#watch.clear()
     for (const undo of this.#restores.splice(0)) undo()
     collectVariables(this.model)
   }
@@ -194,12 +205,18 @@ class PreparedModel implements Prepared {
         const training = keywords['training'] === true
         const step = this.#begin(layer, sites[0].site.calls, training)
         const { activation } = sites[0]
+        if (training) this.#watch.see(sites[0].site.id, 'input', input)
         const x = activation === undefined ? input : this.#quantized(activation, input, step, training)
         const replaced: Record<string, Tensor> = {}
         for (const at of sites) {
           if (at.weight === undefined) continue
           const { weight, bias } = this.#matrix(at, x, step, training, next)
-          replaced[at.site.weight.member] = fromOriented(this.#tf, at, this.#quantized(at.weight, weight, step, training))
+          const seen = this.#quantized(at.weight, weight, step, training)
+          if (training) {
+            this.#watch.see(at.site.id, 'weight', weight)
+            this.#watch.see(at.site.id, 'fake-quantized weight', seen)
+          }
+          replaced[at.site.weight.member] = fromOriented(this.#tf, at, seen)
           if (bias !== undefined) replaced['bias'] = bias
         }
         return next(x, replaced)
@@ -214,6 +231,7 @@ class PreparedModel implements Prepared {
     if (first) {
       if (this.#firstCalls % calls === 0) {
         this.#penalties.clear()
+        this.#watch.clear()
         for (const callback of this.#callbacks) callback(this.#started)
         this.#started++
         this.#unsettled = true

@@ -1,0 +1,29 @@
+import type { WatchedTensor } from '@lowbit/core'
+import { noTape } from '../ops/no-tape.js'
+import type { Tensor, TfCore } from '../tf.js'
+
+/**
+ * Sums of the tensors of the last training step, in the order they were computed: one bad element makes its sum bad. By the time a
+ * loss is known the optimizer has spread it over all weights, so that looking at those would blame the wrong layer.
+ */
+export class Watch {
+  readonly #tf: TfCore
+  #sums: { readonly layer: string; readonly what: string; readonly sum: Tensor }[] = []
+
+  constructor(tf: TfCore) {
+    this.#tf = tf
+  }
+
+  clear(): void {
+    for (const { sum } of this.#sums) sum.dispose()
+    this.#sums = []
+  }
+
+  see(layer: string, what: string, x: Tensor): void {
+    if (x.dtype === 'float32') this.#sums.push({ layer, what: `sum of the ${what}`, sum: this.#tf.keep(noTape(this.#tf, () => this.#tf.sum(x))) })
+  }
+
+  *tensors(): Generator<WatchedTensor> {
+    for (const { layer, what, sum } of this.#sums) yield { layer, what, values: sum.dataSync<'float32'>() }
+  }
+}
