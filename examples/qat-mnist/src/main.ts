@@ -34,7 +34,8 @@ const results = new Map<string, number[]>()
 const deployments = new Map<string, Deployed[]>()
 const curves = new Map<string, Curve>()
 const note = <V>(map: Map<string, V[]>, key: string, value: V): void => void map.set(key, [...(map.get(key) ?? []), value])
-const chosen = rows.filter((row) => flags.only === undefined || row.title.includes(flags.only))
+const only = flags.only?.split(',')
+const chosen = rows.filter((row) => only === undefined || only.some((name) => row.title.includes(name)))
 
 for (let seed = firstSeed; seed < firstSeed + seeds; seed++) {
   const float = network(tf, seed)
