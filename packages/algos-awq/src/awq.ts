@@ -28,18 +28,19 @@ const QUERY_KEY = ['*q_proj*', '*k_proj*', '*/query/*', '*/key/*', '*.wq*', '*.w
  * @throws LOWBIT_ARGUMENT for options out of range; the plan: LOWBIT_CALIBRATION, LOWBIT_NONFINITE.
  */
 export function awq(options: AwqOptions = {}): TransformAlgorithm {
-  const { weightStat = 'mean', grid = 20, clip = true, clipExcept = QUERY_KEY, rounding = rtn() } = options
+  const { weightStat = 'mean', grid = 20, clip = true, clipExcept = QUERY_KEY, rounding } = options
   if (!(Number.isInteger(grid) && grid >= 1)) throw new LowbitError('LOWBIT_ARGUMENT', { thing: 'awq({ grid })', found: String(grid), expected: 'a whole number of at least 1' })
   if (!['mean', 'group-normalized', 'none'].includes(weightStat)) throw new LowbitError('LOWBIT_ARGUMENT', { thing: 'awq({ weightStat })', found: String(weightStat), expected: 'mean, group-normalized or none' })
-  const measured = { name: rounding.name, version: rounding.version, config: rounding.config }
+  if (rounding !== undefined && typeof rounding.round !== 'function') throw new LowbitError('LOWBIT_ARGUMENT', { thing: 'awq({ rounding })', found: JSON.stringify(rounding), expected: 'a rounding algorithm, as rtn() or gptq() give it' })
+  const measured = rounding === undefined ? {} : { rounding: { name: rounding.name, version: rounding.version, config: rounding.config } }
   return {
     kind: 'transform',
     name: '@lowbit/algos-awq',
     version: VERSION,
     apiVersion: API_VERSION,
-    config: { weightStat, grid, clip, clipExcept, rounding: measured },
+    config: { weightStat, grid, clip, clipExcept, ...measured },
     needs: () => ['gram', 'mean-abs-per-channel'],
-    plan: (job) => plan(job, { weightStat, grid, clip, clipExcept, rounding }),
+    plan: (job) => plan(job, { weightStat, grid, clip, clipExcept, rounding: rounding ?? rtn() }),
   }
 }
 

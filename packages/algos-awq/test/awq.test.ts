@@ -81,6 +81,13 @@ describe('AWQ', () => {
     expect(() => awq({ grid: 0 })).toThrow(/LOWBIT_ARGUMENT/)
   })
 
+  it('is made again from its own configuration', () => {
+    for (const plugin of [awq(), awq({ grid: 7, clip: false })]) {
+      const again: unknown = Reflect.apply(awq, undefined, [plugin.config])
+      expect(again).toHaveProperty('config', plugin.config)
+    }
+  })
+
   it('has its version from package.json', async () => {
     const manifest: { readonly version: string } = (await import('../package.json')).default
     expect(awq().version).toBe(manifest.version)

@@ -40,7 +40,8 @@ export function resolveOptions(options: GptqOptions): ResolvedOptions {
   if (actOrder !== 'off' && actOrder !== 'static') refuse('actOrder', actOrder, 'off or static')
   if (deadColumns !== 'keep' && deadColumns !== 'zero') refuse('deadColumns', deadColumns, 'keep or zero')
   if (actOrder === 'static' && !staticGroups) refuse('staticGroups', staticGroups, 'true with actOrder static: groups in another order would need an index for each column')
-  if (typeof scales === 'string' && !['range', 'mse', 'gram'].includes(scales)) refuse('scales', scales, 'range, mse, gram or a rounding algorithm')
+  const known = typeof scales === 'string' ? ['range', 'mse', 'gram'].includes(scales) : typeof scales.round === 'function'
+  if (!known) refuse('scales', typeof scales === 'string' ? scales : JSON.stringify(scales), 'range, mse, gram or a rounding algorithm, as rtn() gives it')
   return { percdamp, blocksize, actOrder, staticGroups, scales, deadColumns, negativeScales }
 }
 

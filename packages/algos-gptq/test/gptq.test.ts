@@ -169,6 +169,13 @@ describe('GPTQ', () => {
     expect(await noise(gptq(), 'sequential')).toBeLessThan(plain)
   })
 
+  it('is made again from its own configuration', () => {
+    for (const plugin of [gptq(), gptq({ actOrder: 'static', negativeScales: true, percdamp: 0.05 })]) {
+      const again: unknown = Reflect.apply(gptq, undefined, [plugin.config])
+      expect(again).toHaveProperty('config', plugin.config)
+    }
+  })
+
   it('has its version from package.json', async () => {
     const manifest: { readonly version: string } = (await import('../package.json')).default
     expect(gptq().version).toBe(manifest.version)

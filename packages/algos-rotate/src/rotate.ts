@@ -27,21 +27,22 @@ const SMALLEST_ORDER = 4
  * @throws LOWBIT_ARGUMENT for options out of range; the plan: LOWBIT_CALIBRATION without a Gram matrix.
  */
 export function rotate(options: RotateOptions = {}): TransformAlgorithm {
-  const { order, accept = 'better', minimumGain = 0, rounding = rtn() } = options
+  const { order, accept = 'better', minimumGain = 0, rounding } = options
   const refuse = (name: string, found: unknown, expected: string): never => {
     throw new LowbitError('LOWBIT_ARGUMENT', { thing: `rotate({ ${name} })`, found: String(found), expected })
   }
   if (order !== undefined && hadamardOrder(order) === undefined) refuse('order', order, '2^k, 12·2^k, 20·2^k or 28·2^k')
   if (accept !== 'better' && accept !== 'always') refuse('accept', accept, 'better or always')
+  if (rounding !== undefined && typeof rounding.round !== 'function') refuse('rounding', JSON.stringify(rounding), 'a rounding algorithm, as rtn() or gptq() give it')
   if (!(minimumGain >= 0 && minimumGain < 1)) refuse('minimumGain', minimumGain, 'a number from 0 to below 1')
   return {
     kind: 'transform',
     name: '@lowbit/algos-rotate',
     version: VERSION,
     apiVersion: API_VERSION,
-    config: { order: order ?? null, accept, minimumGain, rounding: { name: rounding.name, version: rounding.version, config: rounding.config } },
+    config: { accept, minimumGain, ...(order === undefined ? {} : { order }), ...(rounding === undefined ? {} : { rounding: { name: rounding.name, version: rounding.version, config: rounding.config } }) },
     needs: () => ['gram'],
-    plan: (job) => plan(job, { order, accept, minimumGain, rounding }),
+    plan: (job) => plan(job, { order, accept, minimumGain, rounding: rounding ?? rtn() }),
   }
 }
 

@@ -111,6 +111,13 @@ describe('rotation', () => {
     expect(spreadOf(new Float64Array(4))).toEqual({ kurtosis: 0, peak: 0 })
   })
 
+  it('is made again from its own configuration', () => {
+    for (const plugin of [rotate(), rotate({ order: 4, minimumGain: 0.1 })]) {
+      const again: unknown = Reflect.apply(rotate, undefined, [plugin.config])
+      expect(again).toHaveProperty('config', plugin.config)
+    }
+  })
+
   it('has its version from package.json', async () => {
     const manifest: { readonly version: string } = (await import('../package.json')).default
     expect(rotate().version).toBe(manifest.version)

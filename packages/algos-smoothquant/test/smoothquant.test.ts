@@ -57,6 +57,13 @@ describe('SmoothQuant', () => {
     expect(() => smoothQuant({ alpha: Number.NaN })).toThrow(/LOWBIT_ARGUMENT/)
   })
 
+  it('is made again from its own configuration', () => {
+    for (const plugin of [smoothQuant(), smoothQuant({ alpha: 'search' })]) {
+      const again: unknown = Reflect.apply(smoothQuant, undefined, [plugin.config])
+      expect(again).toHaveProperty('config', plugin.config)
+    }
+  })
+
   it('has its version from package.json', async () => {
     const manifest: { readonly version: string } = (await import('../package.json')).default
     expect(smoothQuant().version).toBe(manifest.version)
