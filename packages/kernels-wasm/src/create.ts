@@ -32,7 +32,7 @@ export async function createWasmKernels(options: WasmKernelOptions = {}): Promis
   const memory = makeMemory(shared)
   const exports = instantiate(module, memory)
   const pool = shared ? await Pool.start(wanted - 1, module, memory, exports, (sentence) => findings.push(sentence)) : undefined
-  return new WasmKernels({ exports, memory, pool, supports: { tier, threads: pool?.threads ?? 1, synchronous: true, schemes: SCHEMES, findings, ...ROUNDINGS } })
+  return new WasmKernels({ exports, memory, pool, supports: { tier, threads: pool?.threads ?? 1, synchronous: true, reproducible: 'rows', schemes: SCHEMES, findings, ...ROUNDINGS } })
 }
 
 function chooseTier(wanted: Tier | undefined): { tier: Tier; findings: string[] } {

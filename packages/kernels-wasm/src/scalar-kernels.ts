@@ -52,7 +52,7 @@ export class ScalarKernels implements SyncKernelProvider {
   #alive = true
 
   constructor(findings: readonly string[] = []) {
-    this.supports = { tier: 'scalar', threads: 1, synchronous: true, schemes: SCHEMES, findings, ...ROUNDINGS }
+    this.supports = { tier: 'scalar', threads: 1, synchronous: true, reproducible: 'rows', schemes: SCHEMES, findings, ...ROUNDINGS }
   }
 
   prepack(source: WeightSource): PackedWeights {

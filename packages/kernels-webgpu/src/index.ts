@@ -1,1 +1,2 @@
-export {}
+export { createWebGpuKernels, type WebGpuKernelOptions } from './create.js'
+export type { GpuTensor, WebGpuKernels } from './webgpu-kernels.js'

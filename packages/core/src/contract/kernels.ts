@@ -19,6 +19,8 @@ export interface KernelSupports {
   readonly threads: number
   /** True if every method answers at once: see {@link SyncKernelProvider}. */
   readonly synchronous: boolean
+  /** What gives the same bits every time: the same call, or a row of activations whatever rows stand beside it. */
+  readonly reproducible: 'calls' | 'rows'
   /** `dtype/granularity` pairs such as `int4/group`, `ternary/tensor`; `float32` for weights that are not quantized. */
   readonly schemes: readonly string[]
   /** Sentences about the engine: the CPU's dot product, missing features. */

@@ -226,6 +226,7 @@ async function repeated(kernels: Provider, weight: ToyWeight): Promise<void> {
       const y = await kernels.matmul(x, packed)
       check(y.data.every((v, j) => v === wanted[j]), `call ${i + 2} with ${m} rows differs from the first`)
     }
+    if (kernels.supports.reproducible === 'calls') continue
     // each row alone gives what it gives among others
     for (let row = 0; row < m; row++) {
       const y = await kernels.matmul(tensor('float32', [1, 200], x.data.slice(row * 200, (row + 1) * 200)), packed)

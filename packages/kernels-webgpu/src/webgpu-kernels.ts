@@ -1,0 +1,214 @@
+import {
+  expectHadamardBlock, LowbitError, quantizeRows, type ActivationCodes, type ActivationOptions, type HadamardOptions, type HostTensor, type KernelProvider, type KernelSupports, type MatmulOptions, type PackedTensor, type PackedWeights, type QTensor,
+} from '@lowbit/core'
+import { USAGE, type Device } from './device.js'
+import type { Format } from './format.js'
+import { GpuWeights, packMatrix, type PackedMatrix } from './packed-matrix.js'
+import type { ShaderPaths } from './shaders/common.js'
+import { dequantize, floats } from './shaders/floats.js'
+import { gemm, GEMM_TILE } from './shaders/gemm.js'
+import { gemv, GEMV_THREADS } from './shaders/gemv.js'
+import { HADAMARD, HADAMARD_THREADS } from './shaders/hadamard.js'
+import { VERSION } from './version.js'
+
+/** Workgroups in one direction of a dispatch: what every device allows. */
+const MOST_GROUPS = 65535
+/** Rows of activations up to which a workgroup a result is used. */
+const FEW_ROWS = 4
+
+/** A result that stays on the device. */
+export interface GpuTensor extends Disposable {
+  readonly shape: readonly number[]
+  /** Float32, row major. */
+  readonly buffer: GPUBuffer
+  read(): Promise<HostTensor<'float32'>>
+  dispose(): void
+}
+
+/** Integer kernels in WGSL: see `createWebGpuKernels`. */
+export class WebGpuKernels implements KernelProvider {
+  readonly kind = 'kernels'
+  readonly name = '@lowbit/kernels-webgpu'
+  readonly version = VERSION
+  readonly apiVersion = 1
+  readonly config
+  readonly supports: KernelSupports
+  readonly #device: Device
+  readonly #paths: ShaderPaths
+  readonly #none: GPUBuffer
+  readonly #destroys: boolean
+  #alive = true
+
+  /** @param owned whether `dispose` destroys the device */
+  constructor(device: Device, paths: ShaderPaths, supports: KernelSupports, owned: boolean) {
+    this.#device = device
+    this.#paths = paths
+    this.supports = supports
+    this.config = { tier: supports.tier, ...paths }
+    this.#none = device.upload(new Float32Array(1))
+    this.#destroys = owned
+  }
+
+  prepack(weights: QTensor | PackedTensor | HostTensor<'float32'>): PackedWeights {
+    this.#expectAlive()
+    return new GpuWeights(packMatrix(weights, this.#device), this.#device)
+  }
+
+  async matmul(x: HostTensor<'float32'>, weights: PackedWeights, out?: HostTensor<'float32'>, options: MatmulOptions = {}): Promise<HostTensor<'float32'>> {
+    const shape = [...x.shape.slice(0, -1), weights.rows]
+    if (out !== undefined && (out.dtype !== 'float32' || out.shape.join() !== shape.join())) throw new LowbitError(out.dtype === 'float32' ? 'LOWBIT_SHAPE' : 'LOWBIT_DTYPE', { thing: 'result', found: `${out.dtype} [${out.shape.join(', ')}]`, expected: `float32 [${shape.join(', ')}]` })
+    using result = this.matmulOnDevice(x, weights, options)
+    const { data } = await result.read()
+    const y = out ?? { dtype: 'float32', shape, data: new Float32Array(data.length) }
+    const { bias } = options
+    for (let i = 0; i < data.length; i++) y.data[i] = bias === undefined ? (data[i] ?? 0) : (data[i] ?? 0) + (bias[i % weights.rows] ?? 0)
+    return y
+  }
+
+  /** {@link matmul} without the bias, whose result stays on the device. */
+  matmulOnDevice(x: HostTensor<'float32'>, weights: PackedWeights, options: MatmulOptions = {}): GpuTensor {
+    const matrix = this.#matrix(weights)
+    const m = checkActivations(x, matrix, options)
+    const result = this.#device.buffer(m * matrix.rows * 4, USAGE.STORAGE | USAGE.COPY_SRC)
+    try {
+      if (matrix.format === undefined || options.activations === 'float32') this.#floats(x, matrix, m, result)
+      else this.#integers(x, matrix, matrix.format, m, result)
+    } catch (error) {
+      result.destroy()
+      throw error
+    }
+    return this.#tensor([...x.shape.slice(0, -1), matrix.rows], result)
+  }
+
+  #integers(x: HostTensor<'float32'>, matrix: PackedMatrix, format: Format, m: number, result: GPUBuffer): void {
+    const { codes, scales } = quantizeRows(x)
+    const { padded, sums } = arrange(codes as Int8Array, m, matrix.columns, format)
+    const few = m <= FEW_ROWS
+    const buffers = [this.#device.upload(padded), this.#device.upload(sums), this.#device.upload(Float32Array.from(scales))]
+    const shader = few ? gemv : gemm
+    const reads = [matrix.codes, matrix.scales, matrix.zeros ?? this.#none, ...buffers]
+    const groups: [number, number, number] = few ? grid(matrix.rows, m) : [Math.ceil(matrix.rows / GEMM_TILE), Math.ceil(m / GEMM_TILE), 1]
+    this.#device.dispatch(`${few ? 'gemv' : 'gemm'} ${format.kind}`, shader(format.kind, this.#paths), params(matrix, m), reads, result, groups)
+    for (const buffer of buffers) buffer.destroy()
+  }
+
+  #floats(x: HostTensor<'float32'>, matrix: PackedMatrix, m: number, result: GPUBuffer): void {
+    const values = this.#device.upload(Float32Array.from(x.data))
+    const kind = matrix.format?.kind ?? 32
+    this.#device.dispatch(`floats ${kind}`, floats(kind), params(matrix, m), [matrix.codes, matrix.scales, matrix.zeros ?? this.#none, values], result, grid(matrix.rows, m))
+    values.destroy()
+  }
+
+  /** On the host: the division and the rounding of codes are exact there, and not promised by WGSL. */
+  async quantizeActivations(x: HostTensor<'float32'>, options?: ActivationOptions): Promise<ActivationCodes> {
+    this.#expectAlive()
+    return quantizeRows(x, options)
+  }
+
+  async dequantize(weights: PackedWeights): Promise<HostTensor<'float32'>> {
+    const matrix = this.#matrix(weights)
+    const kind = matrix.format?.kind ?? 32
+    const result = this.#device.buffer(matrix.rows * matrix.columns * 4, USAGE.STORAGE | USAGE.COPY_SRC)
+    this.#device.dispatch(`dequantize ${kind}`, dequantize(kind), params(matrix, 1), [matrix.codes, matrix.scales, matrix.zeros ?? this.#none, this.#none], result, grid(matrix.rows, 1))
+    using tensor = this.#tensor([matrix.rows, matrix.columns], result)
+    return await tensor.read()
+  }
+
+  async hadamard(x: HostTensor<'float32'>, options: HadamardOptions = {}): Promise<HostTensor<'float32'>> {
+    this.#expectAlive()
+    const block = options.block ?? x.shape[x.shape.length - 1] ?? 1
+    expectHadamardBlock(x, block)
+    const values = this.#device.upload(Float32Array.from(x.data), USAGE.STORAGE | USAGE.COPY_SRC)
+    using tensor = this.#tensor(x.shape, values)
+    const pairs = x.data.length / 2
+    for (let half = 1; half < block; half *= 2) {
+      const uniform = new DataView(new ArrayBuffer(16))
+      uniform.setUint32(0, pairs, true)
+      uniform.setUint32(4, half, true)
+      uniform.setFloat32(8, half * 2 === block ? 1 / Math.sqrt(block) : 1, true)
+      this.#device.dispatch('hadamard', HADAMARD, uniform, [], values, grid(Math.ceil(pairs / HADAMARD_THREADS), 1))
+    }
+    return await tensor.read()
+  }
+
+  dispose(): void {
+    if (!this.#alive) return
+    this.#alive = false
+    this.#none.destroy()
+    if (this.#destroys) this.#device.gpu.destroy()
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose()
+  }
+
+  #tensor(shape: readonly number[], buffer: GPUBuffer): GpuTensor {
+    const device = this.#device
+    const count = shape.reduce((product, size) => product * size, 1)
+    return {
+      shape,
+      buffer,
+      async read() {
+        return { dtype: 'float32', shape, data: await device.read(buffer, count) }
+      },
+      dispose: () => buffer.destroy(),
+      [Symbol.dispose]: () => buffer.destroy(),
+    }
+  }
+
+  #expectAlive(): void {
+    if (!this.#alive) throw disposed('kernel provider')
+    this.#device.expectAlive()
+  }
+
+  #matrix(weights: PackedWeights): PackedMatrix {
+    this.#expectAlive()
+    const matrix = weights instanceof GpuWeights ? weights.matrixOn(this.#device) : undefined
+    if (matrix === undefined) throw disposed('packed weights (or weights of another provider)')
+    return matrix
+  }
+}
+
+function disposed(thing: string): LowbitError {
+  return new LowbitError('LOWBIT_DISPOSED', { thing, found: 'used after dispose()', fix: 'keep it alive for as long as it is used' })
+}
+
+/** Rows M. @throws LOWBIT_DTYPE, LOWBIT_SHAPE */
+function checkActivations(x: HostTensor<'float32'>, { rows, columns }: PackedMatrix, { bias }: MatmulOptions): number {
+  if (x.dtype !== 'float32' || !(x.data instanceof Float32Array)) throw new LowbitError('LOWBIT_DTYPE', { thing: 'activations', found: String(x.dtype), expected: 'float32' })
+  const m = x.data.length / columns
+  if (x.shape[x.shape.length - 1] !== columns || x.shape.reduce((a, b) => a * b, 1) !== x.data.length || m < 1) throw new LowbitError('LOWBIT_SHAPE', { thing: 'activations', found: `${x.data.length} values for shape [${x.shape.join(', ')}]`, expected: `[…, ${columns}]: weights are [${rows}, ${columns}]` })
+  if (m > MOST_GROUPS) throw new LowbitError('LOWBIT_LIMIT', { thing: 'activations', found: `${m} rows`, expected: `at most ${MOST_GROUPS} in one product`, fix: 'split them' })
+  if (bias !== undefined && bias.length !== rows) throw new LowbitError('LOWBIT_SHAPE', { thing: 'bias', found: `${bias.length} values`, expected: `${rows}` })
+  return m
+}
+
+/** `[x, y, z]` with x · y at least `count`: a matrix may have more rows than one direction of a dispatch takes. */
+function grid(count: number, m: number): [number, number, number] {
+  const y = Math.ceil(count / MOST_GROUPS)
+  return [Math.ceil(count / y), y, m]
+}
+
+/** Codes in padded groups, and the sum of each group. */
+function arrange(codes: Int8Array, m: number, columns: number, { used, group, groups }: Format): { padded: Int8Array<ArrayBuffer>; sums: Int32Array<ArrayBuffer> } {
+  const padded = new Int8Array(m * groups * group)
+  const sums = new Int32Array(m * groups)
+  for (let i = 0; i < m * groups; i++) {
+    const from = (i % groups) * used
+    const row = Math.floor(i / groups) * columns
+    const part = codes.subarray(row + from, row + Math.min(from + used, columns))
+    padded.set(part, i * group)
+    sums[i] = part.reduce((sum, code) => sum + code, 0)
+  }
+  return { padded, sums }
+}
+
+/** The uniform of `shaders/common.ts`. */
+function params({ rows, columns, format, zeros }: PackedMatrix, m: number): Uint32Array<ArrayBuffer> {
+  if (format === undefined) return Uint32Array.of(m, rows, columns, 1, columns, 0, 0, 0, 1, 0, 0, 0)
+  const { group, groups, used, kind, offset } = format
+  const codeWords = (group * kind) / 32
+  let lanes = 1
+  while (lanes * 2 <= codeWords && lanes * 2 * groups <= GEMV_THREADS) lanes *= 2
+  return Uint32Array.of(m, rows, columns, groups, used, group / 4, codeWords, offset, lanes, zeros === undefined ? 0 : 1, 0, 0)
+}
