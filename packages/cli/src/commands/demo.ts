@@ -9,8 +9,10 @@ import { VARIANTS } from '../demo/variants.js'
 import { formatBytes, formatPercent, textTable } from '../output/table.js'
 import { processTerminal, type Terminal } from '../output/terminal.js'
 
-/** Seed of the lines that are recognised. */
+/** Seed of the lines that are recognised, and of other lines that calibrate. */
 const TEST_SEED = 7
+const CALIBRATION_SEED = 4242
+const CALIBRATION_LINES = 16
 
 interface Row {
   readonly name: string
@@ -42,11 +44,12 @@ async function measure(lines: readonly Line[], terminal: Terminal): Promise<read
   const float = await openOnnx(path)
   const rows: Row[] = [{ name: 'float32', bytes: (await stat(path)).size, seen: await recognise(lines, characters, (batch) => float.run(batch)) }]
   await float.dispose()
-  for (const [i, { name, options }] of VARIANTS.entries()) {
+  const calibration = (await renderLines(CALIBRATION_LINES, CALIBRATION_SEED)).map((line) => ({ x: line.image }))
+  for (const [i, { name, options, calibrated }] of VARIANTS.entries()) {
     terminal.onProgress({ phase: 'compare', done: i, total: VARIANTS.length, item: name })
     try {
-      const host = await openOnnx(path)
-      const { artifact } = await quantize(host, { ...options, signal: terminal.signal })
+      const host = await openOnnx(path, { prepare: options.format === 'qdq' })
+      const { artifact } = await quantize(host, { ...options, ...(calibrated === true ? { calibration } : {}), signal: terminal.signal })
       await host.dispose()
       const model = await openOnnx(artifact.bytes())
       rows.push({ name, bytes: artifact.size, seen: await recognise(lines, characters, (batch) => model.run(batch)) })

@@ -1,3 +1,4 @@
+import { gptq } from '@lowbit/algos-gptq'
 import { hqq } from '@lowbit/algos-hqq'
 import { int4, int8, rtn, type QuantizeOptions } from '@lowbit/core'
 
@@ -5,14 +6,19 @@ import { int4, int8, rtn, type QuantizeOptions } from '@lowbit/core'
 export interface Variant {
   readonly name: string
   readonly options: QuantizeOptions
+  /** Needs calibration lines, which are not the lines that are recognised. */
+  readonly calibrated?: boolean
 }
 
-/** What the demo makes of the model: the usual choices, with plain int4 shown as it is. */
+/** What the demo makes of the model: the usual choices, plain int4 shown as it is, and what repairs it. */
 export const VARIANTS: readonly Variant[] = [
   { name: 'int8 weights', options: { format: 'dequantize', weights: int8() } },
   { name: 'int8 dynamic', options: { format: 'dynamic', weights: int8() } },
+  { name: 'int8 static', options: { format: 'qdq', weights: int8(), activations: { dtype: 'uint8' } }, calibrated: true },
   { name: 'int4 per channel', options: { format: 'dequantize', weights: int4() } },
+  { name: 'int4 per channel, GPTQ', options: { format: 'dequantize', weights: int4(), rounding: gptq() }, calibrated: true },
   { name: 'int4 group 32', options: { format: 'dequantize', weights: int4({ group: 32 }) } },
   { name: 'int4 group 32, searched scale', options: { format: 'dequantize', weights: int4({ group: 32 }), rounding: rtn({ range: 'search' }) } },
   { name: 'int4 group 32, HQQ', options: { format: 'dequantize', weights: { ...int4({ group: 32 }), dtype: 'uint4', symmetric: false }, rounding: hqq({}) } },
+  { name: 'int4 group 32, GPTQ', options: { format: 'dequantize', weights: int4({ group: 32 }), rounding: gptq() }, calibrated: true },
 ]
