@@ -6,8 +6,10 @@ import type { EmitJob, Emitter } from '../emit/emitter.js'
 import { gatherCodes, isGatherable } from '../emit/gather-codes.js'
 import { pointWeightAt, type SiteRecord } from '../sites/index.js'
 import { upgradeOpset } from '../prepare/upgrade-opset.js'
+import { hasIntegerProduct } from './operators.js'
 import type { StaticDecisions, StaticOptions } from './decisions.js'
 import { emitQdq } from './qdq.js'
+import { emitQOperator } from './qoperator.js'
 import { unsuitableWeight } from './weight-codes.js'
 
 /** Per-channel DequantizeLinear came with this opset. */
@@ -18,42 +20,49 @@ const OLDEST_OPSET = 13
  *
  * Settings: `weightStorage` `uint8` (default, exact on every CPU) or `int8`.
  */
-export const qdqEmitter: Emitter = {
-  format: 'qdq',
-  accepts: acceptsStatic,
-  emit(job) {
-    if (job.graph.opset() < OLDEST_OPSET) {
-      const from = upgradeOpset(job.graph)
-      job.notes.push(`opset ${from} upgraded to ${job.graph.opset()}: older ones have no scales per channel`)
-    }
-    embeddings(job)
-    job.notes.push(...emitQdq(job.graph, decisionsOf(job), optionsOf(job.settings)))
-  },
+export const qdqEmitter: Emitter = staticEmitter('qdq', emitQdq)
+
+/** Static int8 with integer operators in the file: for runtimes that do not fuse. Settings as {@link qdqEmitter}. */
+export const qoperatorEmitter: Emitter = staticEmitter('qoperator', emitQOperator)
+
+function staticEmitter(format: string, write: typeof emitQdq): Emitter {
+  return {
+    format,
+    accepts: acceptsStatic,
+    emit(job) {
+      if (job.graph.opset() < OLDEST_OPSET) {
+        const from = upgradeOpset(job.graph)
+        job.notes.push(`opset ${from} upgraded to ${job.graph.opset()}: older ones have no scales per channel`)
+      }
+      weightsAlone(job)
+      job.notes.push(...write(job.graph, decisionsOf(job), optionsOf(job.settings)))
+    },
+  }
 }
 
-/** Integer kernels take int8 per channel or tensor, without zero points; embeddings have no product and take more. */
-export function acceptsStatic(record: SiteRecord, scheme: Scheme): Acceptance {
+/** Integer kernels take int8 per channel or tensor, without zero points; sites without such a kernel take more. */
+function acceptsStatic(record: SiteRecord, scheme: Scheme): Acceptance {
   const never = neverAccepted(scheme)
-  if (never !== undefined || record.op === 'Gather') return never ?? YES
+  if (never !== undefined || !hasIntegerProduct(record.op)) return never ?? YES
   if (record.floatType !== 'float32') return { ok: false, reason: `${record.floatType} activations have no integer kernels` }
   const reason = unsuitableWeight({ scheme })
   return reason === undefined ? YES : { ok: false, reason: `integer kernels do not take ${reason}`, instead: { dtype: 'int8', granularity: { kind: 'channel', axis: 0 }, symmetric: true } }
 }
 
-/** Embedding tables are looked up as codes: nothing to calibrate. */
-export function embeddings(job: EmitJob): void {
-  eachWeight({ ...job, sites: job.sites.filter(({ record }) => record.op === 'Gather') }, ({ owner, sites, q }) => {
-    if (isGatherable(q)) gatherCodes(job.graph, sites, q)
+/** Embedding tables are looked up as codes, transposed convolutions compute in float: nothing to calibrate. */
+function weightsAlone(job: EmitJob): void {
+  eachWeight({ ...job, sites: job.sites.filter(({ record }) => !hasIntegerProduct(record.op)) }, ({ owner, sites, q }) => {
+    if (owner.op === 'Gather' && isGatherable(q)) gatherCodes(job.graph, sites, q)
     else pointWeightAt(job.graph, sites, dequantizeWeight(job.graph, owner, q))
   })
 }
 
-export function decisionsOf(job: EmitJob): StaticDecisions {
+function decisionsOf(job: EmitJob): StaticDecisions {
   return { sites: job.records, weights: new Map(job.sites.map(({ record, q }) => [record.site.id, q])), activations: job.activations }
 }
 
 /** @throws LOWBIT_ARGUMENT for a setting that does not exist */
-export function optionsOf(settings: Readonly<Record<string, Json>>): StaticOptions {
+function optionsOf(settings: Readonly<Record<string, Json>>): StaticOptions {
   const weightStorage = settings['weightStorage']
   if (weightStorage === undefined) return {}
   if (weightStorage !== 'uint8' && weightStorage !== 'int8') {

@@ -1,5 +1,6 @@
 import { intAttribute, type NodeProto, stringAttribute, tensorToHost } from '@lowbit/formats'
 import { type Graph, isOp } from '../graph/index.js'
+import type { SiteOp } from '../sites/site-record.js'
 
 /** How an operator takes part in static quantization. */
 export type StaticRole =
@@ -12,9 +13,7 @@ export type StaticRole =
   /** Runs in float, or on something that is not an activation. */
   | 'float'
 
-/** Operators with weights whose output must be quantized too, because their integer kernel has no float output. */
-const CONVOLUTIONS = ['Conv', 'ConvTranspose']
-const PRODUCTS = [...CONVOLUTIONS, 'Gemm', 'MatMul']
+const PRODUCTS = ['Conv', 'ConvTranspose', 'Gemm', 'MatMul']
 
 const MOVEMENTS = [
   'Concat', 'DepthToSpace', 'Expand', 'Flatten', 'Gather', 'GatherElements', 'Identity', 'MaxPool', 'Pad', 'Reshape', 'Resize', 'Slice',
@@ -38,9 +37,14 @@ export function staticRole(graph: Graph, node: NodeProto): StaticRole {
   return 'float'
 }
 
-/** True for convolutions: their integer kernels write integers only. */
-export function isConvolution(node: NodeProto): boolean {
-  return CONVOLUTIONS.some((op) => isOp(node, op))
+/** True for operators whose integer kernel writes integers only, so that their output is quantized too. */
+export function writesIntegersOnly(node: NodeProto): boolean {
+  return isOp(node, 'Conv')
+}
+
+/** True for sites whose product has an integer kernel. A transposed convolution has none, and a lookup is no product. */
+export function hasIntegerProduct(op: SiteOp): boolean {
+  return op === 'Conv' || op === 'Gemm' || op === 'MatMul'
 }
 
 /** Inputs of a node that carry activations; the others are indices, shapes, limits. Positions, not names. */

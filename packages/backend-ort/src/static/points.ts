@@ -2,8 +2,9 @@ import type { ActivationPoint, TensorRef } from '@lowbit/core'
 import type { NodeProto } from '@lowbit/formats'
 import { type Graph, isOp } from '../graph/index.js'
 import { operandName, siteNode, type SiteRecord } from '../sites/site-record.js'
+import { activationLimits } from './activation-limits.js'
 import { shieldedTensors } from './masks.js'
-import { activationInputs, activationOutputs, isConvolution, staticRole } from './operators.js'
+import { activationInputs, activationOutputs, hasIntegerProduct, staticRole, writesIntegersOnly } from './operators.js'
 import { Union } from './union.js'
 
 /**
@@ -29,12 +30,12 @@ export function activationPoints(graph: Graph, records: readonly SiteRecord[], o
   const readers = new Map<string, string[]>()
   for (const record of records) {
     const { site } = record
-    if (site.kind === 'embedding') continue
+    if (!hasIntegerProduct(record.op)) continue
     const node = siteNode(graph, record)
     const input = operandName(graph, record, 'data')
     chosen.add(input)
     readers.set(input, [...(readers.get(input) ?? []), site.id])
-    if (isConvolution(node)) chosen.add(afterActivation(graph, node))
+    if (writesIntegersOnly(node)) chosen.add(afterActivation(graph, node))
   }
   if (options.operators === 'all') addOperators(graph, chosen, options.types ?? new Map())
   const union = shareThroughMovements(graph, chosen)
@@ -67,13 +68,22 @@ function shareThroughMovements(graph: Graph, chosen: Set<string>): Union {
     const inputs = activationInputs(node).map((i) => node.input[i] ?? '')
     // A constant part of a Concat keeps its own type, so the parts cannot be joined as integers.
     if (inputs.some((name) => graph.constant(name) !== undefined)) continue
-    const joined = [...inputs, ...activationOutputs(node)]
-    for (const name of joined) {
-      chosen.add(name)
-      union.join(joined[0] ?? name, name)
-    }
+    const moved = [...inputs, ...activationOutputs(node)]
+    for (const name of moved) chosen.add(name)
+    // One scale for parts with and without negative values would take the work of clipping away from the codes of a Relu.
+    const isMixed = isOp(node, 'Concat') && new Set(inputs.map((name) => isNonNegative(graph, name))).size > 1
+    if (!isMixed) for (const name of moved) union.join(moved[0] ?? name, name)
   }
   return union
+}
+
+/** True if a tensor holds no negative values by the operator that makes it. */
+function isNonNegative(graph: Graph, name: string): boolean {
+  const producer = graph.producer(name)
+  if (producer === undefined) return false
+  if (['Relu', 'Sigmoid', 'HardSigmoid', 'Softmax', 'Abs'].some((op) => isOp(producer, op))) return true
+  if (isOp(producer, 'Clip')) return (activationLimits(graph, producer)?.low ?? -1) >= 0
+  return staticRole(graph, producer) === 'movement' && activationInputs(producer).every((i) => isNonNegative(graph, producer.input[i] ?? ''))
 }
 
 function addOperators(graph: Graph, chosen: Set<string>, types: ReadonlyMap<string, TensorRef>): void {

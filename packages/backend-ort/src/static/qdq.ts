@@ -3,9 +3,10 @@ import { floatAttribute, node as makeNode, type NodeProto, tensorToHost } from '
 import { addConstant } from '../emit/constants.js'
 import { type Graph, isOp, MICROSOFT } from '../graph/index.js'
 import { operandName, siteNode, type SiteRecord } from '../sites/site-record.js'
+import { activationLimits } from './activation-limits.js'
 import type { StaticDecisions, StaticNotes, StaticOptions } from './decisions.js'
 import { activationConstants } from './activation-constants.js'
-import { activationInputs, isConvolution, staticRole } from './operators.js'
+import { activationInputs, hasIntegerProduct, staticRole, writesIntegersOnly } from './operators.js'
 import { storeWeight } from './weight-codes.js'
 
 /**
@@ -51,7 +52,7 @@ class QdqEmitter {
     const { sites, weights, activations } = this.#decisions
     for (const record of sites) {
       const q = weights.get(record.site.id)
-      if (q === undefined || record.site.kind === 'embedding') continue
+      if (q === undefined || !hasIntegerProduct(record.op)) continue
       const node = siteNode(this.#graph, record)
       const input = operandName(this.#graph, record, 'data')
       if (activations.has(input)) this.#products.set(node, input)
@@ -114,7 +115,7 @@ class QdqEmitter {
   }
 
   #biasOf(node: NodeProto): Float32Array | undefined {
-    if (!isConvolution(node) && !isOp(node, 'Gemm')) return undefined
+    if (!writesIntegersOnly(node) && !isOp(node, 'Gemm')) return undefined
     const constant = this.#graph.constant(node.input[2] ?? '')
     if (constant === undefined) return undefined
     const { dtype, data, shape } = tensorToHost(constant)
@@ -163,13 +164,14 @@ class QdqEmitter {
     const activations = this.#decisions.activations
     const core = (isOp(producer, 'Relu') || isOp(producer, 'Clip')) && graph.consumers(producer.input[0] ?? '').length === 1 ? (graph.producer(producer.input[0] ?? '') ?? producer) : producer
     if (this.#products.has(core)) {
-      if (isConvolution(core)) return true
+      if (writesIntegersOnly(core)) return true
       return graph.consumers(core.output[0] ?? '').every((reader) => reader !== core && this.#products.has(reader))
     }
     const inputs = activationInputs(core).map((i) => core.input[i] ?? '')
     const role = staticRole(graph, core)
     const sources = inputs.map((name) => this.#sourceOf(name))
-    if (role === 'movement') return sources.every((name) => name !== undefined && sameParams(activations.get(name), params))
+    // Integer concatenation rescales its parts; the other movements cannot.
+    if (role === 'movement') return sources.every((name) => name !== undefined && (isOp(core, 'Concat') || sameParams(activations.get(name), params)))
     return (role === 'arithmetic' || role === 'product') && sources.every((name) => name !== undefined && this.#atSource.has(name))
   }
 
@@ -244,19 +246,4 @@ class QdqEmitter {
 
 function sameParams(a: ActivationParams | undefined, b: ActivationParams): boolean {
   return a !== undefined && a.dtype === b.dtype && a.scale === b.scale && a.zeroPoint === b.zeroPoint
-}
-
-/** What a Relu or Clip lets through; undefined for other operators and for limits that are not constant. */
-export function activationLimits(graph: Graph, node: NodeProto): { readonly low: number; readonly high: number } | undefined {
-  if (isOp(node, 'Relu')) return { low: 0, high: Infinity }
-  if (!isOp(node, 'Clip')) return undefined
-  const limit = (index: number, fallback: number): number | undefined => {
-    const name = node.input[index] ?? ''
-    if (name === '') return fallback
-    const constant = graph.constant(name)
-    return constant === undefined ? undefined : Number(tensorToHost(constant).data[0] ?? fallback)
-  }
-  const low = limit(1, -Infinity)
-  const high = limit(2, Infinity)
-  return low === undefined || high === undefined ? undefined : { low, high }
 }

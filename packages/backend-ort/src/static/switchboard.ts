@@ -62,7 +62,8 @@ export class Switchboard {
     }
     emitQdq(graph, job.decisions, { switches })
     for (const flag of flags.values()) graph.proto.input.push(valueInfo(flag, 'bool', []))
-    const session = await createSession(job.ort, writeOnnx(graph.toModel()), job.session)
+    // Above `basic`, ONNX Runtime moves DequantizeLinear through Where and rounds what was switched off.
+    const session = await createSession(job.ort, writeOnnx(graph.toModel()), { ...job.session, graphOptimizationLevel: 'basic' })
     return new Switchboard(session, flags, batches, wanted)
   }
 

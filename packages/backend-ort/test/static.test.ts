@@ -1,0 +1,226 @@
+import { type Batch, difference, int8, isLowbitError, quantize, tensor } from '@lowbit/core'
+import { graph, hostToTensor, model, node, readOnnx, valueInfo, writeOnnx } from '@lowbit/formats'
+import { describe, expect, it } from 'vitest'
+import { toNumbers } from '../src/compare/values.js'
+import { Graph, openOnnx } from '../src/index.js'
+import { createSession } from '../src/session.js'
+import { findSites } from '../src/sites/index.js'
+import { tensorInfo } from '../src/calibrate/index.js'
+import { activationPoints, shieldedTensors } from '../src/static/index.js'
+import { convolutions, matrices } from './support/models.js'
+import { randomTensor } from './support/random.js'
+import { RUNTIMES } from './support/runtimes.js'
+
+/** A small network as they are: a residual, pools, a concatenation, a linear layer at the end. */
+function residual(): { readonly bytes: Uint8Array<ArrayBuffer>; readonly batches: readonly Batch[] } {
+  const weight = (name: string, shape: readonly number[], seed: number) => hostToTensor(name, randomTensor(shape, seed, 0.4))
+  const main = graph({
+    nodes: [
+      node('Conv', ['x', 'w1', 'b1'], ['c1'], { pads: [1, 1, 1, 1] }, '', 'stem'),
+      node('Relu', ['c1'], ['r1']),
+      node('MaxPool', ['r1'], ['p1'], { kernel_shape: [2, 2], strides: [2, 2] }),
+      node('Conv', ['p1', 'w2', 'b2'], ['c2'], { pads: [1, 1, 1, 1] }, '', 'left'),
+      node('Add', ['c2', 'p1'], ['s']),
+      node('Relu', ['s'], ['r2']),
+      node('Conv', ['r2', 'w3', 'b3'], ['c3'], {}, '', 'right'),
+      node('Concat', ['r2', 'c3'], ['k'], { axis: 1 }),
+      node('Conv', ['k', 'w4', 'b4'], ['c4'], {}, '', 'mix'),
+      node('GlobalAveragePool', ['c4'], ['g']),
+      node('Flatten', ['g'], ['f']),
+      node('Gemm', ['f', 'w5', 'b5'], ['y'], { transB: 1 }, '', 'head'),
+    ],
+    inputs: [valueInfo('x', 'float32', ['n', 3, 12, 12])],
+    outputs: [valueInfo('y', 'float32', ['n', 10])],
+    initializers: [
+      weight('w1', [8, 3, 3, 3], 1), weight('b1', [8], 2), weight('w2', [8, 8, 3, 3], 3), weight('b2', [8], 4), weight('w3', [8, 8, 1, 1], 5), weight('b3', [8], 6),
+      weight('w4', [12, 16, 1, 1], 7), weight('b4', [12], 8), weight('w5', [10, 12], 9), weight('b5', [10], 10),
+    ],
+  })
+  return { bytes: writeOnnx(model(main, { '': 13 }, 8)), batches: [20, 21, 22, 23].map((seed) => ({ x: randomTensor([2, 3, 12, 12], seed) })) }
+}
+
+const STATIC = { weights: int8(), activations: { dtype: 'uint8' } } as const
+
+describe.each(RUNTIMES)('static int8 on $name', ({ ort }) => {
+  it.each(['qdq', 'qoperator'])('%s computes nearly what the float model does', async (format) => {
+    const { bytes, batches } = residual()
+    const host = await openOnnx(bytes, { ort })
+    const { artifact } = await quantize(host, { ...STATIC, format, calibration: batches })
+    const session = await createSession(ort, artifact.bytes())
+    const float = await createSession(ort, bytes)
+    for (const batch of batches) {
+      const { sqnr } = difference(toNumbers((await float.run(batch))['y']), toNumbers((await session.run(batch))['y']))
+      expect(sqnr).toBeGreaterThan(20)
+    }
+    await Promise.all([session.release(), float.release(), host.dispose()])
+  })
+
+  it.each([matrices(), convolutions()])('$name: optimized and not, a qdq file gives the same to a code or two', async ({ bytes, batch }) => {
+    const host = await openOnnx(bytes, { ort })
+    const { artifact } = await quantize(host, { ...STATIC, format: 'qdq', calibration: [batch] })
+    const fused = await createSession(ort, artifact.bytes())
+    const plain = await createSession(ort, artifact.bytes(), { graphOptimizationLevel: 'disabled' })
+    expect(difference(toNumbers((await plain.run(batch))['y']), toNumbers((await fused.run(batch))['y'])).sqnr).toBeGreaterThan(30)
+    await Promise.all([fused.release(), plain.release(), host.dispose()])
+  })
+})
+
+describe('qdq', () => {
+  it('is integer from end to end: no float value but the input, the pool and the result', async () => {
+    const { bytes, batches } = residual()
+    const host = await openOnnx(bytes)
+    const { artifact } = await quantize(host, { ...STATIC, format: 'qoperator', calibration: batches })
+    const ops = readOnnx(artifact.bytes()).graph?.node.map((n) => n.opType) ?? []
+    expect(ops.filter((op) => op === 'QLinearConv')).toHaveLength(4)
+    expect(ops).toEqual(expect.arrayContaining(['QLinearAdd', 'QGemm']))
+    for (const op of ['Conv', 'Relu', 'Gemm', 'Add']) expect(ops).not.toContain(op)
+    await host.dispose()
+  })
+
+  it('stores weights that no x86 kernel saturates on, and signed ones on request', async () => {
+    const { bytes, batches } = residual()
+    const host = await openOnnx(bytes)
+    const typesOf = async (settings: Record<string, string>): Promise<Set<number>> => {
+      const { artifact } = await quantize(host, { ...STATIC, format: 'qdq', calibration: batches, settings })
+      return new Set(readOnnx(artifact.bytes()).graph?.initializer.filter((t) => t.name.endsWith('_q') && t.dims.length === 4).map((t) => t.dataType))
+    }
+    const UINT8 = 2
+    const INT8 = 3
+    expect(await typesOf({})).toEqual(new Set([UINT8]))
+    expect(await typesOf({ weightStorage: 'int8' })).toEqual(new Set([INT8]))
+    await expect(typesOf({ weightStorage: 'int4' })).rejects.toMatchObject({ code: 'LOWBIT_ARGUMENT' })
+    await host.dispose()
+  })
+
+  it('shares one scale across operators that only move values', async () => {
+    const main = new Graph(readOnnx(residual().bytes))
+    const points = activationPoints(main, findSites(main).records)
+    const groupOf = (id: string): string | undefined => points.find((p) => p.id === id)?.group
+    expect(groupOf('r1')).toBe(groupOf('p1'))
+    // A Relu's output and one with negative values keep their own: the first one's codes do the clipping.
+    expect(groupOf('r2')).not.toBe(groupOf('c3'))
+    expect(groupOf('x')).not.toBe(groupOf('r1'))
+    // Between a convolution and its Relu there is nothing in an integer kernel.
+    expect(groupOf('c1')).toBeUndefined()
+  })
+
+  it('raises a weight scale where the bias would not fit int32', async () => {
+    const main = graph({
+      nodes: [node('Conv', ['x', 'w', 'b'], ['y'], {}, '', 'conv')],
+      inputs: [valueInfo('x', 'float32', [1, 1, 2, 2])],
+      outputs: [valueInfo('y', 'float32', [1, 1, 2, 2])],
+      initializers: [hostToTensor('w', tensor('float32', [1, 1, 1, 1], Float32Array.of(1e-9))), hostToTensor('b', tensor('float32', [1], Float32Array.of(5)))],
+    })
+    const host = await openOnnx(writeOnnx(model(main, { '': 13 }, 8)))
+    const batch = { x: tensor('float32', [1, 1, 2, 2], Float32Array.of(0, 1, 0.5, 0.25)) }
+    const { artifact, report } = await quantize(host, { ...STATIC, format: 'qdq', calibration: [batch] })
+    expect(report.warnings.join()).toContain('raised')
+    for (const { ort } of RUNTIMES) {
+      const session = await createSession(ort, artifact.bytes())
+      for (const value of Array.from(toNumbers((await session.run(batch))['y']))) expect(Math.abs(value - 5)).toBeLessThan(0.05)
+      await session.release()
+    }
+    await host.dispose()
+  })
+})
+
+describe('masks', () => {
+  it('never become activations, nor what they are added to', async () => {
+    const main = graph({
+      nodes: [
+        node('MatMul', ['x', 'w'], ['q'], {}, '', 'query'),
+        node('Transpose', ['q'], ['t'], { perm: [1, 0] }),
+        node('MatMul', ['q', 't'], ['scores'], {}, '', 'attention'),
+        node('Add', ['scores', 'mask'], ['masked']),
+        node('Softmax', ['masked'], ['weights'], { axis: -1 }),
+        node('MatMul', ['weights', 'q'], ['y'], {}, '', 'mixed'),
+      ],
+      inputs: [valueInfo('x', 'float32', [4, 8])],
+      outputs: [valueInfo('y', 'float32', [4, 8])],
+      initializers: [hostToTensor('w', randomTensor([8, 8], 3)), hostToTensor('mask', tensor('float32', [4, 4], Float32Array.from({ length: 16 }, (_, i) => (i % 4 > i / 4 ? -3.4e38 : 0))))],
+    })
+    const view = new Graph(readOnnx(writeOnnx(model(main, { '': 13 }, 8))))
+    expect([...shieldedTensors(view)]).toEqual(['masked'])
+    const types = await tensorInfo(RUNTIMES[0].ort, view)
+    const points = activationPoints(view, findSites(view).records, { operators: 'all', types }).map((p) => p.id)
+    expect(points).not.toContain('masked')
+    expect(points).not.toContain('mask')
+    expect(points).toEqual(expect.arrayContaining(['x', 'q', 'weights']))
+  })
+})
+
+describe('rescue', () => {
+  /** One input channel is a thousand times larger and has no weight: eight bits over all of them lose the others. */
+  function uneven(): { readonly bytes: Uint8Array<ArrayBuffer>; readonly batches: readonly Batch[] } {
+    const first = randomTensor([16, 16], 5)
+    first.data.fill(0, 15 * 16)
+    const main = graph({
+      nodes: [node('MatMul', ['x', 'w1'], ['h'], {}, '', 'uneven'), node('Relu', ['h'], ['r']), node('MatMul', ['r', 'w2'], ['y'], {}, '', 'even')],
+      inputs: [valueInfo('x', 'float32', ['n', 16])],
+      outputs: [valueInfo('y', 'float32', ['n', 8])],
+      initializers: [hostToTensor('w1', first), hostToTensor('w2', randomTensor([16, 8], 6))],
+    })
+    const batches = [31, 32, 33].map((seed) => {
+      const x = randomTensor([6, 16], seed)
+      x.data.forEach((v, i) => (x.data[i] = i % 16 < 15 ? v : v * 1000))
+      return { x }
+    })
+    return { bytes: writeOnnx(model(main, { '': 13 }, 8)), batches }
+  }
+
+  it('keeps the activation that ruins the model in float, names it, and can be turned off', async () => {
+    const { bytes, batches } = uneven()
+    const host = await openOnnx(bytes)
+    const rescued = await quantize(host, { ...STATIC, format: 'qdq', calibration: batches })
+    expect(rescued.report.activations.filter((a) => a.status === 'float').map((a) => a.id)).toEqual(['x'])
+    expect(rescued.report.warnings.join()).toContain(`'x' stays in float`)
+    const plain = await quantize(host, { ...STATIC, activations: { dtype: 'uint8', rescue: false }, format: 'qdq', calibration: batches })
+    const [batch = {}] = batches
+    const { ort } = RUNTIMES[0]
+    const run = async (model: Uint8Array): Promise<ArrayLike<number>> => {
+      const session = await createSession(ort, model)
+      const y = toNumbers((await session.run(batch))['y'])
+      await session.release()
+      return y
+    }
+    const want = await run(bytes)
+    const withRescue = difference(want, await run(rescued.artifact.bytes())).sqnr
+    const without = difference(want, await run(plain.artifact.bytes())).sqnr
+    expect(withRescue).toBeGreaterThan(without + 10)
+    await host.dispose()
+  })
+
+  it('leaves a healthy model alone', async () => {
+    const { bytes, batches } = residual()
+    const host = await openOnnx(bytes)
+    const { report } = await quantize(host, { ...STATIC, format: 'qdq', calibration: batches })
+    expect(report.activations.every((a) => a.status === 'quantized')).toBe(true)
+    await host.dispose()
+  })
+})
+
+describe('bad calibration data', () => {
+  const run = async (calibration: readonly Batch[]): Promise<unknown> => {
+    const host = await openOnnx(residual().bytes)
+    return quantize(host, { ...STATIC, format: 'qdq', calibration }).catch((error: unknown) => error).finally(() => host.dispose())
+  }
+  it.each([
+    ['no batches', [], 'LOWBIT_CALIBRATION', 'no batches'],
+    ['a wrong name', [{ z: randomTensor([1, 3, 12, 12], 1) }], 'LOWBIT_DATA', `'z'`],
+    ['a wrong shape', [{ x: randomTensor([1, 4, 12, 12], 1) }], 'LOWBIT_DATA', '[1, 4, 12, 12]'],
+    ['a wrong type', [{ x: tensor('float64', [1, 3, 12, 12], new Float64Array(432)) }], 'LOWBIT_DATA', 'float64'],
+  ] as const)('%s', async (_, data, code, part) => {
+    const error = await run(data)
+    expect(isLowbitError(error) ? error.code : error).toBe(code)
+    expect(String(error)).toContain(part)
+  })
+
+  it('says which activation and which sample is not finite', async () => {
+    const good = residual().batches
+    const bad = randomTensor([2, 3, 12, 12], 9)
+    bad.data[17] = NaN
+    const error = await run([...good.slice(0, 2), { x: bad }])
+    expect(isLowbitError(error, 'LOWBIT_NONFINITE')).toBe(true)
+    expect(String(error)).toMatch(/'x' in sample 2/)
+  })
+})
