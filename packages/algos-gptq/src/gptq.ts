@@ -2,6 +2,7 @@ import {
   API_VERSION,
   LowbitError,
   allocateCodes,
+  bitsOf,
   codeGrid,
   describeScheme,
   paramShape,
@@ -76,7 +77,7 @@ async function round(job: RoundingJob, options: ResolvedOptions): Promise<Roundi
     if (options.deadColumns === 'zero') for (let i = 0; i < part.length; i++) if (hessian.dead[i % columns] === 1) part[i] = 0
     const rule: ScaleRule = {
       source: typeof options.scales === 'string' && !wholeTensor ? options.scales : 'range',
-      negative: options.negativeScales ?? job.scheme.granularity.kind === 'group',
+      negative: options.negativeScales ?? (job.scheme.granularity.kind === 'group' || bitsOf(job.scheme.dtype) < 4),
     }
     const known = wholeTensor || base !== undefined
     const problem: Problem = {

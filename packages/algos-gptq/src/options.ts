@@ -20,7 +20,7 @@ export interface GptqOptions {
   readonly staticGroups?: boolean
   /** Default `gram`: the best on every model measured; `range` is the published one. */
   readonly scales?: ScaleSource
-  /** `gram` search: symmetric scales may be negative, so that the code range's longer side points either way. Default: for groups only. */
+  /** `gram` search: symmetric scales may be negative, so that the code range's longer side points either way. Default: for groups, and below 4 bits: with more codes in a row the side matters little. */
   readonly negativeScales?: boolean
   /** What happens to weights of inputs that were always 0: rounded, or set to 0 (the authors' code). Default `keep`. */
   readonly deadColumns?: 'keep' | 'zero'
