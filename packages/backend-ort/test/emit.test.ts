@@ -18,7 +18,7 @@ const SCHEMES: readonly Scheme[] = [
 ]
 
 /** Old opsets know few of the types: those go to the runtime's own operator. 21 has blocks. */
-const MODELS: readonly SmallModel[] = [matrices(9, 3), matrices(13), matrices(21, 10), convolutions(9), convolutions(13), convolutions(21), tied(9), tied(13), tied(21), halves()]
+const MODELS: readonly SmallModel[] = [matrices(9, 3), matrices(13), matrices(21, 10), convolutions(9), convolutions(13), convolutions(21), tied(9), tied(13, 64), tied(21), halves()]
 
 const numbers = ({ dtype, data }: HostTensor): Float32Array => (dtype === 'float16' ? fromFloat16(data as Uint16Array) : Float32Array.from(data as Float32Array))
 
@@ -99,6 +99,14 @@ describe('the weight a site shows', () => {
       expect((await host.readWeight(site.id)).data).toEqual(dequantize(q).data)
     }
     await host.dispose()
+  })
+})
+
+describe('a table that the output layer reads too', () => {
+  it.each([int4({ group: 16 }), uint4({ group: 32 }), uint8({ group: 32 })].map((s) => [describeScheme(s), s] as const))('%s is stored once', async (_, scheme) => {
+    const { bytes } = await emitted(tied(13, 64), 'matmul-nbits', scheme)
+    const stored = readOnnx(bytes).graph?.initializer.filter((t) => /^(table|head)/.test(t.name) && t.rawData.length >= 20 * 32) ?? []
+    expect(stored.map((t) => t.name)).toHaveLength(1)
   })
 })
 

@@ -30,7 +30,9 @@ export function expandRows(graph: Graph, record: SiteRecord, { type, codes, scal
     ? nibbles(graph, record, codes, offset, [rows, length])
     : added(graph, record, 'Cast', [addConstant(graph, base, { dtype: hostType(type), shape: [rows, length], data: codes }, type)], { to: DataType.FLOAT })
   if (zeros !== undefined || offset !== 0) {
-    out = added(graph, record, 'Sub', [out, addFloats(graph, `${base}_zero_point`, Float32Array.from({ length: rows }, (_, i) => (zeros?.[i] ?? 0) + offset), [rows, 1])])
+    const centre = Float32Array.from({ length: rows }, (_, i) => (zeros?.[i] ?? 0) + offset)
+    const isSame = centre.every((z) => z === centre[0])
+    out = added(graph, record, 'Sub', [out, addFloats(graph, `${base}_zero_point`, isSame ? centre.slice(0, 1) : centre, isSame ? [1, 1] : [rows, 1])])
   }
   out = added(graph, record, 'Mul', [out, addFloats(graph, `${base}_scale`, new Float32Array(scales), [rows, 1])])
   return record.floatType === 'float16' ? added(graph, record, 'Cast', [out], { to: DataType.FLOAT16 }) : out

@@ -2,7 +2,7 @@ import { type QTensor, type Scheme, zeroPointsOf } from '@lowbit/core'
 import { node } from '@lowbit/formats'
 import { type Graph, MICROSOFT } from '../graph/index.js'
 import { type SiteRecord, siteNode } from '../sites/index.js'
-import { addConstant, addFloats } from './constants.js'
+import { addConstant, addFloats, addInts } from './constants.js'
 import { expectStoredType, hostType, plainGranularity, storedArray, wholeZeroPoints } from './stored-codes.js'
 
 const isPowerOfTwo = (n: number): boolean => Number.isInteger(Math.log2(n))
@@ -58,3 +58,38 @@ export function gatherBlockQuantized(graph: Graph, sites: readonly SiteRecord[],
   }
 }
 
+
+/** Codes and scales as MatMulNBits has them. */
+export interface StoredBlocks {
+  readonly bits: number
+  readonly size: number
+  /** Names of the codes, the scales, and the zero points if there are any. */
+  readonly inputs: readonly string[]
+}
+
+/** True if the bytes of MatMulNBits are those of GatherBlockQuantized: no padding between rows, zero points packed. */
+export function isShareable(table: SiteRecord, { size, inputs, bits }: StoredBlocks): boolean {
+  const { columns } = table.matrix
+  return columns % size === 0 && bits !== 2 && (inputs.length < 3 || ((columns / size) * bits) % 8 === 0)
+}
+
+/** Embeddings over the bytes that the output layer holds already, in another shape. */
+export function gatherStoredBlocks(graph: Graph, sites: readonly SiteRecord[], { bits, size, inputs: stored }: StoredBlocks): void {
+  const [owner] = sites
+  if (owner === undefined) return
+  const { rows, columns } = owner.matrix
+  const widths = [(columns * bits) / 8, columns / size, ((columns / size) * bits) / 8]
+  const inputs = stored.map((name, i) => {
+    const out = graph.freshName(`${name}_table`)
+    graph.addNode(node('Reshape', [name, addInts(graph, `${name}_table_shape`, [rows, widths[i] ?? 0])], [out], {}, '', graph.freshName(`${owner.site.id}/Reshape`)))
+    return out
+  })
+  for (const record of sites) {
+    const old = siteNode(graph, record)
+    const table = old.input[record.weightInput] ?? ''
+    const [codes = '', ...params] = inputs
+    const attributes = { gather_axis: 0, quantize_axis: 1, block_size: size, bits }
+    graph.replaceNode(old, node('GatherBlockQuantized', [codes, old.input[record.dataInput] ?? '', ...params], [record.anchor], attributes, MICROSOFT, old.name))
+    graph.removeIfUnread(table)
+  }
+}

@@ -8,7 +8,7 @@ import { addConstant, addFloats } from './constants.js'
 import { dequantizeWeight } from './dequantize-weight.js'
 import type { EmitJob, Emitter } from './emitter.js'
 import { expandSetting } from './expand-setting.js'
-import { gatherBlockQuantized, isBlockGatherable } from './gather-block-quantized.js'
+import { gatherBlockQuantized, gatherStoredBlocks, isBlockGatherable, isShareable, type StoredBlocks } from './gather-block-quantized.js'
 import { gatherCodes, isGatherable } from './gather-codes.js'
 import { gemmAsMatMul } from './gemm-as-matmul.js'
 import { storedType, widen } from './stored-codes.js'
@@ -31,17 +31,22 @@ export const matmulNBitsEmitter: Emitter = {
     const expand = expandSetting(job.settings)
     const accuracyLevel = accuracyLevelOf(job.settings['accuracyLevel'])
     eachWeight(job, ({ owner, sites, q }) => {
-      if (owner.op === 'Gather') {
-        if (isBlockGatherable(q)) gatherBlockQuantized(graph, sites, q)
-        else if (isGatherable(q)) gatherCodes(graph, sites, q)
-        else pointWeightAt(graph, sites, dequantizeWeight(graph, owner, q, expand))
-      } else if (isMatMulNBits(owner, q.scheme)) matMulNBits(graph, sites, q, accuracyLevel)
-      else {
-        const reason = fallbackReason(owner, q.scheme)
-        if (reason !== undefined) job.notes.push(`${owner.site.id}: ${reason}; DequantizeLinear instead`)
+      const lookups = sites.filter((s) => s.op === 'Gather')
+      const products = sites.filter((s) => s.op !== 'Gather')
+      const [product] = products
+      const stored = product !== undefined && isMatMulNBits(product, q.scheme) ? matMulNBits(graph, products, q, accuracyLevel) : undefined
+      if (product !== undefined && stored === undefined) {
+        const reason = fallbackReason(product, q.scheme)
+        if (reason !== undefined) job.notes.push(`${product.site.id}: ${reason}; DequantizeLinear instead`)
+        // A table that is dequantized for an output layer serves its lookups as well.
         pointWeightAt(graph, sites, dequantizeWeight(graph, owner, q, expand))
+      } else if (lookups.length > 0) {
+        if (stored !== undefined && isBlockGatherable(q) && isShareable(owner, stored)) gatherStoredBlocks(graph, lookups, stored)
+        else if (isBlockGatherable(q)) gatherBlockQuantized(graph, lookups, q)
+        else if (isGatherable(q)) gatherCodes(graph, lookups, q)
+        else pointWeightAt(graph, lookups, dequantizeWeight(graph, owner, q, expand))
       }
-    }, true)
+    })
   },
 }
 
@@ -60,9 +65,10 @@ function fallbackReason(record: SiteRecord, scheme: Scheme): string | undefined 
   return undefined
 }
 
-function matMulNBits(graph: Graph, sites: readonly SiteRecord[], q: QTensor, accuracyLevel: number): void {
+/** @returns what was stored: codes, scales, and zero points if there are any */
+function matMulNBits(graph: Graph, sites: readonly SiteRecord[], q: QTensor, accuracyLevel: number): StoredBlocks | undefined {
   const [owner] = sites
-  if (owner === undefined) return
+  if (owner === undefined) return undefined
   const { rows: N, columns: K } = owner.matrix
   const packable = /^u?int[248]$/.test(q.scheme.dtype) ? q : widen(q, q.scheme.dtype.startsWith('u') ? 'uint4' : 'int4')
   const { scheme, buffers } = ortNBits.pack(packable)
@@ -88,6 +94,7 @@ function matMulNBits(graph: Graph, sites: readonly SiteRecord[], q: QTensor, acc
     graph.addNode(...(record.op === 'Gemm' ? gemmAsMatMul(graph, old, record, make) : [make(old.input[record.dataInput] ?? '', record.anchor)]))
     graph.removeIfUnread(weight)
   }
+  return { bits, size, inputs: stored }
 }
 
 function accuracyLevelOf(setting: Json | undefined): number {

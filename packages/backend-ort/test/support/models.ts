@@ -57,10 +57,10 @@ export function convolutions(opset = 13): SmallModel {
 }
 
 /** An embedding whose table is the output layer too, another matrix used twice, weights in Constant nodes and behind Identity. */
-export function tied(opset = 13): SmallModel {
+export function tied(opset = 13, width = 36): SmallModel {
   const main = graph({
     nodes: [
-      constantNode(weight('w1', [36, 36], 22)),
+      constantNode(weight('w1', [width, width], 22)),
       node('Gather', ['table', 'ids'], ['a'], {}, '', 'embed'),
       node('MatMul', ['a', 'w1'], ['b'], {}, '', 'once'),
       node('MatMul', ['b', 'w1'], ['c'], {}, '', 'again'),
@@ -72,9 +72,9 @@ export function tied(opset = 13): SmallModel {
     ],
     inputs: [valueInfo('ids', 'int64', ['n', 't'])],
     outputs: [valueInfo('y', 'float32')],
-    initializers: [weight('table', [20, 36], 21), weight('w2', [36, 36], 23)],
+    initializers: [weight('table', [20, width], 21), weight('w2', [width, width], 23)],
   })
-  return { name: `tied, opset ${opset}`, bytes: writeOnnx(model(main, { '': opset }, 8)), batch: { ids: { dtype: 'int64', shape: [2, 3], data: BigInt64Array.of(0n, 19n, 7n, 7n, 3n, 11n) } } }
+  return { name: `tied${width === 36 ? '' : ` ${width} wide`}, opset ${opset}`, bytes: writeOnnx(model(main, { '': opset }, 8)), batch: { ids: { dtype: 'int64', shape: [2, 3], data: BigInt64Array.of(0n, 19n, 7n, 7n, 3n, 11n) } } }
 }
 
 /** float16 throughout. */
