@@ -8,6 +8,7 @@ export interface WasmBackend {
   readonly dataIdMap: { get(dataId: object): { readonly memoryOffset: number } }
   makeOutput(shape: number[], dtype: DataType): TensorInfo
   disposeData(dataId: object): void
+  incRef(dataId: object): void
   readonly wasm: { readonly HEAPU8: Uint8Array; readonly asm: { readonly memory: WebAssembly.Memory }; _malloc(bytes: number): number; _free(offset: number): void }
 }
 
@@ -50,7 +51,7 @@ export function wasmBackend(tf: TfCore): WasmBackend {
 function isWasmBackend(backend: unknown): backend is WasmBackend {
   const wasm = member(backend, 'wasm')
   const memory = member(member(wasm, 'asm'), 'memory')
-  return memory instanceof WebAssembly.Memory && typeof member(wasm, '_malloc') === 'function' && typeof member(backend, 'makeOutput') === 'function' && typeof member(member(backend, 'dataIdMap'), 'get') === 'function'
+  return memory instanceof WebAssembly.Memory && typeof member(wasm, '_malloc') === 'function' && typeof member(backend, 'makeOutput') === 'function' && typeof member(backend, 'incRef') === 'function' && typeof member(member(backend, 'dataIdMap'), 'get') === 'function'
 }
 
 function member(value: unknown, name: string): unknown {
