@@ -16,7 +16,6 @@ export const VARIANTS: readonly Variant[] = [
   { name: 'int8 dynamic', options: { format: 'dynamic', weights: int8() } },
   { name: 'int8 static', options: { format: 'qdq', weights: int8(), activations: { dtype: 'uint8' } }, calibrated: true },
   { name: 'int4 per channel', options: { format: 'dequantize', weights: int4() } },
-  { name: 'int4 per channel, GPTQ', options: { format: 'dequantize', weights: int4(), rounding: gptq() }, calibrated: true },
   { name: 'int4 group 32', options: { format: 'dequantize', weights: int4({ group: 32 }) } },
   { name: 'int4 group 32, searched scale', options: { format: 'dequantize', weights: int4({ group: 32 }), rounding: rtn({ range: 'search' }) } },
   { name: 'int4 group 32, HQQ', options: { format: 'dequantize', weights: { ...int4({ group: 32 }), dtype: 'uint4', symmetric: false }, rounding: hqq({}) } },
