@@ -146,7 +146,7 @@ export class OnnxHost implements ModelHost {
   async addBias(site: string, delta: Float32Array): Promise<void> {
     this.#checkOpen()
     await addBias(this.#graph, this.#record(site), delta, this.#source.load)
-    this.#changed()
+    this.#reshaped()
   }
 
   async apply(group: string, transform: Transform): Promise<ApplyResult> {
@@ -154,7 +154,7 @@ export class OnnxHost implements ModelHost {
     const found = this.#groups.find((g) => g.id === group)
     if (found === undefined) throw new LowbitError('LOWBIT_NOT_FOUND', { thing: `fold group '${group}'`, found: 'the model has none of this name', fix: 'list them with foldGroups()' })
     const { records } = this.#found
-    this.#changed()
+    this.#reshaped()
     if (transform.kind === 'scale') return applyScale(this.#graph, records, found, transform.scales, this.#source.load)
     if (transform.kind === 'rotate') return applyRotation(this.#graph, records, found, transform.signs, transform.order, this.#source.load)
     await this.writeWeight(transform.site, transform.weight)
@@ -282,6 +282,12 @@ export class OnnxHost implements ModelHost {
   #tied(site: string): readonly SiteRecord[] {
     const { owner } = this.#ownerOf(site)
     return this.#found.records.filter((r) => (r.site.tiedTo ?? r.site.id) === owner)
+  }
+
+  /** Operators were added: other tensors stand between them now. */
+  #reshaped(): void {
+    this.#points = undefined
+    this.#changed()
   }
 
   /** Sessions of the current model no longer fit it. */
