@@ -19,7 +19,11 @@ export function gemm(job: usize, from: i32, to: i32, scratch: usize): void {
     const packed = Job.pointer(job, Job.CODES) + <usize>block * Job.pointer(job, Job.BLOCK_BYTES)
     if (ASC_FEATURE_RELAXED_SIMD && kind != Job.Q8) {
       unpackBytes(kind, packed, codes, unpacked)
-      for (let m = 0; m < rows; m += 4) tileBytes(job, block, m, unpacked, scratch)
+      const plain = Job.word(job, Job.GROUP) == Job.word(job, Job.SUB) && !Job.pointer(job, Job.ZEROS)
+      for (let m = 0; m < rows; m += 4) {
+        if (plain) tileGroups(job, block, m, unpacked, scratch)
+        else tileBytes(job, block, m, unpacked, scratch)
+      }
     } else {
       unpackWords(kind, packed, codes, unpacked)
       for (let m = 0; m < rows; m += 4) tileWords(job, block, m, unpacked, scratch)
@@ -136,6 +140,78 @@ function tileBytes(job: usize, block: i32, m: i32, w: usize, y: usize): void {
     scale += 32
     zero += 32
     sum += 4
+  }
+  finishTile(job, block, m, y)
+}
+
+/** Groups of one `SUB` without zero points: what int4 in groups of 32 is. */
+function tileGroups(job: usize, block: i32, m: i32, w: usize, y: usize): void {
+  const groups = Job.word(job, Job.GROUPS)
+  const stride = Job.pointer(job, Job.ACT_STRIDE), initStride = Job.pointer(job, Job.INIT_STRIDE)
+  let a0 = Job.pointer(job, Job.ACT) + <usize>m * stride
+  let a1 = a0 + stride, a2 = a1 + stride, a3 = a2 + stride
+  let i0 = Job.pointer(job, Job.INIT) + <usize>m * initStride
+  let i1 = i0 + initStride, i2 = i1 + initStride, i3 = i2 + initStride
+  const table = <usize>(block * groups) << 5
+  let scale = Job.pointer(job, Job.SCALES) + table
+  const quads = Job.word(job, Job.SUB) >> 4
+  const ones = ones16()
+  memory.fill(y, 0, 128)
+  for (let g = 0; g < groups; g++) {
+    let c00 = v128.load32_splat(i0), c01 = c00
+    let c10 = v128.load32_splat(i1), c11 = c10
+    let c20 = v128.load32_splat(i2), c21 = c20
+    let c30 = v128.load32_splat(i3), c31 = c30
+    i0 += 4
+    i1 += 4
+    i2 += 4
+    i3 += 4
+    for (let q = 0; q < quads; q++) {
+      let w0 = v128.load(w), w1 = v128.load(w, 16), x = v128.load32_splat(a0)
+      c00 = i16x8.add(c00, i16x8.relaxed_dot_i8x16_i7x16_s(x, w0)), c01 = i16x8.add(c01, i16x8.relaxed_dot_i8x16_i7x16_s(x, w1))
+      x = v128.load32_splat(a1)
+      c10 = i16x8.add(c10, i16x8.relaxed_dot_i8x16_i7x16_s(x, w0)), c11 = i16x8.add(c11, i16x8.relaxed_dot_i8x16_i7x16_s(x, w1))
+      x = v128.load32_splat(a2)
+      c20 = i16x8.add(c20, i16x8.relaxed_dot_i8x16_i7x16_s(x, w0)), c21 = i16x8.add(c21, i16x8.relaxed_dot_i8x16_i7x16_s(x, w1))
+      x = v128.load32_splat(a3)
+      c30 = i16x8.add(c30, i16x8.relaxed_dot_i8x16_i7x16_s(x, w0)), c31 = i16x8.add(c31, i16x8.relaxed_dot_i8x16_i7x16_s(x, w1))
+      w0 = v128.load(w, 32), w1 = v128.load(w, 48), x = v128.load32_splat(a0, 4)
+      c00 = i16x8.add(c00, i16x8.relaxed_dot_i8x16_i7x16_s(x, w0)), c01 = i16x8.add(c01, i16x8.relaxed_dot_i8x16_i7x16_s(x, w1))
+      x = v128.load32_splat(a1, 4)
+      c10 = i16x8.add(c10, i16x8.relaxed_dot_i8x16_i7x16_s(x, w0)), c11 = i16x8.add(c11, i16x8.relaxed_dot_i8x16_i7x16_s(x, w1))
+      x = v128.load32_splat(a2, 4)
+      c20 = i16x8.add(c20, i16x8.relaxed_dot_i8x16_i7x16_s(x, w0)), c21 = i16x8.add(c21, i16x8.relaxed_dot_i8x16_i7x16_s(x, w1))
+      x = v128.load32_splat(a3, 4)
+      c30 = i16x8.add(c30, i16x8.relaxed_dot_i8x16_i7x16_s(x, w0)), c31 = i16x8.add(c31, i16x8.relaxed_dot_i8x16_i7x16_s(x, w1))
+      w0 = v128.load(w, 64), w1 = v128.load(w, 80), x = v128.load32_splat(a0, 8)
+      c00 = i16x8.add(c00, i16x8.relaxed_dot_i8x16_i7x16_s(x, w0)), c01 = i16x8.add(c01, i16x8.relaxed_dot_i8x16_i7x16_s(x, w1))
+      x = v128.load32_splat(a1, 8)
+      c10 = i16x8.add(c10, i16x8.relaxed_dot_i8x16_i7x16_s(x, w0)), c11 = i16x8.add(c11, i16x8.relaxed_dot_i8x16_i7x16_s(x, w1))
+      x = v128.load32_splat(a2, 8)
+      c20 = i16x8.add(c20, i16x8.relaxed_dot_i8x16_i7x16_s(x, w0)), c21 = i16x8.add(c21, i16x8.relaxed_dot_i8x16_i7x16_s(x, w1))
+      x = v128.load32_splat(a3, 8)
+      c30 = i16x8.add(c30, i16x8.relaxed_dot_i8x16_i7x16_s(x, w0)), c31 = i16x8.add(c31, i16x8.relaxed_dot_i8x16_i7x16_s(x, w1))
+      w0 = v128.load(w, 96), w1 = v128.load(w, 112), x = v128.load32_splat(a0, 12)
+      c00 = i16x8.add(c00, i16x8.relaxed_dot_i8x16_i7x16_s(x, w0)), c01 = i16x8.add(c01, i16x8.relaxed_dot_i8x16_i7x16_s(x, w1))
+      x = v128.load32_splat(a1, 12)
+      c10 = i16x8.add(c10, i16x8.relaxed_dot_i8x16_i7x16_s(x, w0)), c11 = i16x8.add(c11, i16x8.relaxed_dot_i8x16_i7x16_s(x, w1))
+      x = v128.load32_splat(a2, 12)
+      c20 = i16x8.add(c20, i16x8.relaxed_dot_i8x16_i7x16_s(x, w0)), c21 = i16x8.add(c21, i16x8.relaxed_dot_i8x16_i7x16_s(x, w1))
+      x = v128.load32_splat(a3, 12)
+      c30 = i16x8.add(c30, i16x8.relaxed_dot_i8x16_i7x16_s(x, w0)), c31 = i16x8.add(c31, i16x8.relaxed_dot_i8x16_i7x16_s(x, w1))
+      w += 128
+      a0 += 16
+      a1 += 16
+      a2 += 16
+      a3 += 16
+    }
+    c00 = i32x4.dot_i16x8_s(c00, ones), c01 = i32x4.dot_i16x8_s(c01, ones), c10 = i32x4.dot_i16x8_s(c10, ones), c11 = i32x4.dot_i16x8_s(c11, ones)
+    c20 = i32x4.dot_i16x8_s(c20, ones), c21 = i32x4.dot_i16x8_s(c21, ones), c30 = i32x4.dot_i16x8_s(c30, ones), c31 = i32x4.dot_i16x8_s(c31, ones)
+    group(y, c00, c01, scale, 0, 0, 0)
+    group(y + 32, c10, c11, scale, 0, 0, 0)
+    group(y + 64, c20, c21, scale, 0, 0, 0)
+    group(y + 96, c30, c31, scale, 0, 0, 0)
+    scale += 32
   }
   finishTile(job, block, m, y)
 }

@@ -88,8 +88,8 @@ export function packCodes(q: QTensor, format: Format, heap: Heap, memory: WebAss
       const greatest = Math.max(...new Int8Array(memory.buffer, limits + 16, 16))
       if (least < 0 || greatest > format.top) throw codesOutside(q)
     }
-    writeTable(new Float32Array(memory.buffer, scales.at, table), q, format, rows, (index) => q.params.scales[index] ?? 0)
-    if (zeros !== undefined && zeroPoints !== undefined) writeTable(new Float32Array(memory.buffer, zeros.at, table), q, format, rows, (index) => zeroOf(format, zeroPoints[index] ?? 0))
+    writeTable(new Float32Array(memory.buffer, scales.at, table), q, format, rows, q.params.scales)
+    if (zeros !== undefined && zeroPoints !== undefined) writeTable(new Float32Array(memory.buffer, zeros.at, table), q, format, rows, Float32Array.from(zeroPoints, (zero) => zeroOf(format, zero)))
     return { format, rows, columns, blocks, blockBytes, codes, scales, zeros }
   } catch (error) {
     for (const piece of pieces) heap.give(piece)
@@ -100,15 +100,14 @@ export function packCodes(q: QTensor, format: Format, heap: Heap, memory: WebAss
 }
 
 /** `[blocks, groups, 8]`; rows that are padding get 0. */
-function writeTable(table: Float32Array, q: QTensor, format: Format, rows: number, value: (index: number) => number): void {
-  let at = 0
-  for (let block = 0; at < table.length; block++) {
-    for (let g = 0; g < format.groups; g++) {
-      for (let r = 0; r < BLOCK_ROWS; r++, at++) {
-        const n = block * BLOCK_ROWS + r
-        table[at] = n < rows ? value(granule(q, format.groups, n, g)) : 0
-      }
-    }
+function writeTable(table: Float32Array, q: QTensor, format: Format, rows: number, values: ArrayLike<number>): void {
+  const { groups } = format
+  const grouped = q.scheme.granularity.kind === 'group'
+  table.fill(0)
+  for (let n = 0; n < rows; n++) {
+    let at = Math.floor(n / BLOCK_ROWS) * groups * BLOCK_ROWS + (n % BLOCK_ROWS)
+    const from = grouped ? n * groups : granule(q, groups, n, 0)
+    for (let g = 0; g < groups; g++, at += BLOCK_ROWS) table[at] = values[grouped ? from + g : from] ?? 0
   }
 }
 

@@ -1,0 +1,164 @@
+import { spawnSync } from 'node:child_process'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { cpus } from 'node:os'
+import { fileURLToPath } from 'node:url'
+import type { SyncKernelProvider } from '@lowbit/core'
+import { createWasmKernels } from '@lowbit/kernels-wasm'
+import { toyActivations, toyWeights, type ToyWeight } from '@lowbit/core/testkit'
+import { measureLimit, type Limit } from './kernels-limit.ts'
+import { onnxRuntime, tfjs, type Contender, type PeerProduct, type Shape } from './kernels-peers.ts'
+import { report } from './kernels-report.ts'
+
+/** One figure: the time of a call, in milliseconds, and what it is in 10⁹ operations a second. */
+export interface Measured {
+  readonly name: string
+  readonly ms: number
+  readonly gops: number
+}
+
+export interface Row {
+  readonly shape: Shape
+  readonly threads: number
+  readonly weights: string
+  readonly measured: readonly Measured[]
+}
+
+export interface KernelBench {
+  readonly cpu: string
+  readonly cores: number
+  readonly node: string
+  readonly tier: string
+  readonly findings: readonly string[]
+  readonly limit: Limit
+  readonly rows: readonly Row[]
+  readonly prepack: readonly { readonly weights: string; readonly ms: number; readonly gemvs: number }[]
+}
+
+const SHAPES: readonly Shape[] = [{ m: 1, k: 2048, n: 2048 }, { m: 1, k: 2048, n: 8192 }, { m: 128, k: 2048, n: 2048 }, { m: 1, k: 576, n: 1536 }]
+const WEIGHTS: readonly { readonly title: string; readonly weight: ToyWeight; readonly peer: PeerProduct }[] = [
+  { title: 'int4, groups of 32', weight: { name: '', dtype: 'int4', group: 32 }, peer: 'int4' },
+  { title: 'ternary, one scale', weight: { name: '', dtype: 'ternary', perTensor: true }, peer: 'int2' },
+  { title: 'int8, one scale a row', weight: { name: '', dtype: 'int8' }, peer: 'int8' },
+]
+/** A turn of one contender, and how many turns each gets: they take turns, so that a busy machine is busy for all. */
+const TURN_MS = 25
+const TURNS = 12
+
+/**
+ * `npm run bench -- kernels [--node 22|24] [--threads 2] [--quick]`: the kernels beside ONNX Runtime (web, node) and tfjs.
+ * `--node` runs on another engine (`npm run engines` installs them).
+ */
+export async function benchKernels(args: readonly string[]): Promise<void> {
+  const at = args.indexOf('--node')
+  if (at >= 0) {
+    const root = fileURLToPath(new URL('../', import.meta.url))
+    const rest = args.filter((_, i) => i !== at && i !== at + 1)
+    const { status } = spawnSync(`${root}tools/engines/node_modules/node${args[at + 1] ?? ''}/bin/node`, ['--import', 'tsx', `${root}bench/run.ts`, 'kernels', ...rest], { cwd: root, stdio: 'inherit', env: { ...process.env, TSX_TSCONFIG_PATH: `${root}tsconfig.base.json` } })
+    process.exitCode = status ?? 1
+    return
+  }
+  const threads = args.includes('--threads') ? [1, Number(args[args.indexOf('--threads') + 1])] : [1]
+  const quick = args.includes('--quick')
+  const one = await createWasmKernels({ threads: 1 })
+  const limit = await measureLimit(one.supports.tier === 'relaxed-simd')
+  const rows: Row[] = []
+  for (const count of threads) {
+    const kernels = count === 1 ? one : await createWasmKernels({ threads: count })
+    for (const shape of quick ? SHAPES.slice(0, 1) : SHAPES) {
+      for (const { title, weight, peer } of WEIGHTS) {
+        const peers = await Promise.all([onnxRuntime('web', peer, shape, count), onnxRuntime('node', peer, shape, count)])
+        const row = { shape, threads: count, weights: title, measured: await race([ours(kernels, weight, shape), ...(count === 1 ? [] : [ours(one, weight, shape, 'lowbit, one thread')]), ...peers], shape, count) }
+        for (const p of peers) await p.close()
+        rows.push(row)
+        console.log(line(row))
+      }
+      if (count > 1) continue
+      const peers = [await onnxRuntime('web', 'float32', shape, 1), await onnxRuntime('node', 'float32', shape, 1), await tfjs(shape)]
+      const row = { shape, threads: 1, weights: 'float32', measured: await race([float(one, shape), ...peers], shape, 1) }
+      for (const p of peers) await p.close()
+      rows.push(row)
+      console.log(line(row))
+    }
+    if (kernels !== one) kernels.dispose()
+  }
+  const bench: KernelBench = {
+    cpu: cpus()[0]?.model ?? 'unknown', cores: cpus().length, node: process.versions.node, tier: one.supports.tier, findings: one.supports.findings, limit, rows, prepack: prepacks(one),
+  }
+  const folder = new URL('results/', import.meta.url)
+  mkdirSync(folder, { recursive: true })
+  const name = `kernels-node${process.versions.node.split('.')[0]}-${bench.tier}${quick ? '.tmp' : ''}`
+  writeFileSync(new URL(`${name}.json`, folder), `${JSON.stringify(bench, null, 1)}\n`)
+  writeFileSync(new URL(`${name}.md`, folder), report(bench))
+  console.log(report(bench))
+  process.exit(0)
+}
+
+function ours(kernels: SyncKernelProvider, weight: ToyWeight, { m, k, n }: Shape, name = 'lowbit'): Contender {
+  const packed = kernels.prepack(toyWeights(weight, n, k, 1))
+  const x = toyActivations(m, k, 2)
+  const out = kernels.matmul(x, packed)
+  return { name, run: () => kernels.matmul(x, packed, out) }
+}
+
+function float(kernels: SyncKernelProvider, { m, k, n }: Shape): Contender {
+  const packed = kernels.prepack(toyActivations(n, k, 1))
+  const x = toyActivations(m, k, 2)
+  const out = kernels.matmul(x, packed)
+  return { name: 'lowbit', run: () => kernels.matmul(x, packed, out) }
+}
+
+/**
+ * The least time of a call: by the clock, or, with one thread, by the processor time of a turn over its calls. The latter does not
+ * count what other programs on a busy machine took, which for a call of many milliseconds the clock always does.
+ */
+async function race(contenders: readonly Contender[], { m, k, n }: Shape, threads: number): Promise<Measured[]> {
+  const least = contenders.map(() => Infinity)
+  for (let turn = 0; turn < TURNS; turn++) {
+    for (const [i, contender] of contenders.entries()) {
+      const cpu = process.cpuUsage()
+      const stop = performance.now() + TURN_MS
+      let now = performance.now()
+      let calls = 0
+      let best = Infinity
+      do {
+        const start = now
+        await contender.run()
+        now = performance.now()
+        best = Math.min(best, now - start)
+        calls++
+      } while (now < stop)
+      const { user, system } = process.cpuUsage(cpu)
+      if (threads === 1) best = Math.min(best, (user + system) / 1000 / calls)
+      least[i] = Math.min(least[i] ?? Infinity, best)
+    }
+  }
+  return contenders.map(({ name }, i) => ({ name, ms: least[i] ?? NaN, gops: (2 * m * k * n) / (least[i] ?? NaN) / 1e6 }))
+}
+
+/** Prepacking 2048 × 2048, against one GEMV. */
+function prepacks(kernels: SyncKernelProvider): KernelBench['prepack'] {
+  return WEIGHTS.map(({ title, weight }) => {
+    const q = toyWeights(weight, 2048, 2048, 1)
+    const x = toyActivations(1, 2048, 2)
+    using packed = kernels.prepack(q)
+    let ms = Infinity
+    let gemv = Infinity
+    for (let i = 0; i < 8; i++) {
+      ms = Math.min(ms, processorTime(8, () => kernels.prepack(q).dispose()))
+      gemv = Math.min(gemv, processorTime(100, () => kernels.matmul(x, packed)))
+    }
+    return { weights: title, ms, gemvs: ms / gemv }
+  })
+}
+
+/** Milliseconds of processor time a call, over `calls`. */
+function processorTime(calls: number, body: () => void): number {
+  const cpu = process.cpuUsage()
+  for (let i = 0; i < calls; i++) body()
+  const { user, system } = process.cpuUsage(cpu)
+  return (user + system) / 1000 / calls
+}
+
+function line({ shape, weights, measured, threads }: Row): string {
+  return `${shape.m}×${shape.k}×${shape.n} ${weights}, ${threads} thread(s): ${measured.map((r) => `${r.name} ${r.gops.toFixed(1)}`).join(', ')} GOPS`
+}
