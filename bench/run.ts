@@ -12,12 +12,17 @@ switch (name) {
     await benchPython(rest)
     break
   }
+  case 'memory': {
+    const { benchMemory } = await import('./memory.ts')
+    await benchMemory()
+    break
+  }
   case 'tfjs': {
     const { benchTfjs } = await import('./tfjs.ts')
     await benchTfjs(rest)
     break
   }
   default:
-    console.error(`no such benchmark: ${name ?? '(none)'}; there is: kernels, tfjs, python`)
+    console.error(`no such benchmark: ${name ?? '(none)'}; there is: kernels, tfjs, python, memory`)
     process.exitCode = 1
 }

@@ -3,10 +3,11 @@ import { cpus } from 'node:os'
 import { firstLight } from './first-light.ts'
 import { ptq } from './ptq.ts'
 import { smoothing } from './smoothing.ts'
+import { staticInt8 } from './static.ts'
 import type { EvidenceModule, EvidenceTable } from './types.ts'
 
 /** In the order they stand in docs/evidence.md. */
-const MODULES: readonly EvidenceModule[] = [firstLight, ...ptq, smoothing]
+const MODULES: readonly EvidenceModule[] = [firstLight, staticInt8, ...ptq, smoothing]
 
 const RESULTS = new URL('../results/', import.meta.url)
 const PAGE = new URL('../../docs/evidence.md', import.meta.url)

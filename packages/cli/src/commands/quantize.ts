@@ -22,6 +22,7 @@ interface QuantizeFlags extends DataFlags {
   readonly activations?: string
   readonly method?: string
   readonly percentile?: string
+  readonly rescue?: boolean
   readonly calibration?: string
   readonly include?: readonly string[]
   readonly exclude?: readonly string[]
@@ -70,6 +71,7 @@ export function quantizeCommand(program: Command): void {
     .option('-t, --transform <names>', 'smoothquant, awq, rotate; several with commas, in order')
     .option('--activations <type>', 'static activations: uint8, int8, uint16, int16 (default for qdq and qoperator uint8)')
     .option('--method <method>', 'static ranges: minmax, percentile, entropy, mse')
+    .option('--no-rescue', 'do not look for activations that ruin the model (by default they stay in float)')
     .option('--percentile <percent>', 'percent of values kept inside, for --method percentile')
     .option('-c, --calibration <path>', '.npz, .npy, .safetensors, or a folder of those or of images')
   addDataFlags(command)
@@ -182,6 +184,7 @@ function activationsFromFlags(flags: QuantizeFlags): Json {
   return {
     dtype: oneOf('--activations', flags.activations ?? 'uint8', ['uint8', 'int8', 'uint16', 'int16']),
     ...(flags.method === undefined ? {} : { method: oneOf('--method', flags.method, ['minmax', 'percentile', 'entropy', 'mse']) }),
+    ...(flags.rescue === false ? { rescue: false } : {}),
     ...(flags.percentile === undefined ? {} : { percentile: Number(flags.percentile) }),
   }
 }
