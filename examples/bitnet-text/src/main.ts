@@ -12,10 +12,10 @@ const { values: flags } = parseArgs({
   options: {
     text: { type: 'string' },
     tokenizer: { type: 'string' },
-    steps: { type: 'string', default: '150' },
+    steps: { type: 'string', default: '400' },
     batch: { type: 'string', default: '8' },
     time: { type: 'string', default: '64' },
-    'learning-rate': { type: 'string', default: '4e-3' },
+    'learning-rate': { type: 'string', default: '8e-3' },
     seed: { type: 'string', default: '1' },
     only: { type: 'string' },
     samples: { type: 'string', default: '80' },
