@@ -20,8 +20,9 @@ export interface SensitivityOptions {
   /** Default round-to-nearest. */
   readonly rounding?: RoundingAlgorithm
   /**
-   * `output` (default): squared error of the site's own output over its power, from the Gram matrix.
-   * `model`: the same of the model's outputs with only this site quantized: dearer by a run a site and scheme, and blind to nothing.
+   * `model` (default): squared error over power of the model's outputs with only this site quantized. A run over the data for each site
+   * and scheme. `output`: the same of the site's own output, from the Gram matrix: quick, and good for comparing schemes at one site,
+   * but an error counts the same wherever it is: an allocation of bits over sites should not be made with it.
    */
   readonly measure?: 'output' | 'model'
   /** Only sites for which this holds. */
@@ -51,7 +52,7 @@ export interface SensitivityRow {
  * @throws LOWBIT_CALIBRATION without data, LOWBIT_ABORTED.
  */
 export async function sensitivity(host: ModelHost, options: SensitivityOptions): Promise<readonly SensitivityRow[]> {
-  const { schemes, calibration, rounding = rtn(), measure = 'output', maxMemory = DEFAULT_MAX_MEMORY, linalg = fastLinAlg, seed = 0, signal, onProgress } = options
+  const { schemes, calibration, rounding = rtn(), measure = 'model', maxMemory = DEFAULT_MAX_MEMORY, linalg = fastLinAlg, seed = 0, signal, onProgress } = options
   const sites = host.sites().filter((s) => s.tiedTo === undefined && s.kind !== 'embedding' && (options.include?.(s) ?? true))
   const needs = [...new Set([...schemes.flatMap((s) => rounding.needs(s)), ...(measure === 'output' ? (['gram'] as const) : [])])]
   const reference = measure === 'model' ? await outputsOf(host, calibration) : []
