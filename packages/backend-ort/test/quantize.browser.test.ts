@@ -4,6 +4,12 @@ import { int4, int8, quantize, tensor, type Batch } from '@lowbit/core'
 import { compareModels, openOnnx } from '@lowbit/backend-ort'
 import { matrices } from './support/models.js'
 
+declare module 'vitest' {
+  interface ProvidedContext {
+    sharedUrl: string
+  }
+}
+
 const shared = inject('sharedUrl')
 
 beforeAll(() => {
@@ -11,7 +17,7 @@ beforeAll(() => {
   ort.env.wasm.wasmPaths = new URL('/node_modules/onnxruntime-web/dist/', location.href).href
 })
 
-async function bytesOf(name: string): Promise<Uint8Array> {
+async function bytesOf(name: string): Promise<Uint8Array<ArrayBuffer>> {
   const response = await fetch(`${shared}data/${name}`)
   if (!response.ok) throw new Error(`${name}: ${response.status}`)
   return new Uint8Array(await response.arrayBuffer())
