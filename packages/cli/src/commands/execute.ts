@@ -1,12 +1,13 @@
 import { writeFile } from 'node:fs/promises'
 import { basename, dirname, extname, join, relative, resolve } from 'node:path'
 import { compareModels, openOnnx, type OnnxHost } from '@lowbit/backend-ort'
-import { LowbitError, quantize, resolveRecipe, type Batch, type BatchSource, type Comparison, type QuantizeResult, type Recipe } from '@lowbit/core'
+import { DEFAULT_MAX_MEMORY, LowbitError, quantize, resolveRecipe, type Batch, type BatchSource, type Comparison, type QuantizeResult, type Recipe } from '@lowbit/core'
 import { ALGORITHMS } from '../algorithms.js'
-import { dataSpec } from '../data/spec.js'
+import { dataSpec, wholeNumber } from '../data/spec.js'
 import { openData, type DataSource } from '../data/source.js'
 import { syntheticBatches } from '../data/synthetic.js'
 import { openWorkFolder, runIdentity, type WorkFolder } from '../jobs/work-folder.js'
+import { workerPool } from '../jobs/worker-pool.js'
 import type { Terminal } from '../output/terminal.js'
 import { reportDetails } from '../report/details.js'
 import { reportHtml } from '../report/html.js'
@@ -15,6 +16,21 @@ import { reportJson } from '../report/text.js'
 export interface Executed {
   readonly result: QuantizeResult
   readonly output: string
+}
+
+/** What is not part of the recipe: it cannot change the artifact. */
+export interface ExecuteOptions {
+  readonly reportFile?: string
+  /** Worker threads for calibrated rounding; default as many as the machine has processors. */
+  readonly threads?: number
+}
+
+/** {@link ExecuteOptions} from what commander gives. */
+export function executeOptions(flags: { readonly report?: string; readonly threads?: string }): ExecuteOptions {
+  return {
+    ...(flags.report === undefined ? {} : { reportFile: flags.report }),
+    ...(flags.threads === undefined ? {} : { threads: wholeNumber('--threads', flags.threads) }),
+  }
 }
 
 /** Batches that a report compares the two models on. */
@@ -27,7 +43,7 @@ const COMPARED_BATCHES = 16
  * A run with calibration keeps finished sites in a work folder beside the output until it is done, so that a killed run
  * goes on where it stopped.
  */
-export async function execute(recipe: Recipe, folder: string, terminal: Terminal, reportFile?: string): Promise<Executed> {
+export async function execute(recipe: Recipe, folder: string, terminal: Terminal, { reportFile, threads }: ExecuteOptions = {}): Promise<Executed> {
   if (recipe.model === undefined) {
     throw new LowbitError('LOWBIT_RECIPE', { thing: 'recipe.model', found: 'nothing', expected: 'the path of an .onnx file, relative to the recipe' })
   }
@@ -43,13 +59,16 @@ export async function execute(recipe: Recipe, folder: string, terminal: Terminal
   try {
     const calibration = recipe.calibration === undefined ? undefined : await openData(dataSpec(recipe.calibration, folder), host.inputs())
     const work = calibration === undefined ? undefined : await workFolder(recipe, model, output, calibration)
+    // Without statistics a job is sooner done than sent.
+    const runner = calibration === undefined ? undefined : workerPool(threads, options.maxMemory ?? DEFAULT_MAX_MEMORY, terminal.signal)
     const result = await quantize(host, {
       ...options,
+      ...(runner === undefined ? {} : { runner }),
       ...(calibration === undefined ? {} : { calibration }),
       ...(work === undefined ? {} : { jobs: work }),
       signal: terminal.signal,
       onProgress: terminal.onProgress,
-    })
+    }).finally(() => runner?.close())
     await result.save(output)
     const resumed = work?.resumed() ?? 0
     if (resumed > 0) terminal.note(`${resumed} sites were already done by a run that had stopped.`)

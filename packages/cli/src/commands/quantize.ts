@@ -6,7 +6,7 @@ import { addDataFlags, dataJson, oneOf, wholeNumber, type DataFlags } from '../d
 import { reportJson, reportText } from '../report/text.js'
 import { processTerminal, type Terminal } from '../output/terminal.js'
 import { budgetOverrides, parseSize } from './budget.js'
-import { defaultOutput, execute, recipeFolder, recipePath } from './execute.js'
+import { defaultOutput, execute, executeOptions, recipeFolder, recipePath } from './execute.js'
 
 interface QuantizeFlags extends DataFlags {
   readonly output?: string
@@ -35,6 +35,7 @@ interface QuantizeFlags extends DataFlags {
   readonly set?: readonly string[]
   readonly saveRecipe?: string
   readonly report?: string
+  readonly threads?: string
   readonly json?: boolean
   readonly quiet?: boolean
 }
@@ -85,6 +86,7 @@ export function quantizeCommand(program: Command): void {
     .option('--seed <n>', 'seed for algorithms that draw random numbers (default 0)')
     .option('--set <key=value>', 'a setting of the backend, such as accuracyLevel=4; may be repeated', list)
     .option('--save-recipe <file>', 'write what these options mean as a recipe for `lowbit run`')
+    .option('--threads <n>', 'worker threads for calibrated rounding (default: as many as processors, 8 at most)')
     .option('--report <file>', 'write the report: .json, or .html to look at')
     .option('--json', 'print the report as JSON')
     .option('-q, --quiet', 'no progress bar and no notes')
@@ -107,7 +109,7 @@ Examples:
       const folder = flags.saveRecipe === undefined ? process.cwd() : recipeFolder(flags.saveRecipe)
       const terminal = processTerminal({ quiet: flags.quiet === true || flags.json === true })
       const recipe = await withBudget(recipeFromFlags(model, flags, folder), model, flags, folder, terminal)
-      const { result, output } = await execute(recipe, folder, terminal, flags.report)
+      const { result, output } = await execute(recipe, folder, terminal, executeOptions(flags))
       if (flags.saveRecipe !== undefined) await writeFile(flags.saveRecipe, `${JSON.stringify(recipe, null, 2)}\n`)
       terminal.print(flags.json === true ? reportJson(result.report).trimEnd() : reportText(result.report, output))
     })

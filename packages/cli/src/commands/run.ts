@@ -3,7 +3,7 @@ import type { Command } from 'commander'
 import { LowbitError, parseRecipe } from '@lowbit/core'
 import { reportJson, reportText } from '../report/text.js'
 import { processTerminal } from '../output/terminal.js'
-import { execute, recipeFolder } from './execute.js'
+import { execute, executeOptions, recipeFolder } from './execute.js'
 
 /** `lowbit run` */
 export function runCommand(program: Command): void {
@@ -11,11 +11,12 @@ export function runCommand(program: Command): void {
     .command('run')
     .description('run a recipe: the same recipe and model give the same bytes')
     .argument('<recipe>', 'a recipe in JSON; its paths are relative to it')
+    .option('--threads <n>', 'worker threads for calibrated rounding (default: as many as processors, 8 at most)')
     .option('--report <file>', 'write the report: .json, or .html to look at')
     .option('--json', 'print the report as JSON')
     .option('-q, --quiet', 'no progress bar and no notes')
     .addHelpText('after', '\nExamples:\n  $ lowbit quantize model.onnx -w int4 --save-recipe recipe.json\n  $ lowbit run recipe.json')
-    .action(async (file: string, flags: { report?: string; json?: boolean; quiet?: boolean }) => {
+    .action(async (file: string, flags: { report?: string; threads?: string; json?: boolean; quiet?: boolean }) => {
       const terminal = processTerminal({ quiet: flags.quiet === true || flags.json === true })
       let text: string
       try {
@@ -23,7 +24,7 @@ export function runCommand(program: Command): void {
       } catch (cause) {
         throw new LowbitError('LOWBIT_FILE', { thing: file, found: 'cannot be read', expected: 'a recipe in JSON', cause })
       }
-      const { result, output } = await execute(parseRecipe(text), recipeFolder(file), terminal, flags.report)
+      const { result, output } = await execute(parseRecipe(text), recipeFolder(file), terminal, executeOptions(flags))
       terminal.print(flags.json === true ? reportJson(result.report).trimEnd() : reportText(result.report, output))
     })
 }

@@ -1,4 +1,4 @@
-import type { RoundingAlgorithm, RoundingResult, TransformAlgorithm } from '../contract/algorithm.js'
+import type { RoundingAlgorithm, RoundingJob, RoundingResult, TransformAlgorithm } from '../contract/algorithm.js'
 import type { ActivationParams, BatchSource } from '../contract/host.js'
 import type { LinAlg } from '../contract/linalg.js'
 import type { Json } from '../contract/plugin.js'
@@ -39,6 +39,17 @@ export interface JobStore {
   save(site: string, result: RoundingResult): Promise<void>
 }
 
+/**
+ * Runs rounding jobs somewhere else, such as on worker threads. A job is a value in and a value out, so where it runs cannot
+ * change the result.
+ */
+export interface JobRunner {
+  /** Jobs that are under way together. */
+  readonly concurrency: number
+  /** `undefined` for an algorithm it cannot run elsewhere: the pipeline then runs it itself. */
+  run(algorithm: RoundingAlgorithm, job: RoundingJob): Promise<RoundingResult> | undefined
+}
+
 export interface QuantizeOptions {
   /** One of `host.supports.formats`. Default: the host's first. */
   readonly format?: string
@@ -70,6 +81,8 @@ export interface QuantizeOptions {
   /** For algorithms that draw random numbers. Default 0. */
   readonly seed?: number
   readonly jobs?: JobStore
+  /** Default: jobs run one after another where `quantize` runs. */
+  readonly runner?: JobRunner
   /** Goes to `host.emit`. */
   readonly settings?: Readonly<Record<string, Json>>
   readonly signal?: AbortSignal

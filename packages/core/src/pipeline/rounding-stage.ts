@@ -1,4 +1,4 @@
-import type { JobStatistics, RoundingResult } from '../contract/algorithm.js'
+import type { JobStatistics, RoundingJob, RoundingResult } from '../contract/algorithm.js'
 import type { ModelHost } from '../contract/host.js'
 import type { LinAlg } from '../contract/linalg.js'
 import type { StatisticName } from '../contract/statistics.js'
@@ -11,6 +11,7 @@ import { chunkByMemory, collect, type Wanted } from './collect.js'
 import type { StageContext } from './context.js'
 import type { JobStore, QuantizeOptions } from './options.js'
 import { outputSqnr } from './output-error.js'
+import { inParallel } from './parallel.js'
 import type { SitePlan } from './plan.js'
 import { qTensorBytes } from './size.js'
 import { weightError } from './weight-error.js'
@@ -34,18 +35,21 @@ export async function roundingStage(host: ModelHost, plans: readonly Quantized[]
     const decisions: (() => Promise<void>)[] = []
     for (const chunk of chunkByMemory(work, context.maxMemory)) {
       const statistics = await collect(host, chunk, context.calibration, context.observe)
-      for (const [i, { plan, stored }] of chunk.entries()) {
+      const finished = await inParallel(chunk, options.runner?.concurrency ?? 1, async ({ plan, stored }, i) => {
         const { site } = plan
         throwIfAborted(context.signal, `rounding of ${site.id}`)
         context.onProgress({ phase: 'round', done: done++, total: owners.length, item: site.id })
         const weight = await host.readWeight(site.id)
-        const result = stored ?? (await roundSite(plan, weight, statistics[i], context, keeper(plan, options)))
-        reports.set(site.id, siteReport(plan, weight.data, result, statistics[i], context.linalg))
-        context.warnings.push(...(result.warnings ?? []).map((w) => `${site.id}: ${w}`))
+        const result = stored ?? (await roundSite(plan, weight, statistics[i], context, options))
         const shift = options.biasCorrection ? meanShift(plan, weight.data, result.q, statistics[i]) : undefined
+        return { id: site.id, result, shift, report: siteReport(plan, weight.data, result, statistics[i], context.linalg) }
+      })
+      for (const { id, result, shift, report } of finished) {
+        reports.set(id, report)
+        context.warnings.push(...(result.warnings ?? []).map((w) => `${id}: ${w}`))
         decisions.push(async () => {
-          host.assign(site.id, result.q)
-          if (shift !== undefined) await host.addBias(site.id, shift)
+          host.assign(id, result.q)
+          if (shift !== undefined) await host.addBias(id, shift)
         })
       }
     }
@@ -82,9 +86,9 @@ function byBlock(plans: readonly Quantized[]): readonly (readonly Quantized[])[]
   return [...blocks.entries()].sort((a, b) => a[0] - b[0]).map(([, block]) => block)
 }
 
-async function roundSite(plan: Quantized, weight: HostTensor<'float32'>, statistics: JobStatistics, context: StageContext, jobs: JobStore | undefined): Promise<RoundingResult> {
+async function roundSite(plan: Quantized, weight: HostTensor<'float32'>, statistics: JobStatistics, context: StageContext, options: QuantizeOptions): Promise<RoundingResult> {
   const { site, scheme, rounding } = plan
-  const result = await rounding.round({
+  const job: RoundingJob = {
     site: { id: site.id, kind: site.kind, weight: site.weight },
     weight,
     scheme,
@@ -92,9 +96,10 @@ async function roundSite(plan: Quantized, weight: HostTensor<'float32'>, statist
     linalg: context.linalg,
     seed: context.seed,
     ...(context.signal === undefined ? {} : { signal: context.signal }),
-  })
+  }
+  const result = await (options.runner?.run(rounding, job) ?? rounding.round(job))
   checkQTensor(result.q, `${rounding.name} at ${site.id}`)
-  await jobs?.save(site.id, result)
+  await keeper(plan, options)?.save(site.id, result)
   return result
 }
 
