@@ -7,7 +7,7 @@ import { Switchboard, type SwitchboardJob } from './switchboard.js'
  * are looked into further: about `2 log2(points)` measurements for each culprit, and a handful where there is none.
  */
 export async function findRuinous(job: SwitchboardJob, data: BatchSource, options: RescueOptions = {}): Promise<RescueResult> {
-  const { share = 1 / 3, enough = 40, most = 0.1, batches = 24 } = options
+  const { share = 1 / 3, enough = 40, most = 0.1, batches = 12 } = options
   const board = await Switchboard.open(job, data, batches)
   try {
     const limit = Math.max(2, Math.floor(board.groups.length * most))

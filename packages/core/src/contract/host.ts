@@ -133,7 +133,7 @@ export interface RescueOptions {
   readonly enough?: number
   /** Most groups to rescue, as a share of all. At least two may be. Default 0.1. */
   readonly most?: number
-  /** Batches of the data to measure with. Default 24: fewer, and one odd input decides. */
+  /** Batches of the data to measure with. Default 12: with fewer, one odd input decides. */
   readonly batches?: number
   readonly signal?: AbortSignal
   readonly onProgress?: OnProgress
