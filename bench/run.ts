@@ -7,6 +7,11 @@ switch (name) {
     await benchKernels(rest)
     break
   }
+  case 'lookup': {
+    const { benchLookup } = await import('./kernels-lookup.ts')
+    await benchLookup()
+    break
+  }
   case 'python': {
     const { benchPython } = await import('./python.ts')
     await benchPython(rest)
@@ -23,6 +28,8 @@ switch (name) {
     break
   }
   default:
-    console.error(`no such benchmark: ${name ?? '(none)'}; there is: kernels, tfjs, python, memory`)
+    console.error(`no such benchmark: ${name ?? '(none)'}; there is: kernels, lookup, tfjs, python, memory`)
     process.exitCode = 1
 }
+
+export {}
