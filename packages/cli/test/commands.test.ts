@@ -33,7 +33,7 @@ describe('lowbit quantize', () => {
     ['int4', ['-w', 'int4', '-g', '16'], 'model.int4.onnx'],
     ['int8 weights', ['-f', 'dequantize'], 'model.int8.onnx'],
     ['HQQ', ['-w', 'int4', '-a', 'hqq', '-g', '16'], 'model.uint4.onnx'],
-    ['GPTQ', ['-w', 'int4', '-g', '16', '-a', 'gptq', '-c', 'data.npz'], 'model.int4.onnx'],
+    ['GPTQ', ['-w', 'int4', '-g', '16', '-c', 'data.npz'], 'model.int4.onnx'],
     ['static int8', ['-c', 'data.npz'], 'model.int8.onnx'],
   ])('makes a smaller model that runs like the first: %s', async (_, args, output) => {
     const paths = args.map((a) => (a.endsWith('.npz') ? box.path(a) : a))
@@ -61,6 +61,15 @@ describe('lowbit quantize', () => {
     const { code } = await box.lowbit('run', box.path('recipe.json'))
     expect(code).toBe(0)
     expect(readFileSync(box.path('a.onnx')).equals(first)).toBe(true)
+  })
+
+  it('uses GPTQ below 8 bits where there is data, and plain rounding elsewhere', async () => {
+    const algorithms = async (...args: string[]): Promise<string> => {
+      const { out } = await box.lowbit('quantize', box.path('model.onnx'), '-w', 'int4', '-g', '16', '-o', box.path('g.onnx'), '--json', ...args)
+      return (JSON.parse(out) as { sites: { algorithm: string }[] }).sites.map((s) => s.algorithm.split('@').at(-2)).join(' ')
+    }
+    expect(await algorithms('-c', box.path('data.npz'))).toBe('lowbit/algos-gptq lowbit/algos-gptq')
+    expect(await algorithms()).toBe('lowbit/core/rtn lowbit/core/rtn')
   })
 
   it('writes a page that shows the model’s names as text, not as markup', async () => {

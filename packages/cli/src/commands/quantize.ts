@@ -68,7 +68,7 @@ export function quantizeCommand(program: Command): void {
     .option('--asymmetric', 'zero points (default for uint types)')
     .option('--reduce-range', 'use half of the code range, safe on x86 without VNNI')
     .option('-f, --format <format>', 'matmul-nbits, dequantize, dynamic, qdq, qoperator (default: int8 with calibration qdq, int8 without dynamic, below 8 bits matmul-nbits)')
-    .option('-a, --algorithm <name>', 'rtn, search (scale of least squared error), hqq, gptq, or a package name (default rtn)')
+    .option('-a, --algorithm <name>', 'rtn, search (scale of least squared error), hqq, gptq, or a package name (default: below 8 bits with calibration gptq, else rtn)')
     .option('-t, --transform <names>', 'smoothquant, awq, rotate; several with commas, in order')
     .option('--activations <type>', 'static activations: uint8, int8, uint16, int16 (default for qdq and qoperator uint8)')
     .option('--method <method>', 'static ranges: minmax, percentile, entropy, mse')
@@ -98,7 +98,7 @@ Examples:
       int8 weights and dynamic int8 activations, no data needed
   $ lowbit quantize model.onnx --weights int4 --group 32
       int4 weights in MatMulNBits
-  $ lowbit quantize model.onnx -w int4 -a gptq -c samples.npz -o small.onnx
+  $ lowbit quantize model.onnx -w int4 -c samples.npz -o small.onnx
       int4 with GPTQ, calibrated on samples.npz
   $ lowbit quantize model.onnx -c photos/ --image-size 224
       static int8, calibrated on a folder of images
@@ -131,6 +131,8 @@ export function recipeFromFlags(model: string, flags: QuantizeFlags, folder: str
   const dtype = (flags.weights ?? (flags.budget === undefined ? 'int8' : 'int4')).split(',')[0]
   const format = flags.format ?? defaultFormat(dtype, flags)
   const weights = forAlgorithm(schemeFromFlags(dtype, format, flags), format, flags)
+  // With data, what the tables show to be best below 8 bits; without, or with a budget's many schemes, plain rounding.
+  const algorithm = flags.algorithm ?? (flags.calibration !== undefined && !dtype.endsWith('8') && flags.budget === undefined ? 'gptq' : undefined)
   const needsActivations = format === 'qdq' || format === 'qoperator'
   const recipe = {
     lowbit: 1,
@@ -139,7 +141,7 @@ export function recipeFromFlags(model: string, flags: QuantizeFlags, folder: str
     format,
     weights,
     ...(needsActivations || flags.activations !== undefined ? { activations: activationsFromFlags(flags) } : {}),
-    ...(flags.algorithm === undefined ? {} : { rounding: SHORT[flags.algorithm] ?? flags.algorithm }),
+    ...(algorithm === undefined ? {} : { rounding: SHORT[algorithm] ?? algorithm }),
     ...(flags.transform === undefined ? {} : { transforms: flags.transform.split(',').map((t) => SHORT[t] ?? t) }),
     ...(flags.override === undefined ? {} : { overrides: flags.override.map(parseOverride) }),
     ...(flags.include === undefined ? {} : { include: flags.include }),
