@@ -101,7 +101,8 @@ interface ThreadData {
 function startThread(data: ThreadData): Thread {
   const node = globalThis.process?.getBuiltinModule?.('node:worker_threads')
   if (node !== undefined) {
-    const worker = new node.Worker(WORKER_SOURCE, { eval: true, workerData: data })
+    // no execArgv: --input-type=module of the parent would make a module of the source
+    const worker = new node.Worker(WORKER_SOURCE, { eval: true, execArgv: [], workerData: data })
     worker.unref()
     worker.on('error', () => {})
     return worker
