@@ -13,7 +13,7 @@ export type TfCore = Pick<
   typeof core,
   | 'abs' | 'add' | 'backend' | 'backend_util' | 'cast' | 'clone' | 'concat' | 'conv2d' | 'conv2dTranspose' | 'customGrad' | 'depthwiseConv2d' | 'dispose' | 'div' | 'engine' | 'env' | 'exp'
   | 'expandDims' | 'fill' | 'gather' | 'getBackend' | 'getGradient' | 'getKernel' | 'getKernelsForBackend' | 'equal' | 'lessEqual' | 'greater' | 'greaterEqual' | 'io' | 'keep' | 'log' | 'matMul'
-  | 'max' | 'maximum' | 'mean' | 'memory' | 'min' | 'minimum' | 'mul' | 'neg' | 'pad' | 'ready' | 'registerKernel' | 'reshape' | 'round' | 'scalar' | 'sign'
+  | 'max' | 'maximum' | 'mean' | 'memory' | 'min' | 'minimum' | 'mul' | 'neg' | 'pad' | 'ready' | 'registerGradient' | 'unregisterGradient' | 'registerKernel' | 'reshape' | 'round' | 'scalar' | 'sign'
   | 'slice' | 'sqrt' | 'square' | 'sub' | 'sum' | 'tanh' | 'tensor' | 'tidy' | 'tile' | 'transpose' | 'unregisterKernel' | 'valueAndGrads' | 'variable' | 'where' | 'zeros' | 'zerosLike'
 >
 

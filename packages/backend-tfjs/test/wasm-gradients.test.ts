@@ -92,6 +92,15 @@ describe('gradients on the wasm backend agree with the cpu backend', () => {
     }, [[5, 7, 9]])
     await compare((x) => tf.softmax(x), [[4, 11]])
   })
+  it('tile, of axes of size 1 and others', async () => {
+    // Weighted by position, so that each repetition counts differently.
+    await compare((x) => tf.tile(x, [1, 1, 5]), [[2, 3, 1]])
+    await compare((x) => tf.tile(x, [2, 3]), [[4, 5]])
+    await compare((x) => tf.tile(x, [3, 1]), [[1, 4]])
+    const x = tf.tensor2d([1, 2], [1, 2])
+    const dy = tf.tensor2d([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12], [2, 6])
+    expect([...tf.grad((t: Tensor) => tf.tile(t, [2, 3]))(x, dy).dataSync()]).toEqual([1 + 3 + 5 + 7 + 9 + 11, 2 + 4 + 6 + 8 + 10 + 12])
+  })
   it('pooling', async () => {
     for (const channels of [3, 9]) {
       await compare((x) => tf.maxPool(x as never, 2, 2, 'same'), [[2, 7, 6, channels]])

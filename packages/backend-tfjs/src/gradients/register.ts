@@ -14,6 +14,7 @@ import { identity } from './Identity.js'
 import { maxPoolGrad } from './MaxPoolGrad.js'
 import { select } from './Select.js'
 import { sum } from './Sum.js'
+import { tileGradient } from './tile-gradient.js'
 import { unsortedSegmentSum } from './UnsortedSegmentSum.js'
 import { loadKernels, wasmBackend } from './wasm-backend.js'
 
@@ -66,9 +67,17 @@ export async function registerWasmGradients(tf: TfCore): Promise<WasmGradients> 
     if (before !== undefined) tf.unregisterKernel(after.kernelName, 'wasm')
     tf.registerKernel(after)
   }
+  const tileBefore = tf.getGradient('Tile')
+  const tileAfter = tileGradient(tf)
+  if (tileBefore !== undefined) tf.unregisterGradient('Tile')
+  tf.registerGradient(tileAfter)
   return {
     kernels: configs.map(({ after }) => after.kernelName),
     restore: () => {
+      if (tf.getGradient('Tile') === tileAfter) {
+        tf.unregisterGradient('Tile')
+        if (tileBefore !== undefined) tf.registerGradient(tileBefore)
+      }
       for (const { before, after } of configs) {
         if (tf.getKernel(after.kernelName, 'wasm')?.kernelFunc !== after.kernelFunc) continue
         tf.unregisterKernel(after.kernelName, 'wasm')
