@@ -26,17 +26,27 @@ export class DifferenceMeter {
   /** Adds pairs of values, reference first. */
   add(reference: ArrayLike<number>, value: ArrayLike<number>): this {
     const n = Math.min(reference.length, value.length)
+    let signal = 0
+    let other = 0
+    let dot = 0
+    let noise = 0
+    let max = this.#max
     for (let i = 0; i < n; i++) {
       const x = reference[i]
       const y = value[i]
       const d = x - y
-      this.#signal += x * x
-      this.#other += y * y
-      this.#dot += x * y
-      this.#noise += d * d
-      const a = Math.abs(d)
-      if (a > this.#max || Number.isNaN(a)) this.#max = a
+      signal += x * x
+      other += y * y
+      dot += x * y
+      noise += d * d
+      const a = d < 0 ? -d : d
+      if (a > max || a !== a) max = a
     }
+    this.#signal += signal
+    this.#other += other
+    this.#dot += dot
+    this.#noise += noise
+    this.#max = max
     this.#count += n
     return this
   }

@@ -40,11 +40,26 @@ export function roundBlocks(w: Float32Array, granules: Granules, bits: number, s
     const reciprocal = scale === 0 ? 0 : Math.fround(1 / scale)
     scales[granule] = scale
     if (zeroPoints !== undefined) zeroPoints[granule] = zero - offset
+    if (stride === 1 && reciprocal - reciprocal === 0) {
+      roundRun(w, codes, from, to, reciprocal, zero, top, offset)
+      continue
+    }
     for (let i = from; i < to; i += stride) {
       // Below zero the code is clamped, so halves away from zero are halves up here.
       const code = Math.fround(Math.fround((w[i] as number) * reciprocal) + zero) + 0.5
       // NaN is 0 times the infinite reciprocal of a subnormal scale.
       codes[i] = (code < 1 ? 0 : code >= top ? top : code === code ? code | 0 : zero) - offset
     }
+  }
+}
+
+/**
+ * The usual granule: elements in one piece, a finite reciprocal. Its own range put the lowest element at code 0, give or take a
+ * rounding that the cut towards zero absorbs: only the top needs a clamp.
+ */
+function roundRun(w: Float32Array, codes: Codes, from: number, to: number, reciprocal: number, zero: number, top: number, offset: number): void {
+  for (let i = from; i < to; i++) {
+    const code = (Math.fround(Math.fround((w[i] as number) * reciprocal) + zero) + 0.5) | 0
+    codes[i] = (code > top ? top : code) - offset
   }
 }
