@@ -15,7 +15,7 @@ const target = join(root, 'src/generated/modules.ts')
  * -O0: Binaryen's passes would move each sum next to its next use and so chain the dot products of one accumulator,
  * which makes V8 spill registers in the matrix kernels (65 instead of 75 GOPS). The engine optimizes the rest itself.
  */
-const options = ['-O0', '--noAssert', '--runtime', 'stub', '--importMemory', '--initialMemory', '1', '--maximumMemory', '65536', '--uncheckedBehavior', 'always', '--enable', 'simd']
+const options = ['-O0', '--noAssert', '--runtime', 'stub', '--importMemory', '--initialMemory', '1', '--maximumMemory', '65536', '--uncheckedBehavior', 'always', '--enable', 'simd', '--enable', 'threads']
 
 async function compile(features) {
   const folder = mkdtempSync(join(tmpdir(), 'lowbit-wasm-'))

@@ -1,4 +1,5 @@
 import { LowbitError, type SyncKernelProvider } from '@lowbit/core'
+import { MOST_THREADS } from './control.js'
 import { SCHEMES } from './format.js'
 import { instantiate, makeMemory, moduleBytes, type WasmTier } from './instance.js'
 import { Pool, possibleThreads } from './pool.js'
@@ -53,7 +54,7 @@ function refused(tier: Tier, findings: readonly string[]): LowbitError {
 }
 
 function chooseThreads(wanted: number | undefined, findings: string[]): number {
-  if (wanted !== undefined && (!Number.isInteger(wanted) || wanted < 1 || wanted > 64)) throw new LowbitError('LOWBIT_ARGUMENT', { thing: 'threads', found: String(wanted), expected: 'a whole number from 1 to 64' })
+  if (wanted !== undefined && (!Number.isInteger(wanted) || wanted < 1 || wanted > MOST_THREADS)) throw new LowbitError('LOWBIT_ARGUMENT', { thing: 'threads', found: String(wanted), expected: `a whole number from 1 to ${MOST_THREADS}` })
   const { cores, shared } = possibleThreads()
   const threads = wanted ?? Math.max(1, Math.min(4, Math.floor(cores / 2)))
   if (threads > 1 && !shared) {

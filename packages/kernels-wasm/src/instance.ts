@@ -1,3 +1,4 @@
+import { CONTROL_END } from './control.js'
 import { RELAXED_SIMD, SIMD128 } from './generated/modules.js'
 
 export type WasmTier = 'simd128' | 'relaxed-simd'
@@ -6,6 +7,8 @@ export type WasmTier = 'simd128' | 'relaxed-simd'
 export interface KernelExports {
   multiply(job: number, from: number, to: number, scratch: number): void
   multiplyByFloats(job: number, from: number, to: number, scratch: number): void
+  /** The share of thread `index` of the product that stands in the control block, and what others have left of theirs. */
+  work(control: number, index: number): void
   /** 0, or 1 + the first row that is not finite. */
   quantizeRows(job: number, scratch: number): number
   hadamardRows(x: number, rows: number, n: number, scale: number): void
@@ -14,8 +17,8 @@ export interface KernelExports {
   probeDot4(a: number, b: number, count: number, out: number): void
 }
 
-/** Below this address lie the module's constants. */
-export const HEAP_START = 4096
+/** Below this address lie the module's constants and the control block of the threads. */
+export const HEAP_START = CONTROL_END
 const MAXIMUM_PAGES = 65536
 
 function decode(base64: string): Uint8Array<ArrayBuffer> {

@@ -1,12 +1,13 @@
 import { LowbitError } from '@lowbit/core'
+import { CONTROL, CONTROL_START, MOST_THREADS, PIECES, TICKET_WORDS } from './control.js'
 import type { KernelExports } from './instance.js'
-import { CONTROL, WORKER_SOURCE } from './worker-source.js'
+import { WORKER_SOURCE } from './worker-source.js'
 
 /** What the threads are told of a product. */
 export interface SharedProduct {
   readonly job: number
   readonly floats: boolean
-  /** Blocks of eight rows, split evenly. */
+  /** Blocks of eight rows. */
   readonly blocks: number
   readonly scratch: number
   readonly scratchStride: number
@@ -37,9 +38,10 @@ export class Pool {
   static async start(count: number, module: WebAssembly.Module, memory: WebAssembly.Memory, exports: KernelExports, onProblem: (sentence: string) => void): Promise<Pool | undefined> {
     const threads: Thread[] = []
     try {
-      const control = new SharedArrayBuffer(CONTROL.words * 4)
-      const words = new Int32Array(control)
-      for (let index = 1; index <= count; index++) threads.push(startThread({ module, memory, control, index }))
+      const words = new Int32Array(memory.buffer, CONTROL_START, CONTROL.tickets + MOST_THREADS * TICKET_WORDS)
+      words[CONTROL.threads] = count + 1
+      for (let thread = 0; thread <= count; thread++) words[CONTROL.tickets + thread * TICKET_WORDS] = PIECES
+      for (let index = 1; index <= count; index++) threads.push(startThread({ module, memory, index }))
       const deadline = performance.now() + START_MS
       while (Atomics.load(words, CONTROL.ready) < count) {
         if (performance.now() > deadline) throw new Error(`${Atomics.load(words, CONTROL.ready)} of ${count} threads started in ${START_MS / 1000} s`)
@@ -60,33 +62,34 @@ export class Pool {
   /** @throws LOWBIT_RUNTIME if a thread died. */
   run(product: SharedProduct): void {
     const words = this.#words
-    const threads = this.threads
     words[CONTROL.job] = product.job
     words[CONTROL.floats] = product.floats ? 1 : 0
     words[CONTROL.blocks] = product.blocks
     words[CONTROL.scratch] = product.scratch
     words[CONTROL.scratchStride] = product.scratchStride
-    words[CONTROL.threads] = threads
     Atomics.store(words, CONTROL.done, 0)
-    Atomics.add(words, CONTROL.sequence, 1)
-    Atomics.notify(words, CONTROL.sequence)
-    const kernel = product.floats ? this.#exports.multiplyByFloats : this.#exports.multiply
-    kernel(product.job, 0, Math.floor(product.blocks / threads), product.scratch)
-    const others = threads - 1
+    for (let thread = 0; thread < this.threads; thread++) Atomics.store(words, CONTROL.tickets + thread * TICKET_WORDS, 0)
+    this.#wake()
+    this.#exports.work(CONTROL_START, 0)
     let deadline = 0
-    for (let spins = 1; Atomics.load(words, CONTROL.done) < others; spins++) {
+    for (let spins = 1; Atomics.load(words, CONTROL.done) < PIECES * this.threads; spins++) {
+      if (Atomics.load(words, CONTROL.failed) !== 0) throw new LowbitError('LOWBIT_RUNTIME', { thing: 'kernel threads', found: 'a thread trapped', fix: 'make a new provider, with threads: 1 if this comes back' })
       if (spins % 65536 !== 0) continue
       const now = performance.now()
       if (deadline === 0) deadline = now + PATIENCE_MS
-      if (now > deadline) throw new LowbitError('LOWBIT_RUNTIME', { thing: 'kernel threads', found: `${Atomics.load(words, CONTROL.done)} of ${others} answered in ${PATIENCE_MS / 1000} s`, fix: 'make a new provider, with threads: 1 if this comes back' })
+      if (now > deadline) throw new LowbitError('LOWBIT_RUNTIME', { thing: 'kernel threads', found: `${Atomics.load(words, CONTROL.done)} of ${PIECES * this.threads} pieces done in ${PATIENCE_MS / 1000} s`, fix: 'make a new provider, with threads: 1 if this comes back' })
     }
-    if (Atomics.load(words, CONTROL.failed) !== 0) throw new LowbitError('LOWBIT_RUNTIME', { thing: 'kernel threads', found: 'a thread trapped', fix: 'make a new provider, with threads: 1 if this comes back' })
+  }
+
+  #wake(): void {
+    Atomics.add(this.#words, CONTROL.sequence, 1)
+    // to wake is a call into the system: threads that still spin need none
+    if (Atomics.load(this.#words, CONTROL.asleep) > 0) Atomics.notify(this.#words, CONTROL.sequence)
   }
 
   stop(): void {
     Atomics.store(this.#words, CONTROL.stop, 1)
-    Atomics.add(this.#words, CONTROL.sequence, 1)
-    Atomics.notify(this.#words, CONTROL.sequence)
+    this.#wake()
     for (const thread of this.#threads) thread.terminate()
   }
 }
@@ -94,7 +97,6 @@ export class Pool {
 interface ThreadData {
   readonly module: WebAssembly.Module
   readonly memory: WebAssembly.Memory
-  readonly control: SharedArrayBuffer
   readonly index: number
 }
 

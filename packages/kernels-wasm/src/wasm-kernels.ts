@@ -12,7 +12,7 @@ import { VERSION } from './version.js'
 import { readWeights, type WeightSource } from './weights.js'
 
 /** Products below this many operations are not worth waking threads for. */
-const THREAD_WORK = 2 ** 22
+const THREAD_WORK = 2 ** 20
 
 /** A running module and what goes with it. */
 export interface WasmEngine {

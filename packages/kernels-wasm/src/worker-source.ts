@@ -1,36 +1,33 @@
-/** Words of the control block that the threads share. */
-export const CONTROL = { sequence: 0, done: 1, job: 2, floats: 3, blocks: 4, scratch: 5, scratchStride: 6, threads: 7, stop: 8, failed: 9, ready: 10, words: 16 } as const
+import { CONTROL, CONTROL_START } from './control.js'
 
 /** How often a thread looks for work before it sleeps: some 50 µs, longer than the gap between two layers of a model. */
 const SPINS = 20000
 
 /**
  * What a thread runs: classic JavaScript in a string, so that no bundler has to find a second file.
- * It waits for the sequence number to change, multiplies its share of the blocks, and counts itself as done.
+ * It waits for the sequence number to change and works as long as there are pieces left.
  */
 export const WORKER_SOURCE = `
-const run = ({ module, memory, control, index }) => {
+const run = ({ module, memory, index }) => {
   const { exports } = new WebAssembly.Instance(module, { env: { memory } })
-  const words = new Int32Array(control)
+  const words = new Int32Array(memory.buffer, ${CONTROL_START}, 64)
   let seen = 0
   Atomics.add(words, ${CONTROL.ready}, 1)
-  Atomics.notify(words, ${CONTROL.ready})
   for (;;) {
     let spins = ${SPINS}
     while (Atomics.load(words, ${CONTROL.sequence}) === seen && --spins > 0);
-    while (Atomics.load(words, ${CONTROL.sequence}) === seen) Atomics.wait(words, ${CONTROL.sequence}, seen)
+    while (Atomics.load(words, ${CONTROL.sequence}) === seen) {
+      Atomics.add(words, ${CONTROL.asleep}, 1)
+      Atomics.wait(words, ${CONTROL.sequence}, seen)
+      Atomics.sub(words, ${CONTROL.asleep}, 1)
+    }
     seen = Atomics.load(words, ${CONTROL.sequence})
     if (Atomics.load(words, ${CONTROL.stop})) break
     try {
-      const blocks = words[${CONTROL.blocks}], threads = words[${CONTROL.threads}]
-      const from = Math.floor((blocks * index) / threads), to = Math.floor((blocks * (index + 1)) / threads)
-      const scratch = words[${CONTROL.scratch}] + index * words[${CONTROL.scratchStride}]
-      const kernel = words[${CONTROL.floats}] ? exports.multiplyByFloats : exports.multiply
-      kernel(words[${CONTROL.job}], from, to, scratch)
-    } catch (error) {
+      exports.work(${CONTROL_START}, index)
+    } catch {
       Atomics.store(words, ${CONTROL.failed}, 1)
     }
-    Atomics.add(words, ${CONTROL.done}, 1)
   }
 }
 if (typeof require === 'function') run(require('node:worker_threads').workerData)
