@@ -4,7 +4,7 @@ import { granules, type Granules } from './granules.js'
 import { leastSquaresScales } from './least-squares.js'
 import { requireSeen } from './observer.js'
 import { algorithm, unsupported } from './plugin.js'
-import { positiveValues, positiveVariable, readPositive, writePositive } from './positive.js'
+import { positiveValues, positiveVariable, readPositive, rescaledPositive, writePositive } from './positive.js'
 import { clampTo, insideOf, type CodeRange } from './scale-rule.js'
 import { searchScale } from './search-scale.js'
 
@@ -34,6 +34,14 @@ export interface LsqQuantizeOptions {
  */
 export function lsqQuantize<T>(ops: Ops<T>, v: T, scale: T, options: LsqQuantizeOptions): T {
   const { range, granularity } = options
+  const kernel = ops.fakeQuantKernel?.(granularity, ops.shape(v))
+  if (kernel !== undefined) {
+    return ops.custom(
+      [v, scale],
+      ([x, s]) => ({ output: kernel.lsq(x, s, range), saved: [x, s] }),
+      (dy, [x, s]) => kernel.lsqGradients(dy, x, s, range, options.gradientScale),
+    )
+  }
   const g = granules(ops, granularity, ops.shape(v))
   return ops.custom(
     [v, scale],
@@ -115,6 +123,7 @@ function lsqFakeQuant(spec: FakeQuantSpec, { start, observeSteps }: Required<Lsq
       const scales = readPositive(ops, state, 'scale')
       return { codes: g.unview(lsqCodes(ops, ops.div(g.view(x), g.spread(scales)), range)), scales }
     },
+    ...(role === 'weight' ? { rescaled: (read, factors) => rescaledPositive(read, 'scale', granularity, factors) } : {}),
     ...(role === 'activation'
       ? {
           activation: (read): ActivationRule => {

@@ -1,4 +1,4 @@
-import type { FakeQuantState, FakeQuantVariable, Ops } from '@lowbit/core'
+import type { FakeQuantState, FakeQuantVariable, Granularity, Ops } from '@lowbit/core'
 
 /**
  * A learned value that cannot become zero or negative: the optimizer moves its logarithm.
@@ -25,4 +25,14 @@ export function writePositive<T>(ops: Ops<T>, state: FakeQuantState<T>, name: st
 /** A positive variable from the values an optimizer left. */
 export function positiveValues(read: (name: string) => Float32Array, name: string): Float32Array {
   return read(logName(name)).map(Math.exp)
+}
+
+/** A weight's positive variable when its output channels are multiplied by `factors`. One scale a tensor cannot follow, and stays. */
+export function rescaledPositive(read: (name: string) => Float32Array, name: string, granularity: Granularity, factors: Float32Array): Readonly<Record<string, Float32Array>> {
+  if (granularity.kind !== 'channel' && granularity.kind !== 'group') return {}
+  const logs = read(logName(name))
+  const groups = logs.length / factors.length
+  // Groups lie along the other axis: of `[N, K]` a channel's are neighbours, of `[K, N]` they are N apart.
+  const channel = (i: number): number => (granularity.kind === 'group' && granularity.axis === 1 ? Math.floor(i / groups) : i % factors.length)
+  return { [logName(name)]: logs.map((v, i) => v + Math.log(factors[channel(i)])) }
 }

@@ -50,15 +50,23 @@ function steFakeQuant(spec: FakeQuantSpec, options: Required<SteOptions>): FakeQ
     variables: () => (observed ? rangeVariables() : []),
     forward<T>(ops: Ops<T>, x: T, state: FakeQuantState<T>): T {
       const g = granules(ops, scheme.granularity, ops.shape(x))
+      const kernel = ops.fakeQuantKernel?.(scheme.granularity, ops.shape(x))
       const y = ops.custom(
         [x],
         ([v]) => {
           const view = g.view(v)
           const params = paramsOf(ops, view, g.axes, state)
+          if (kernel !== undefined) {
+            const { scale, zeroPoint } = params
+            return { output: kernel.affine(v, scale, zeroPoint, range), saved: neverClips ? [] : [v, scale, ...(zeroPoint === undefined ? [] : [zeroPoint])] }
+          }
           const { codes, unclamped } = affineCodes(ops, view, params, range)
           return { output: g.unview(affineValues(ops, codes, params)), saved: neverClips ? [] : [g.unview(insideOf(ops, unclamped, range))] }
         },
-        (dy, saved) => [neverClips ? dy : ops.mul(dy, saved[0])],
+        (dy, saved) => {
+          if (neverClips) return [dy]
+          return [kernel === undefined ? ops.mul(dy, saved[0]) : kernel.affineGradient(dy, saved[0], saved[1], saved[2], range)]
+        },
       )
       return observed ? onceSeen(ops, state, y, x) : y
     },

@@ -77,6 +77,7 @@ describe('gradients on the wasm backend agree with the cpu backend', () => {
       })
     }
   }
+  it('conv2d of few channels, more positions and out channels than are held at a time', () => compare((x, w) => tf.conv2d(x as never, w as never, 1, 'same'), [[3, 12, 11, 2], [3, 3, 2, 261]]))
   it('conv2d 1×1', () => compare((x, w) => tf.conv2d(x as never, w as never, 1, 'same'), [[2, 5, 4, 6], [1, 1, 6, 7]]))
   it('conv2d with explicit, uneven padding', () =>
     compare((x, w) => tf.conv2d(x as never, w as never, 1, [[0, 0], [1, 0], [0, 2], [0, 0]]), [[1, 7, 6, 4], [3, 3, 4, 3]]))

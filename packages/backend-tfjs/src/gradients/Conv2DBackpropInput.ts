@@ -1,5 +1,8 @@
-import { compose, convAttributes, free, run, stock, type Replacement } from './context.js'
+import { compose, convAttributes, free, offset, run, stock, withScratch, zeroOutput, type Replacement } from './context.js'
 import { insertZeros } from './zero-insertion.js'
+
+/** Below this many in-channels the backend's convolution, which makes eight channels at a time, would mostly compute padding. */
+const FEW_CHANNELS = 4
 
 /** Gradient of a convolution's input: a convolution of dy, spread by the stride, with the turned filter. The backend's own is a scalar loop. */
 export const conv2DBackpropInput: Replacement = {
@@ -9,6 +12,17 @@ export const conv2DBackpropInput: Replacement = {
     const a = convAttributes(args.attrs, 'inputShape', 'Conv2DBackpropInput')
     const [kh, kw, ci, co] = filter.shape
     const info = context.tf.backend_util.computeConv2DInfo(a.shape, [kh, kw, ci, co], a.strides, 1, a.pad, a.dimRoundingMode)
+    if (ci < FEW_CHANNELS) {
+      const { inHeight, inWidth, outHeight, outWidth, strideHeight, strideWidth, padInfo } = info
+      const dx = zeroOutput(context, a.shape)
+      withScratch(context, context.kernels.convInputScratch(kh * kw * ci), (scratch) => {
+        context.kernels.convInput(
+          offset(context, dy), offset(context, filter), offset(context, dx), info.batchSize, inHeight, inWidth, ci, outHeight, outWidth, co, kh, kw,
+          strideHeight, strideWidth, padInfo.top, padInfo.left, scratch,
+        )
+      })
+      return dx
+    }
     const top = kh - 1 - info.padInfo.top
     const left = kw - 1 - info.padInfo.left
     const bottom = info.inHeight - (info.outHeight - 1) * info.strideHeight - 1 + info.padInfo.top

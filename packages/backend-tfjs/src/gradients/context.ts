@@ -21,7 +21,7 @@ export interface KernelArguments {
 /** A kernel to register: one file a kernel. */
 export interface Replacement {
   readonly kernelName: string
-  make(context: Context): (args: KernelArguments) => TensorInfo
+  make(context: Context): (args: KernelArguments) => TensorInfo | TensorInfo[]
 }
 
 export const offset = (context: Context, info: TensorInfo): number => context.backend.dataIdMap.get(info.dataId).memoryOffset

@@ -10,6 +10,7 @@ import { conv2DBackpropInput } from './Conv2DBackpropInput.js'
 import { depthwiseConv2dNativeBackpropFilter } from './DepthwiseConv2dNativeBackpropFilter.js'
 import { depthwiseConv2dNativeBackpropInput } from './DepthwiseConv2dNativeBackpropInput.js'
 import { extremesAlongAxes } from './Extremes.js'
+import { fakeQuant } from './FakeQuant.js'
 import { identity } from './Identity.js'
 import { maxPoolGrad } from './MaxPoolGrad.js'
 import { select } from './Select.js'
@@ -34,6 +35,7 @@ const REPLACEMENTS: readonly Replacement[] = [
   ...extremesOfTwo,
   ...extremesAlongAxes,
   ...comparisons,
+  ...fakeQuant,
 ]
 
 export interface WasmGradients {

@@ -19,6 +19,8 @@ export interface Kernels {
   readonly gemmScratch: Run
   readonly gemm: Run
   readonly convFilter: Run
+  readonly convInput: Run
+  readonly convInputScratch: Run
   readonly depthwiseFilter: Run
   readonly segmentSum: Run
   readonly sumRows: Run
@@ -29,9 +31,16 @@ export interface Kernels {
   readonly boolToFloat: Run
   readonly maxPool: Run
   readonly extremes: Run
+  readonly extremesOfRows: Run
+  readonly fakeQuant: Run
+  readonly lsqGradient: Run
+  readonly steGradient: Run
 }
 
-const NAMES: readonly (keyof Kernels)[] = ['gemmScratch', 'gemm', 'convFilter', 'depthwiseFilter', 'segmentSum', 'sumRows', 'sumColumns', 'broadcast', 'compare', 'select', 'boolToFloat', 'maxPool', 'extremes']
+const NAMES: readonly (keyof Kernels)[] = [
+  'gemmScratch', 'gemm', 'convFilter', 'convInput', 'convInputScratch', 'depthwiseFilter', 'segmentSum', 'sumRows', 'sumColumns', 'broadcast', 'compare', 'select', 'boolToFloat', 'maxPool',
+  'extremes', 'extremesOfRows', 'fakeQuant', 'lsqGradient', 'steGradient',
+]
 
 /**
  * The running wasm backend of `tf`.

@@ -1,5 +1,6 @@
 import type { Ops } from '@lowbit/core'
 import type { Tensor, TfCore } from '../tf.js'
+import { fakeQuantKernel } from './fake-quant-kernel.js'
 import { noTape } from './no-tape.js'
 
 /**
@@ -58,6 +59,7 @@ export function tfjsOps(tf: TfCore): Ops<Tensor> {
       })
       return f(...inputs)
     },
+    fakeQuantKernel: (granularity, shape) => fakeQuantKernel(tf, granularity, shape),
   }
 }
 

@@ -1,4 +1,4 @@
-import type { IntegerCode, Scheme } from '../scheme.js'
+import type { Granularity, IntegerCode, Scheme } from '../scheme.js'
 import type { Site } from './host.js'
 import type { Plugin } from './plugin.js'
 
@@ -52,6 +52,35 @@ export interface Ops<T> {
    * Neither is differentiated again.
    */
   custom(inputs: readonly T[], forward: (inputs: readonly T[]) => { output: T; saved: readonly T[] }, backward: (dy: T, saved: readonly T[]) => readonly T[]): T
+  /**
+   * Fake quantization of a tensor of this shape in one pass over its data, where the backend has that now; undefined (or no such
+   * method): compose it. Values are those of the composition to the last bit, gradients to the order of their sums.
+   */
+  fakeQuantKernel?(granularity: Granularity, shape: readonly number[]): FakeQuantKernel<T> | undefined
+}
+
+/**
+ * The two formulas that most estimators share, each way. Not differentiable: for use inside {@link Ops.custom}.
+ * Scales and zero points hold one value a granule, in the order of the granule grid, in any shape.
+ */
+export interface FakeQuantKernel<T> {
+  /** `rint(clamp(x / s)) · s` */
+  lsq(x: T, scales: T, range: CodeBounds): T
+  /**
+   * `dx`: dy where `min <= x / s <= max`. `ds`, in the shape of the scales: the sum over the granule of `dy · (rint(clamp(x / s)) - x / s)`
+   * inside and `dy · clamp(x / s)` outside, times `gradientScale`, by default `1 / sqrt(elements · max(max, 1))`.
+   */
+  lsqGradients(dy: T, x: T, scales: T, range: CodeBounds, gradientScale?: number): readonly [dx: T, ds: T]
+  /** `(clamp(rint(x · (1 / s)) + z) - z) · s` */
+  affine(x: T, scales: T, zeroPoints: T | undefined, range: CodeBounds): T
+  /** dy where `min <= rint(x · (1 / s)) + z <= max`. */
+  affineGradient(dy: T, x: T, scales: T, zeroPoints: T | undefined, range: CodeBounds): T
+}
+
+/** Lowest and highest code. */
+export interface CodeBounds {
+  readonly min: number
+  readonly max: number
 }
 
 /** {@link Ops} with the two things only tests, conversion and simple training loops need: gradients and values. */
@@ -128,6 +157,11 @@ export interface FakeQuant {
    * @throws LOWBIT_UNSUPPORTED if no scheme can say what `forward` computes.
    */
   quantize<T>(ops: Ops<T>, x: T, state: FakeQuantState<T>): Rounded<T>
+  /**
+   * New values of stored scales after each output channel of the weight was multiplied by a positive factor, so that its codes stay
+   * (BatchNorm statistics that are estimated anew). Absent: scales follow the weight, or there is no such rule.
+   */
+  rescaled?(read: (name: string) => Float32Array, factors: Float32Array): Readonly<Record<string, Float32Array>>
   /**
    * For activations: the rule of the deployed model.
    * @throws LOWBIT_CALIBRATION before any observation.
