@@ -4,7 +4,7 @@ import { granules } from './granules.js'
 import { leastSquaresScales } from './least-squares.js'
 import { lsqGradientScale } from './lsq.js'
 import { algorithm, unsupported } from './plugin.js'
-import { positiveVariable, readPositive } from './positive.js'
+import { positiveVariable, readPositive, rescaledPositive } from './positive.js'
 import { clampTo, insideOf, type CodeRange } from './scale-rule.js'
 
 export interface BalancedQuantizeOptions {
@@ -73,5 +73,6 @@ function balancedFakeQuant(spec: FakeQuantSpec): FakeQuant {
         zeroPoints: ops.add(ops.mul(scales, ops.constant(0)), ops.constant(-HALF)),
       }
     },
+    rescaled: (read, factors) => rescaledPositive(read, 'scale', granularity, factors),
   }
 }

@@ -18,3 +18,20 @@ export function distillationLoss<T>(ops: Ops<T>, student: T, teacher: T, tempera
   const divergence = ops.sum(ops.mul(ops.exp(wanted), ops.sub(wanted, got)), [-1])
   return ops.mul(ops.constant(temperature ** 2), ops.mean(divergence))
 }
+
+export interface DistillationOptions {
+  /** T: above 1 the teacher's small probabilities count for more. Default 2. */
+  readonly temperature?: number
+  /** The term's share beside the model's own loss. Default 1. */
+  readonly weight?: number
+}
+
+/** A loss term against a teacher's logits, for any backend's operations. */
+export interface Distillation {
+  loss<T>(ops: Ops<T>, student: T, teacher: T): T
+}
+
+/** `weight · distillationLoss` as a value to hand to a backend's `distil`. */
+export function distillation({ temperature = 2, weight = 1 }: DistillationOptions = {}): Distillation {
+  return { loss: (ops, student, teacher) => ops.mul(ops.constant(weight), distillationLoss(ops, student, teacher, temperature)) }
+}

@@ -3,26 +3,26 @@ export { annealed, type Anneal } from './anneal.js'
 export { balanced, balancedQuantize, type BalancedQuantizeOptions } from './balanced.js'
 export { binaryConnect, binaryConnectQuantize, clipToUnit } from './binary-connect.js'
 export { dampeningLoss, withDampening, type DampeningOptions } from './dampening.js'
-export { distillationLoss, logSoftmax } from './distillation.js'
+export { distillation, distillationLoss, logSoftmax, type Distillation, type DistillationOptions } from './distillation.js'
 export { dorefa, dorefaActivation, dorefaBinaryWeight, dorefaWeight, type DorefaOptions } from './dorefa.js'
 export { fakeQuantizeLearnable, type LearnableAffineOptions } from './learnable-affine.js'
 export { leastSquaresScales, type LeastSquaresOptions } from './least-squares.js'
 export { lsq, lsqPaperScales, lsqQuantize, type LsqOptions, type LsqQuantizeOptions, type LsqStart } from './lsq.js'
 export { lsqPlus, lsqPlusQuantize, lsqPlusSnapped, lsqPlusWeightScales, type LsqPlusQuantizeOptions } from './lsq-plus.js'
 export {
-  oscillationReport,
   oscillationStep,
   startOscillation,
   usedCodes,
   withOscillation,
   type OscillationOptions,
-  type OscillationReport,
   type OscillationStepOptions,
   type OscillationTrack,
 } from './oscillation.js'
+export { oscillationReport, oscillationReports, type OscillationReport, type WatchedModel } from './oscillation-report.js'
 export { pact, pactPenalty, pactQuantize, type PactOptions } from './pact.js'
 export * from './presets.js'
 export { type CodeRange, type ScaleRule } from './scale-rule.js'
+export { stabilize, type StabilizeOptions } from './stabilize.js'
 export { ste, type SteOptions } from './ste.js'
 export { ternary, ternaryQuantize, type TernaryOptions } from './ternary.js'
 export { ttq, ttqCodes, ttqQuantize, type TtqOptions } from './ttq.js'

@@ -4,7 +4,7 @@ import { granules } from './granules.js'
 import { lsqCodes, lsqGradientScale, lsqQuantize, type LsqQuantizeOptions } from './lsq.js'
 import { onceSeen, rangeVariables, requireSeen } from './observer.js'
 import { algorithm, unsupported } from './plugin.js'
-import { positiveVariable, positiveValues, readPositive, writePositive } from './positive.js'
+import { positiveVariable, positiveValues, readPositive, rescaledPositive, writePositive } from './positive.js'
 import { asymmetricFromRange, clampTo, insideOf, SMALLEST_NORMAL } from './scale-rule.js'
 
 export interface LsqPlusQuantizeOptions extends LsqQuantizeOptions {
@@ -108,6 +108,7 @@ function lsqPlusWeight(spec: FakeQuantSpec): FakeQuant {
       const scales = readPositive(ops, state, 'scale')
       return { codes: g.unview(lsqCodes(ops, ops.div(g.view(x), g.spread(scales)), range)), scales }
     },
+    rescaled: (read, factors) => rescaledPositive(read, 'scale', granularity, factors),
   }
 }
 

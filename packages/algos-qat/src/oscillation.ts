@@ -65,7 +65,7 @@ export interface OscillationOptions {
 }
 
 const NAMES = ['previous', 'direction', 'frequency', 'average', 'frozen', 'frozenCode'] as const
-const variableName = (name: (typeof NAMES)[number] | 'started'): string => `oscillation_${name}`
+export const oscillationVariable = (name: (typeof NAMES)[number] | 'started'): string => `oscillation_${name}`
 
 /**
  * Watches the integers of an estimator's weights from step to step and, unless `freeze` is false, freezes those that keep jumping
@@ -85,30 +85,30 @@ function watched(inner: FakeQuant, spec: FakeQuantSpec, momentum: number, freeze
     return size
   })
   const count = shape.reduce((a, b) => a * b, 1)
-  const { penalty, project } = inner
+  const { penalty, project, rescaled } = inner
   const readTrack = <T>(state: FakeQuantState<T>): OscillationTrack<T> => ({
-    previous: state.read(variableName('previous')),
-    direction: state.read(variableName('direction')),
-    frequency: state.read(variableName('frequency')),
-    average: state.read(variableName('average')),
-    frozen: state.read(variableName('frozen')),
-    frozenCode: state.read(variableName('frozenCode')),
+    previous: state.read(oscillationVariable('previous')),
+    direction: state.read(oscillationVariable('direction')),
+    frequency: state.read(oscillationVariable('frequency')),
+    average: state.read(oscillationVariable('average')),
+    frozen: state.read(oscillationVariable('frozen')),
+    frozenCode: state.read(oscillationVariable('frozenCode')),
   })
   const track = <T>(ops: Ops<T>, x: T, state: FakeQuantState<T>): void => {
     const codes = ops.stopGradient(inner.quantize(ops, ops.stopGradient(x), state).codes)
-    const begun = state.read(variableName('started'))
+    const begun = state.read(oscillationVariable('started'))
     const before = readTrack(state)
     const first = startOscillation(ops, codes)
     const known = { ...before, previous: ops.where(begun, before.previous, first.previous), average: ops.where(begun, before.average, first.average) }
     const after = oscillationStep(ops, codes, known, { momentum, threshold: freeze === false ? Infinity : annealed(freeze, state.step) })
-    for (const name of NAMES) state.write(variableName(name), ops.stopGradient(after[name]))
-    state.write(variableName('started'), ops.constant(1))
+    for (const name of NAMES) state.write(oscillationVariable(name), ops.stopGradient(after[name]))
+    state.write(oscillationVariable('started'), ops.constant(1))
   }
   return {
     scheme: inner.scheme,
     variables(data): readonly FakeQuantVariable[] {
-      const own = NAMES.map((name): FakeQuantVariable => ({ name: variableName(name), shape, initial: new Float32Array(count), trainable: false }))
-      return [...inner.variables(data), ...own, { name: variableName('started'), shape: [], initial: new Float32Array(1), trainable: false }]
+      const own = NAMES.map((name): FakeQuantVariable => ({ name: oscillationVariable(name), shape, initial: new Float32Array(count), trainable: false }))
+      return [...inner.variables(data), ...own, { name: oscillationVariable('started'), shape: [], initial: new Float32Array(1), trainable: false }]
     },
     forward<T>(ops: Ops<T>, x: T, state: FakeQuantState<T>): T {
       const y = inner.forward(ops, x, state)
@@ -129,36 +129,6 @@ function watched(inner: FakeQuant, spec: FakeQuantSpec, momentum: number, freeze
     },
     ...(penalty === undefined ? {} : { penalty: <T>(ops: Ops<T>, x: T, state: FakeQuantState<T>): T => penalty.call(inner, ops, x, state) as T }),
     ...(project === undefined ? {} : { project: <T>(ops: Ops<T>, x: T): T => project.call(inner, ops, x) as T }),
-  }
-}
-
-/** How restless the weights of one layer are. */
-export interface OscillationReport {
-  readonly layer: string
-  readonly weights: number
-  /** Share of weights whose frequency is over the threshold. */
-  readonly oscillating: number
-  /** Share of weights that are frozen. */
-  readonly frozen: number
-  readonly highestFrequency: number
-}
-
-/**
- * Reads the tracker of one layer.
- * @param read values of the fake quantization's variables
- * @param threshold frequency from which a weight counts as oscillating. Default 0.005.
- * @returns undefined if the layer's estimator is not wrapped by {@link withOscillation}
- */
-export function oscillationReport(layer: string, read: (name: string) => Float32Array | undefined, threshold = 0.005): OscillationReport | undefined {
-  const frequency = read(variableName('frequency'))
-  const frozen = read(variableName('frozen'))
-  if (frequency === undefined || frozen === undefined) return undefined
-  const share = (values: Float32Array, test: (v: number) => boolean): number => values.reduce((n, v) => n + Number(test(v)), 0) / values.length
-  return {
-    layer,
-    weights: frequency.length,
-    oscillating: share(frequency, (f) => f > threshold),
-    frozen: share(frozen, (f) => f > 0),
-    highestFrequency: frequency.reduce((m, f) => Math.max(m, f), 0),
+    ...(rescaled === undefined ? {} : { rescaled: (read, factors) => rescaled.call(inner, read, factors) }),
   }
 }

@@ -2,9 +2,9 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { int4, type TrainingRecipe } from '@lowbit/core'
-import { int8Static, intWeights, lowBit, lsq } from '@lowbit/algos-qat'
+import { int8Static, lowBit, lsq } from '@lowbit/algos-qat'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { checkLoss, checkpointFolder, loadCheckpoint, prepare, registerWasmGradients, saveCheckpoint, type WasmGradients } from '../src/index.js'
+import { checkpointFolder, loadCheckpoint, prepare, registerWasmGradients, saveCheckpoint, type WasmGradients } from '../src/index.js'
 import { tf, useBackend } from './load-tf.js'
 
 let registered: WasmGradients
@@ -132,14 +132,4 @@ describe('checkpoints', () => {
     )
     expect(saved.some((name) => String(name).includes('conv/lowbit/activation'))).toBe(true)
   })
-})
-
-it('names the step, the layer and the first bad tensor of a training that diverged', async () => {
-  const run = start('sgd', intWeights(4))
-  await steps(run, 0, 2)
-  const out = run.model.getLayer('out')
-  out.setWeights(out.getWeights().map((w, i) => (i === 0 ? tf.fill(w.shape, NaN) : w)))
-  const [loss] = await steps(run, 2, 3)
-  expect(() => checkLoss(run.prepared, loss)).toThrow(/LOWBIT_NONFINITE.*step 2.*first in the sum of the weight of layer 'out'/)
-  expect(() => checkLoss(run.prepared, 0.3)).not.toThrow()
 })

@@ -1,5 +1,6 @@
 import { int4 } from '@lowbit/core'
 import { lsq } from '@lowbit/algos-qat'
+import type { Tensor } from '@tensorflow/tfjs-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { prepare, registerWasmGradients, stopOnDivergence, type WasmGradients } from '../src/index.js'
 import { tf, useBackend } from './load-tf.js'
@@ -13,21 +14,54 @@ afterAll(() => registered.restore())
 
 describe('stopOnDivergence', () => {
   const build = () => {
-    const model = tf.sequential({ layers: [tf.layers.dense({ units: 6, inputShape: [4], activation: 'relu', name: 'first' }), tf.layers.dense({ units: 2, name: 'second' })] })
+    const model = tf.sequential({ layers: [tf.layers.dense({ units: 6, inputShape: [4], activation: 'tanh', name: 'first' }), tf.layers.dense({ units: 2, name: 'second' })] })
     const prepared = prepare(tf, model, { weights: { scheme: int4(), algorithm: lsq() } })
     return { model, prepared }
   }
 
-  it('names step, layer and tensor, and puts the last good weights back', async () => {
+  /** The inputs of the last batches, and their targets, as given. */
+  const fitUntil = async (badInput: number, badTarget: number) => {
     const { model, prepared } = build()
     model.compile({ optimizer: tf.train.sgd(0.01), loss: 'meanSquaredError' })
-    // One target is not a number: the fourth batch poisons every weight.
-    const x = tf.randomNormal([40, 4], 0, 1, 'float32', 3)
-    const y = tf.tidy(() => tf.concat([tf.ones([30, 2]), tf.fill([10, 2], NaN)]))
+    const x = tf.tidy(() => tf.concat([tf.randomNormal([30, 4], 0, 1, 'float32', 3), tf.fill([10, 4], badInput)]))
+    const y = tf.tidy(() => tf.concat([tf.ones([30, 2]), tf.fill([10, 2], badTarget)]))
     const guard = stopOnDivergence(tf, prepared)
-    await expect(model.fit(x, y, { batchSize: 10, epochs: 1, shuffle: false, verbose: 0, callbacks: guard })).rejects.toThrow(/LOWBIT_NONFINITE: training step 3: loss NaN; first in the variable '.*' of layer 'first'/)
+    const fitting = model.fit(x, y, { batchSize: 10, epochs: 1, shuffle: false, verbose: 0, callbacks: guard })
+    await fitting.finally(() => tf.dispose([x, y])).catch(() => undefined)
     for (const weight of model.getWeights()) expect(weight.dataSync().every((v) => Number.isFinite(v))).toBe(true)
-    tf.dispose([x, y])
+    return fitting
+  }
+
+  it('names step, layer and first bad tensor of fit, and puts the last good weights back', async () => {
+    // What follows is bad too, and so is every weight after the step.
+    await expect(fitUntil(Infinity, 1)).rejects.toThrow(/LOWBIT_NONFINITE: training step 3: loss NaN; first in the sum of the input of layer 'first'/)
+  })
+
+  it('does not blame a layer for bad targets', async () => {
+    await expect(fitUntil(1, NaN)).rejects.toThrow(/LOWBIT_NONFINITE: training step 3: loss NaN; no tensor that was watched is bad/)
+  })
+
+  it('names the overflow of a layer in an own loop', () => {
+    const { model, prepared } = build()
+    const [kernel, bias, ...others] = model.layers[1].getWeights()
+    model.layers[1].setWeights([kernel, tf.fill(bias.shape, 3e38), ...others])
+    const guard = stopOnDivergence(tf, prepared)
+    guard.onBatchBegin()
+    const loss = tf.tidy(() => tf.mean(tf.square(model.apply(tf.ones([2, 4]), { training: true }) as Tensor)).dataSync()[0])
+    expect(() => guard.check(loss)).toThrow(/step 0: loss (NaN|Infinity); first in the sum of the output of layer 'second'/)
+    expect(() => guard.check(0.5)).not.toThrow()
+    prepared.restore()
+  })
+
+  it('keeps no sums while nobody looks', () => {
+    const { model, prepared } = build()
+    model.apply(tf.ones([2, 4]), { training: true })
+    expect([...prepared.watched()]).toEqual([])
+    const stop = prepared.watch()
+    tf.tidy(() => void model.apply(tf.ones([2, 4]), { training: true }))
+    expect([...prepared.watched()].map(({ layer, what }) => `${layer}: ${what}`)).toEqual(['first', 'second'].flatMap((l) => ['input', 'weight', 'fake-quantized weight', 'output'].map((t) => `${l}: sum of the ${t}`)))
+    stop()
+    expect([...prepared.watched()]).toEqual([])
   })
 
   it('keeps quiet, and keeps no tensors, while the loss is finite', async () => {

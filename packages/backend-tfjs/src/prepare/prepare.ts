@@ -32,18 +32,24 @@ export interface Prepared {
   onStep(callback: (step: number) => void): void
   /** Sum of the algorithms' loss terms of the last forward pass, for own training loops; `fit` adds them by itself. */
   penalty(): Tensor
+  /** Adds a term to the loss of the current training step; for code that runs inside its forward pass. */
+  addPenalty(term: Tensor): void
   /** Weight `[N, K]`, channel-major columns, that the forward pass computes with. @throws LOWBIT_NOT_FOUND */
   fakeWeight(site: string): HostTensor<'float32'>
   /** Bias `[N]` that it adds, BatchNorm folded in; null where the layer has none. @throws LOWBIT_NOT_FOUND */
   bias(site: string): Float32Array | null
   /** Brings weights up to date with what an algorithm demands of them after the last optimizer step (clipping). Forward passes do so by themselves. */
   settle(): void
-  /** Sums of the tensors of the last training step, in the order they were computed: what `checkLoss` looks through. */
+  /** Keeps the sums that `watched` gives, from the next training step on. @returns stops it. */
+  watch(): () => void
+  /** Sums of the tensors of the last training step, in the order they were computed: what `stopOnDivergence` looks through. */
   watched(): Iterable<WatchedTensor>
   /** Runs `f` with the fake quantization switched off: the float model, BatchNorm layers and all. */
   inFloat<R>(f: () => R): R
   /** Takes the fake quantization and its variables out: a float model with the latent weights as they stand. */
   restore(): void
+  /** Called by `restore`, before the rest: for what else was put about the layers. */
+  onRestore(undo: () => void): void
 }
 
 /**
@@ -101,6 +107,7 @@ class PreparedModel implements Prepared {
   #started = 0
   #firstCalls = 0
   #unsettled = false
+  #addsPenalties = false
   #off = false
 
   constructor(tf: TfCore, ops: Ops<Tensor>, model: LayersModel, recipe: TrainingRecipe, sites: readonly PreparedSite[], float: readonly FloatPart[]) {
@@ -142,6 +149,12 @@ class PreparedModel implements Prepared {
 
   penalty(): Tensor {
     return this.#penalties.sum()
+  }
+
+  addPenalty(term: Tensor): void {
+    if (!this.#addsPenalties) this.#restores.push(this.#penalties.addTo(this.sites[0].site.owner))
+    this.#addsPenalties = true
+    this.#penalties.add(term)
   }
 
   settle(): void {
@@ -187,14 +200,22 @@ class PreparedModel implements Prepared {
     return found
   }
 
+  watch(): () => void {
+    return this.#watch.start()
+  }
+
   watched(): Iterable<WatchedTensor> {
     return this.#watch.tensors()
+  }
+
+  onRestore(undo: () => void): void {
+    this.#restores.push(undo)
   }
 
   restore(): void {
     this.#penalties.clear()
     this.#watch.clear()
-    for (const undo of this.#restores.splice(0)) undo()
+    for (const undo of this.#restores.splice(0).reverse()) undo()
     collectVariables(this.model)
   }
 
@@ -219,7 +240,9 @@ class PreparedModel implements Prepared {
           replaced[at.site.weight.member] = fromOriented(this.#tf, at, seen)
           if (bias !== undefined) replaced['bias'] = bias
         }
-        return next(x, replaced)
+        const y = next(x, replaced)
+        if (training) this.#watch.see(sites[sites.length - 1].site.id, 'output', y)
+        return y
       })
   }
 

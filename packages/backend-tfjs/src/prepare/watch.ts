@@ -8,10 +8,22 @@ import type { Tensor, TfCore } from '../tf.js'
  */
 export class Watch {
   readonly #tf: TfCore
+  #watchers = 0
   #sums: { readonly layer: string; readonly what: string; readonly sum: Tensor }[] = []
 
   constructor(tf: TfCore) {
     this.#tf = tf
+  }
+
+  /** Sums cost a pass over every tensor: only while someone looks. @returns stops. */
+  start(): () => void {
+    this.#watchers++
+    let on = true
+    return () => {
+      if (on) this.#watchers--
+      on = false
+      if (this.#watchers === 0) this.clear()
+    }
   }
 
   clear(): void {
@@ -20,7 +32,7 @@ export class Watch {
   }
 
   see(layer: string, what: string, x: Tensor): void {
-    if (x.dtype === 'float32') this.#sums.push({ layer, what: `sum of the ${what}`, sum: this.#tf.keep(noTape(this.#tf, () => this.#tf.sum(x))) })
+    if (this.#watchers > 0 && x.dtype === 'float32') this.#sums.push({ layer, what: `sum of the ${what}`, sum: this.#tf.keep(noTape(this.#tf, () => this.#tf.sum(x))) })
   }
 
   *tensors(): Generator<WatchedTensor> {

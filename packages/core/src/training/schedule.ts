@@ -10,7 +10,7 @@ export function scheduled(inner: FakeQuant, part: 'weight' | 'activation', recip
   if (start === 0 && !freezes) return inner
   const frozen = <T>(state: FakeQuantState<T>): FakeQuantState<T> =>
     freezes && state.step >= freezeObservers ? { read: (name) => state.read(name), write: () => undefined, step: state.step, training: false } : state
-  const { penalty, project, activation } = inner
+  const { penalty, project, rescaled, activation } = inner
   return {
     scheme: inner.scheme,
     variables: (data) => inner.variables(data),
@@ -23,6 +23,7 @@ export function scheduled(inner: FakeQuant, part: 'weight' | 'activation', recip
     quantize: (ops, x, state) => inner.quantize(ops, x, state),
     ...(penalty === undefined ? {} : { penalty: <T>(ops: Ops<T>, x: T, state: FakeQuantState<T>): T => (state.step >= start ? penalty.call(inner, ops, x, state) as T : ops.constant(0)) }),
     ...(project === undefined ? {} : { project: <T>(ops: Ops<T>, x: T): T => project.call(inner, ops, x) as T }),
+    ...(rescaled === undefined ? {} : { rescaled: (read, factors) => rescaled.call(inner, read, factors) }),
     ...(activation === undefined ? {} : { activation: (read) => activation.call(inner, read) }),
   }
 }
