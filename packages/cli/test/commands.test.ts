@@ -81,6 +81,21 @@ describe('lowbit quantize', () => {
     expect(page).not.toMatch(/<script|https?:\/\/(?!www\.w3\.org)/)
   })
 
+  it('keeps what calibration found, uses it again, and refuses it for other data', async () => {
+    const args = ['quantize', box.path('model.onnx'), '-c', box.path('data.npz'), '--calibration-cache', box.path('model.stats'), '-o']
+    expect((await box.lowbit(...args, box.path('a.onnx'))).code).toBe(0)
+    const kept = readFileSync(box.path('model.stats'))
+    expect((await box.lowbit(...args, box.path('b.onnx'))).code).toBe(0)
+    expect(readFileSync(box.path('b.onnx')).equals(readFileSync(box.path('a.onnx')))).toBe(true)
+    expect(readFileSync(box.path('model.stats')).equals(kept)).toBe(true)
+    writeFileSync(box.path('data.npz'), writeNpz({ x: randomTensor([24, 64], 10) }))
+    const { code, err } = await box.lowbit(...args, box.path('c.onnx'))
+    expect(code).toBe(1)
+    expect(err).toMatch(/LOWBIT_CALIBRATION.*model\.stats.*other data/)
+    expect(existsSync(box.path('c.onnx'))).toBe(false)
+    expect((await box.lowbit('quantize', box.path('model.onnx'), '--calibration-cache', box.path('model.stats'))).err).toMatch(/--calibration-cache.*no calibration data/)
+  })
+
   it('lists what was left in float and why', async () => {
     const { out } = await box.lowbit('quantize', box.path('model.onnx'), '-w', 'int4', '-g', '16', '--override', 'second=float')
     expect(out).toMatch(/1 of 2 sites quantized/)

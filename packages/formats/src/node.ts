@@ -1,4 +1,5 @@
 export { atomicWrite, fileError, type AtomicWriteOptions, type ByteSource } from './node/atomic-write.js'
+export * from './node/calibration-file.js'
 export * from './node/onnx-file.js'
 export * from './node/save-onnx.js'
 export * from './node/safetensors-file.js'

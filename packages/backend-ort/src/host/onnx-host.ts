@@ -35,6 +35,7 @@ import { addBias, applyRotation, applyScale, describeGroup, type GroupRecord, gr
 import { VERSION } from '../version.js'
 import { onnxArtifact } from './artifact.js'
 import { fakeQuantizeActivations, fakeQuantizeWeights } from './fake-quant.js'
+import { fingerprint } from './fingerprint.js'
 import { finishModel } from './finish.js'
 import { observe } from './observe.js'
 import { openGraph } from './running-model.js'
@@ -199,9 +200,14 @@ export class OnnxHost implements ModelHost {
       return q === undefined ? [] : [[site.id, q] as const]
     }))
     const decisions = { sites: records, weights, activations: this.#activations }
-    const result = await findRuinous({ ort: await findOrt(this.#given), graph, decisions, points: this.activations(), session: this.#session }, data, options)
-    for (const { points } of result.rescued) for (const point of points) this.assignActivation(point, null)
-    return result
+    const open = async (made: Graph, session: SessionOptions): Promise<Session> => openGraph(await findOrt(this.#given), made, this.#source, { ...this.#session, ...session })
+    return findRuinous({ open, graph, decisions, points: this.activations(), size: this.size() }, data, options)
+  }
+
+  /** SHA-256 of the model as opened and prepared, external data by what the file says of it. */
+  fingerprint(): Promise<string> {
+    this.#checkOpen()
+    return fingerprint(this.#original, this.#source)
   }
 
   async run(batch: Batch, options: { readonly model?: Which } = {}): Promise<Batch> {

@@ -23,6 +23,8 @@ export interface StaticOptions {
    * each point costs, with one session for all questions.
    */
   readonly switches?: ReadonlyMap<string, string>
+  /** Site → name of a bool input that turns the rounding of its weight on. As {@link switches}. */
+  readonly weightSwitches?: ReadonlyMap<string, string>
 }
 
 /** What an emitter had to do differently from what it was told. */

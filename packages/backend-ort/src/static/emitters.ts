@@ -10,7 +10,7 @@ import { hasIntegerProduct } from './operators.js'
 import type { StaticDecisions, StaticOptions } from './decisions.js'
 import { emitQdq } from './qdq.js'
 import { emitQOperator } from './qoperator.js'
-import { unsuitableWeight } from './weight-codes.js'
+import { isWideWeight, unsuitableWeight } from './weight-codes.js'
 
 /** Per-channel DequantizeLinear came with this opset. */
 const OLDEST_OPSET = 13
@@ -40,10 +40,11 @@ function staticEmitter(format: string, write: typeof emitQdq): Emitter {
   }
 }
 
-/** Integer kernels take int8 per channel or tensor, without zero points; sites without such a kernel take more. */
+/** Integer kernels take int8 per channel or tensor, without zero points; sites without such a kernel take more, and 16 bits compute in float. */
 function acceptsStatic(record: SiteRecord, scheme: Scheme): Acceptance {
   const never = neverAccepted(scheme)
   if (never !== undefined || !hasIntegerProduct(record.op)) return never ?? YES
+  if (isWideWeight({ scheme })) return YES
   if (record.floatType !== 'float32') return { ok: false, reason: `${record.floatType} activations have no integer kernels` }
   const reason = unsuitableWeight({ scheme })
   return reason === undefined ? YES : { ok: false, reason: `integer kernels do not take ${reason}`, instead: { dtype: 'int8', granularity: { kind: 'channel', axis: 0 }, symmetric: true } }

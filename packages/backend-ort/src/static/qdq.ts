@@ -1,13 +1,14 @@
 import { type ActivationParams, INTEGER_CODES, LowbitError, quantizeBias, type QTensor, weightScalesForInt32Bias } from '@lowbit/core'
 import { floatAttribute, node as makeNode, type NodeProto, tensorToHost } from '@lowbit/formats'
 import { addConstant } from '../emit/constants.js'
+import { dequantizeWeight } from '../emit/dequantize-weight.js'
 import { type Graph, isOp, MICROSOFT } from '../graph/index.js'
 import { operandName, siteNode, type SiteRecord } from '../sites/site-record.js'
 import { activationLimits } from './activation-limits.js'
 import type { StaticDecisions, StaticNotes, StaticOptions } from './decisions.js'
 import { activationConstants } from './activation-constants.js'
 import { activationInputs, hasIntegerProduct, staticRole, writesIntegersOnly } from './operators.js'
-import { storeWeight } from './weight-codes.js'
+import { isWideWeight, storeWeight } from './weight-codes.js'
 
 /**
  * Writes a static quantization into a graph as QuantizeLinear and DequantizeLinear pairs around float operators, in the places
@@ -32,6 +33,7 @@ class QdqEmitter {
   readonly #decisions: StaticDecisions
   readonly #storage: NonNullable<StaticOptions['weightStorage']>
   readonly #switches: NonNullable<StaticOptions['switches']> | undefined
+  readonly #weightSwitches: NonNullable<StaticOptions['weightSwitches']>
   readonly #constants: ReturnType<typeof activationConstants>
   /** Products whose weight and input are integers, and that input. */
   readonly #products = new Map<NodeProto, string>()
@@ -45,6 +47,7 @@ class QdqEmitter {
     this.#decisions = decisions
     this.#storage = options.weightStorage ?? 'uint8'
     this.#switches = options.switches
+    this.#weightSwitches = options.weightSwitches ?? new Map()
     this.#constants = activationConstants(graph)
   }
 
@@ -54,6 +57,10 @@ class QdqEmitter {
       const q = weights.get(record.site.id)
       if (q === undefined || !hasIntegerProduct(record.op)) continue
       const node = siteNode(this.#graph, record)
+      if (isWideWeight(q)) {
+        this.#expandWeight(record, node, q)
+        continue
+      }
       const input = operandName(this.#graph, record, 'data')
       if (activations.has(input)) this.#products.set(node, input)
       this.#quantizeWeight(record, node, q)
@@ -93,7 +100,7 @@ class QdqEmitter {
       dequantized = this.#addWeight(record, q, scales)
       this.#weightOutputs.set(key, dequantized)
     }
-    graph.setInput(node, record.weightInput, dequantized)
+    this.#setWeight(record, node, dequantized)
     if (bias !== undefined && input !== undefined) this.#quantizeBias(node, bias, input.scale, scales)
   }
 
@@ -112,6 +119,27 @@ class QdqEmitter {
     const output = graph.freshName(`${name}_dq`)
     graph.addNode(makeNode('DequantizeLinear', inputs, [output], stored.axis === undefined ? {} : { axis: stored.axis }))
     return output
+  }
+
+  /** 16-bit weights have no integer kernel: the product is one of floats. */
+  #expandWeight(record: SiteRecord, node: NodeProto, q: QTensor): void {
+    const key = `${record.site.tiedTo ?? record.site.id} ${record.matrix.orientation}`
+    const dequantized = this.#weightOutputs.get(key) ?? dequantizeWeight(this.#graph, record, q)
+    this.#weightOutputs.set(key, dequantized)
+    this.#setWeight(record, node, dequantized)
+  }
+
+  #setWeight(record: SiteRecord, node: NodeProto, dequantized: string): void {
+    const graph = this.#graph
+    const flag = this.#weightSwitches.get(record.site.tiedTo ?? record.site.id)
+    if (flag === undefined) {
+      graph.setInput(node, record.weightInput, dequantized)
+      return
+    }
+    const float = node.input[record.weightInput] ?? ''
+    const switched = graph.freshName(`${float}_switched`)
+    graph.addNode(makeNode('Where', [flag, dequantized, float], [switched]))
+    graph.setInput(node, record.weightInput, switched)
   }
 
   #biasOf(node: NodeProto): Float32Array | undefined {

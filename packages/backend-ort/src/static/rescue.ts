@@ -1,54 +1,165 @@
-import { type BatchSource, type Rescued, type RescueOptions, type RescueResult, throwIfAborted } from '@lowbit/core'
-import { Switchboard, type SwitchboardJob } from './switchboard.js'
+import { type ActivationParams, type BatchSource, type QTensor, type Rescued, type RescueOptions, type RescueResult, throwIfAborted } from '@lowbit/core'
+import type { StaticDecisions } from './decisions.js'
+import { hasIntegerProduct } from './operators.js'
+import { measureFloat, type Measured, type Switch, Switchboard, type SwitchboardJob, switchesOf } from './switchboard.js'
+import { unsuitableWeight } from './weight-codes.js'
+
+export interface RescueJob extends SwitchboardJob {
+  /** Bytes of the float model. */
+  readonly size: number
+}
+
+interface Culprit {
+  readonly what: Switch
+  readonly share: number
+}
+
+/** Below this a model is ruined, and what repairs it may cost what it costs. */
+const RUINED = 20
+/** 16 bits measure as good as float if they leave no more than half a decibel more noise. */
+const AS_GOOD = 10 ** 0.05
 
 /**
- * Finds the few activations whose rounding ruins a model, with data but without labels: the float model's own outputs are the
- * measure. Noise of different points adds up, nearly, so halves of the graph are put back in float and only halves that matter
- * are looked into further: about `2 log2(points)` measurements for each culprit, and a handful where there is none.
+ * Finds the few activations and weights whose rounding ruins a model, with data but without labels: the float model's own outputs
+ * are the measure. Noise of different places adds up, nearly, so halves of the graph are put back in float and only halves that
+ * matter are looked into further: about `2 log2(places)` measurements for each culprit, and a handful where there is none. What was
+ * found is then measured in 16 bits, and stays there where that is as good as float.
  */
-export async function findRuinous(job: SwitchboardJob, data: BatchSource, options: RescueOptions = {}): Promise<RescueResult> {
-  const { share = 1 / 3, enough = 40, most = 0.1, batches = 12 } = options
-  const board = await Switchboard.open(job, data, batches)
+export async function findRuinous(job: RescueJob, data: BatchSource, options: RescueOptions = {}): Promise<RescueResult> {
+  const measured = await measureFloat(job, data, options.batches ?? 12)
+  const { before, after, culprits } = await findCulprits(job, measured, options)
+  if (culprits.length === 0) return { before: decibels(before), after: decibels(before), rescued: [] }
+  const { noise, wide } = await tryWide(job, measured, culprits, after, options)
+  const rescued = culprits.map(({ what, share }): Rescued => {
+    const to = wide.has(what) ? '16-bit' : 'float'
+    return { ...what, to, share, bytes: what.kind === 'weight' ? extraBytes(job.decisions, what, to) : 0 }
+  })
+  return { before: decibels(before), after: decibels(noise), rescued }
+}
+
+async function findCulprits(job: RescueJob, measured: Measured, options: RescueOptions): Promise<{ readonly before: number; readonly after: number; readonly culprits: readonly Culprit[] }> {
+  const { share = 1 / 3, enough = 40, most = 0.1, mostBytes = 0.05 } = options
+  const { decisions } = job
+  const weights = quantizedOwners(decisions).filter((site) => options.weights?.includes(site) ?? true)
+  const offered = switchesOf(job, weights).filter(({ kind, points }) => kind === 'weight' || points.every((p) => options.wideActivations?.has(p) ?? true))
+  const board = await Switchboard.open(job, measured, offered)
   try {
-    const limit = Math.max(2, Math.floor(board.groups.length * most))
-    const inFloat = new Set<string>()
-    const rescued: Rescued[] = []
+    const limit = Math.max(2, Math.floor(board.switches.length * most))
+    const inFloat = new Set<Switch>()
+    const culprits: Culprit[] = []
     const before = await board.noise(inFloat)
     let noise = before
-    while (rescued.length < limit && decibels(noise) < enough) {
-      const worst = await worstGroup(board, inFloat, noise, share, options)
+    let bytes = 0
+    while (culprits.length < limit && decibels(noise) < enough) {
+      const room = decibels(noise) < RUINED ? Infinity : mostBytes * job.size - bytes
+      const open = board.switches.filter((one) => !inFloat.has(one) && (one.kind === 'activations' || extraBytes(decisions, one, '16-bit') <= room))
+      const worst = await worstOf(board, open, inFloat, noise, share, options)
       if (worst === undefined) break
-      inFloat.add(worst.group)
-      rescued.push({ group: worst.group, share: worst.share, points: job.points.filter((p) => p.group === worst.group).map((p) => p.id) })
+      inFloat.add(worst.what)
+      culprits.push(worst)
+      if (worst.what.kind === 'weight') bytes += extraBytes(decisions, worst.what, '16-bit')
       noise = await board.noise(inFloat)
     }
-    return { before: decibels(before), after: decibels(noise), rescued }
+    return { before, after: noise, culprits }
   } finally {
     await board.release()
   }
 }
 
-/** The group that makes the most noise, if that is at least a share of it all. */
-async function worstGroup(board: Switchboard, inFloat: ReadonlySet<string>, noise: number, share: number, options: RescueOptions): Promise<{ readonly group: string; readonly share: number } | undefined> {
-  let best: { group: string; share: number } | undefined
-  const search = async (groups: readonly string[]): Promise<void> => {
+/** What makes the most noise, if that is at least a share of it all. */
+async function worstOf(board: Switchboard, open: readonly Switch[], inFloat: ReadonlySet<Switch>, noise: number, share: number, options: RescueOptions): Promise<Culprit | undefined> {
+  let best: Culprit | undefined
+  const search = async (switches: readonly Switch[]): Promise<void> => {
     throwIfAborted(options.signal, 'rescue')
-    const left = await board.noise(new Set([...inFloat, ...groups]))
+    const left = await board.noise(new Set([...inFloat, ...switches]))
     const made = 1 - left / noise
-    options.onProgress?.({ phase: 'rescue', done: inFloat.size, total: board.groups.length, item: groups[0] ?? '' })
+    options.onProgress?.({ phase: 'rescue', done: inFloat.size, total: board.switches.length, item: switches[0]?.points[0] ?? '' })
     if (made < Math.max(share, best?.share ?? 0)) return
-    const [only, ...others] = groups
+    const [only, ...others] = switches
     if (only !== undefined && others.length === 0) {
-      best = { group: only, share: made }
+      best = { what: only, share: made }
       return
     }
-    const half = Math.ceil(groups.length / 2)
-    await search(groups.slice(0, half))
-    await search(groups.slice(half))
+    const half = Math.ceil(switches.length / 2)
+    await search(switches.slice(0, half))
+    await search(switches.slice(half))
   }
-  const open = board.groups.filter((group) => !inFloat.has(group))
   if (open.length > 0) await search(open)
   return best
+}
+
+/** Measures the culprits in 16 bits: all of them, and if that is not as good as float, without each that does better there. */
+async function tryWide(job: RescueJob, measured: Measured, culprits: readonly Culprit[], float: number, options: RescueOptions): Promise<{ readonly noise: number; readonly wide: ReadonlySet<Switch> }> {
+  const activations = new Map(job.decisions.activations)
+  const weights = new Map(job.decisions.weights)
+  const wide = new Set<Switch>()
+  for (const { what } of culprits) {
+    const found = await wideForm(what, options)
+    if (found === undefined) {
+      takeBack(what, activations, weights, job.decisions)
+      continue
+    }
+    for (const [point, params] of found.activations) activations.set(point, params)
+    // Measured with all its 16 bits: in the file it is a product of floats.
+    for (const [site, q] of found.weights) for (const id of tiedTo(site, job.decisions)) weights.set(id, q)
+    wide.add(what)
+  }
+  if (wide.size === 0) return { noise: float, wide }
+  const board = await Switchboard.open({ ...job, decisions: { ...job.decisions, activations, weights } }, measured, [...wide])
+  try {
+    const inFloat = new Set<Switch>()
+    let noise = await board.noise(inFloat)
+    for (const what of wide) {
+      if (noise <= float * AS_GOOD) break
+      throwIfAborted(options.signal, 'rescue')
+      const without = await board.noise(new Set([...inFloat, what]))
+      if (noise <= without * AS_GOOD) continue
+      inFloat.add(what)
+      noise = without
+    }
+    return { noise, wide: new Set([...wide].filter((what) => !inFloat.has(what))) }
+  } finally {
+    await board.release()
+  }
+}
+
+async function wideForm({ kind, points }: Switch, options: RescueOptions): Promise<{ readonly activations: ReadonlyMap<string, ActivationParams>; readonly weights: ReadonlyMap<string, QTensor> } | undefined> {
+  if (kind === 'weight') {
+    const [site = ''] = points
+    const q = await options.wideWeight?.(site)
+    return q === undefined ? undefined : { activations: new Map(), weights: new Map([[site, q]]) }
+  }
+  const params = points.flatMap((point) => {
+    const found = options.wideActivations?.get(point)
+    return found === undefined ? [] : [[point, found] as const]
+  })
+  return params.length < points.length ? undefined : { activations: new Map(params), weights: new Map() }
+}
+
+function takeBack({ kind, points }: Switch, activations: Map<string, ActivationParams>, weights: Map<string, QTensor>, decisions: StaticDecisions): void {
+  for (const point of points) {
+    if (kind === 'activations') activations.delete(point)
+    else for (const id of tiedTo(point, decisions)) weights.delete(id)
+  }
+}
+
+/** Sites whose weights integer kernels multiply, each shared weight once. */
+function quantizedOwners({ sites, weights }: StaticDecisions): readonly string[] {
+  const owners = new Set<string>()
+  for (const record of sites) {
+    const q = weights.get(record.site.id)
+    if (q !== undefined && hasIntegerProduct(record.op) && unsuitableWeight(q) === undefined) owners.add(record.site.tiedTo ?? record.site.id)
+  }
+  return [...owners]
+}
+
+function tiedTo(owner: string, { sites }: StaticDecisions): readonly string[] {
+  return sites.filter(({ site }) => (site.tiedTo ?? site.id) === owner).map(({ site }) => site.id)
+}
+
+function extraBytes({ sites }: StaticDecisions, { points: [owner = ''] }: Switch, to: Rescued['to']): number {
+  const matrix = sites.find(({ site }) => site.id === owner)?.matrix
+  return matrix === undefined ? 0 : matrix.rows * matrix.columns * (to === '16-bit' ? 1 : 3)
 }
 
 function decibels(noise: number): number {

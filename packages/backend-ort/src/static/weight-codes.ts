@@ -49,6 +49,11 @@ export function unsuitableWeight({ scheme }: Pick<QTensor, 'scheme'>): string | 
   return g.kind === 'tensor' || (g.kind === 'channel' && g.axis === 0) ? undefined : `a scale per ${g.kind}`
 }
 
+/** True for 16-bit codes: stored as they are, multiplied as floats. */
+export function isWideWeight({ scheme }: Pick<QTensor, 'scheme'>): boolean {
+  return scheme.dtype === 'int16' || scheme.dtype === 'uint16'
+}
+
 /** Axis of a weight's output channels as the operator takes it. */
 export function outputAxis({ matrix }: SiteRecord): number {
   switch (matrix.orientation) {

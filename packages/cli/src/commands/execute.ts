@@ -2,7 +2,9 @@ import { writeFile } from 'node:fs/promises'
 import { basename, dirname, extname, join, relative, resolve } from 'node:path'
 import { compareModels, openOnnx, type OnnxHost } from '@lowbit/backend-ort'
 import { DEFAULT_MAX_MEMORY, LowbitError, quantize, resolveRecipe, type Batch, type BatchSource, type Comparison, type QuantizeResult, type Recipe } from '@lowbit/core'
+import { calibrationFile } from '@lowbit/formats/node'
 import { ALGORITHMS } from '../algorithms.js'
+import { dataIdentity } from '../data/identity.js'
 import { dataSpec, wholeNumber } from '../data/spec.js'
 import { openData, type DataSource } from '../data/source.js'
 import { syntheticBatches } from '../data/synthetic.js'
@@ -23,13 +25,16 @@ export interface ExecuteOptions {
   readonly reportFile?: string
   /** Worker threads for calibrated rounding; default as many as the machine has processors. */
   readonly threads?: number
+  /** File that keeps calibration statistics between runs. */
+  readonly calibrationCache?: string
 }
 
 /** {@link ExecuteOptions} from what commander gives. */
-export function executeOptions(flags: { readonly report?: string; readonly threads?: string }): ExecuteOptions {
+export function executeOptions(flags: { readonly report?: string; readonly threads?: string; readonly calibrationCache?: string }): ExecuteOptions {
   return {
     ...(flags.report === undefined ? {} : { reportFile: flags.report }),
     ...(flags.threads === undefined ? {} : { threads: wholeNumber('--threads', flags.threads) }),
+    ...(flags.calibrationCache === undefined ? {} : { calibrationCache: resolve(flags.calibrationCache) }),
   }
 }
 
@@ -43,7 +48,7 @@ const COMPARED_BATCHES = 16
  * A run with calibration keeps finished sites in a work folder beside the output until it is done, so that a killed run
  * goes on where it stopped.
  */
-export async function execute(recipe: Recipe, folder: string, terminal: Terminal, { reportFile, threads }: ExecuteOptions = {}): Promise<Executed> {
+export async function execute(recipe: Recipe, folder: string, terminal: Terminal, { reportFile, threads, calibrationCache }: ExecuteOptions = {}): Promise<Executed> {
   if (recipe.model === undefined) {
     throw new LowbitError('LOWBIT_RECIPE', { thing: 'recipe.model', found: 'nothing', expected: 'the path of an .onnx file, relative to the recipe' })
   }
@@ -59,12 +64,17 @@ export async function execute(recipe: Recipe, folder: string, terminal: Terminal
   try {
     const calibration = recipe.calibration === undefined ? undefined : await openData(dataSpec(recipe.calibration, folder), host.inputs())
     const work = calibration === undefined ? undefined : await workFolder(recipe, model, output, calibration)
+    if (calibrationCache !== undefined && calibration === undefined) {
+      throw new LowbitError('LOWBIT_ARGUMENT', { thing: '--calibration-cache', found: 'no calibration data', fix: 'add --calibration: the cache keeps what was seen in it' })
+    }
+    const cache = calibrationCache === undefined || calibration === undefined ? undefined : calibrationFile(calibrationCache, { data: await dataIdentity(recipe.calibration, calibration.files) })
     // Without statistics a job is sooner done than sent.
     const runner = calibration === undefined ? undefined : workerPool(threads, options.maxMemory ?? DEFAULT_MAX_MEMORY, terminal.signal)
     const result = await quantize(host, {
       ...options,
       ...(runner === undefined ? {} : { runner }),
       ...(calibration === undefined ? {} : { calibration }),
+      ...(cache === undefined ? {} : { calibrationCache: cache }),
       ...(work === undefined ? {} : { jobs: work }),
       signal: terminal.signal,
       onProgress: terminal.onProgress,

@@ -24,6 +24,7 @@ interface QuantizeFlags extends DataFlags {
   readonly percentile?: string
   readonly rescue?: boolean
   readonly calibration?: string
+  readonly calibrationCache?: string
   readonly include?: readonly string[]
   readonly exclude?: readonly string[]
   readonly override?: readonly string[]
@@ -86,6 +87,7 @@ export function quantizeCommand(program: Command): void {
     .option('--seed <n>', 'seed for algorithms that draw random numbers (default 0)')
     .option('--set <key=value>', 'a setting of the backend, such as accuracyLevel=4; may be repeated', list)
     .option('--save-recipe <file>', 'write what these options mean as a recipe for `lowbit run`')
+    .option('--calibration-cache <file>', 'keep what calibration finds in this file; later runs on the same model, data and weights make no pass over the data')
     .option('--threads <n>', 'worker threads for calibrated rounding (default: as many as processors, 8 at most)')
     .option('--report <file>', 'write the report: .json, or .html to look at')
     .option('--json', 'print the report as JSON')
@@ -102,6 +104,8 @@ Examples:
       int4 with GPTQ, calibrated on samples.npz
   $ lowbit quantize model.onnx -c photos/ --image-size 224
       static int8, calibrated on a folder of images
+  $ lowbit quantize model.onnx -c photos/ --calibration-cache model.stats --method entropy
+      keep the statistics: the next run with another --method or --activations reads them instead of the photos
   $ lowbit quantize model.onnx -w int4 -x "*lm_head*" --save-recipe recipe.json
       leave one layer in float, keep the settings in a file`,
     )

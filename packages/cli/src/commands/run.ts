@@ -11,12 +11,13 @@ export function runCommand(program: Command): void {
     .command('run')
     .description('run a recipe: the same recipe and model give the same bytes')
     .argument('<recipe>', 'a recipe in JSON; its paths are relative to it')
+    .option('--calibration-cache <file>', 'keep what calibration finds in this file; later runs on the same model, data and weights make no pass over the data')
     .option('--threads <n>', 'worker threads for calibrated rounding (default: as many as processors, 8 at most)')
     .option('--report <file>', 'write the report: .json, or .html to look at')
     .option('--json', 'print the report as JSON')
     .option('-q, --quiet', 'no progress bar and no notes')
     .addHelpText('after', '\nExamples:\n  $ lowbit quantize model.onnx -w int4 --save-recipe recipe.json\n  $ lowbit run recipe.json')
-    .action(async (file: string, flags: { report?: string; threads?: string; json?: boolean; quiet?: boolean }) => {
+    .action(async (file: string, flags: { report?: string; threads?: string; calibrationCache?: string; json?: boolean; quiet?: boolean }) => {
       const terminal = processTerminal({ quiet: flags.quiet === true || flags.json === true })
       let text: string
       try {

@@ -45,10 +45,10 @@ export async function imageBatch(file: string, inputs: readonly TensorRef[], opt
   const plane = height * width
   const data = new Float32Array(channels * plane)
   for (let c = 0; c < channels; c++) {
+    const levels = Float32Array.from({ length: 256 }, (_, level) => (level / 255 - mean[c]) / std[c])
+    const [from, step] = layout === 'nchw' ? [c * plane, 1] : [c, channels]
     const source = options.order === 'bgr' ? channels - 1 - c : c
-    for (let p = 0; p < plane; p++) {
-      data[layout === 'nchw' ? c * plane + p : p * channels + c] = (pixels[p * channels + source] / 255 - mean[c]) / std[c]
-    }
+    for (let p = 0; p < plane; p++) data[from + p * step] = levels[pixels[p * channels + source]]
   }
   return { [input.name]: tensor('float32', layout === 'nchw' ? [1, channels, height, width] : [1, height, width, channels], data, basename(file)) }
 }

@@ -1,9 +1,13 @@
 import { readdir, stat } from 'node:fs/promises'
 import { extname, join } from 'node:path'
 import { LowbitError, type Batch, type TensorRef } from '@lowbit/core'
+import { ahead } from './ahead.js'
 import { splitBatches } from './batches.js'
 import { imageBatch, IMAGE_EXTENSIONS, type ImageOptions } from './images.js'
 import { readTensors, TENSOR_EXTENSIONS } from './tensors.js'
+
+/** Images that are decoded on other threads while one is used. */
+const IMAGES_AHEAD = 2
 
 /** Where data comes from and how much of it to take. */
 export interface DataSpec {
@@ -16,7 +20,7 @@ export interface DataSpec {
   readonly image?: ImageOptions
 }
 
-/** Batches read from disk as they are asked for; iterating again reads again, so memory holds one file at a time. */
+/** Batches read from disk as they are asked for; iterating again reads again, so memory holds one file of arrays or a few images. */
 export interface DataSource extends AsyncIterable<Batch> {
   /** Files behind it. */
   readonly files: readonly string[]
@@ -32,8 +36,9 @@ export async function openData(spec: DataSpec, inputs: readonly TensorRef[]): Pr
     files,
     async *[Symbol.asyncIterator]() {
       let given = 0
-      for (const file of files) {
-        const batches = isImage(file) ? [await imageBatch(file, inputs, spec.image ?? {})] : splitBatches(await readTensors(file), inputs, spec.batch ?? 1, file)
+      const wanted = files.slice(0, spec.limit)
+      for await (const [file, image] of ahead(wanted, IMAGES_AHEAD, async (file) => [file, isImage(file) ? await imageBatch(file, inputs, spec.image ?? {}) : undefined] as const)) {
+        const batches = image === undefined ? splitBatches(await readTensors(file), inputs, spec.batch ?? 1, file) : [image]
         for (const batch of batches) {
           if (spec.limit !== undefined && given >= spec.limit) return
           given++

@@ -64,6 +64,8 @@ export interface ActivationPoint {
   readonly id: string
   /** Points that must share one scale (shape-only operators, concat) carry the same `group`. */
   readonly group: string
+  /** A point of the same group that holds every value of this one, so that its statistics say all there is to know of this one. */
+  readonly within?: string
   /** Sites that read it. */
   readonly sites: readonly string[]
   /** Operators that read or write it, in the host's words. */
@@ -135,16 +137,32 @@ export interface RescueOptions {
   readonly most?: number
   /** Batches of the data to measure with. Default 12: with fewer, one odd input decides. */
   readonly batches?: number
+  /** 16-bit parameters of activations, tried before float: tensor → parameters. Those without any are not to be rescued. */
+  readonly wideActivations?: ReadonlyMap<string, ActivationParams>
+  /** Sites whose weights may be rescued. Default all that were decided. */
+  readonly weights?: readonly string[]
+  /** 16-bit codes of a site's weight, tried before float. Asked only for weights that are to be rescued. */
+  readonly wideWeight?: (site: string) => Promise<QTensor>
+  /**
+   * Bytes that weights in 16 bits may add, as a share of the model's size. Default 0.05. A model whose output signal is below
+   * 20 dB is ruined, and may grow by whatever repairs it.
+   */
+  readonly mostBytes?: number
   readonly signal?: AbortSignal
   readonly onProgress?: OnProgress
 }
 
-/** A group of activations that ruined the model. */
+/** A group of activations, or a weight, that ruined the model. */
 export interface Rescued {
-  readonly group: string
+  readonly kind: 'activations' | 'weight'
+  /** Tensors that share a scale; of a weight, the site that owns it. */
   readonly points: readonly string[]
-  /** Share of the output noise that it made. */
+  /** What takes the place of 8 bits: 16 where they measure as good as float. */
+  readonly to: '16-bit' | 'float'
+  /** Share of the output noise that it made when it was found. */
   readonly share: number
+  /** Bytes that the weight takes more. */
+  readonly bytes: number
 }
 
 export interface RescueResult {
@@ -210,10 +228,12 @@ export interface ModelHost extends Plugin<'host'> {
   /** Decides an activation: `null` leaves it in float. */
   assignActivation(point: string, params: ActivationParams | null): void
   /**
-   * Measures, without labels, what the rounding of each activation costs the outputs, and takes back the few decisions that ruin
-   * the model. The one optional method: a host without it keeps every decision.
+   * Measures, without labels, what the rounding of each activation and weight costs the outputs, and names the few that ruin the
+   * model. Changes no decision. Optional: with a host that lacks it, every decision is kept.
    */
   rescue?(data: BatchSource, options?: RescueOptions): Promise<RescueResult>
+  /** SHA-256 of the model as opened, for caches of statistics. Optional: without it nothing can be kept between runs. */
+  fingerprint?(): Promise<string>
   /** Runs the model as it now stands, or as opened. */
   run(batch: Batch, options?: { readonly model?: 'current' | 'original' }): Promise<Batch>
   emit(format: string, options?: EmitOptions): Promise<Artifact>

@@ -65,6 +65,11 @@ export interface StatisticOptions {
   readonly axis?: number
   /** `histogram`: number of bins, default 2048. */
   readonly bins?: number
+  /**
+   * `histogram`: most values of a tensor that are counted in one batch, spread evenly over it; minimum, maximum and count stay
+   * those of all values. Default all. A host whose runtime cannot pick values may count all of them.
+   */
+  readonly sample?: number
   /** `samples`: rows to keep, default 64. */
   readonly rows?: number
 }

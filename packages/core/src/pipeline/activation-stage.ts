@@ -2,33 +2,42 @@ import type { ActivationParams, ModelHost } from '../contract/host.js'
 import type { StatisticRequest } from '../contract/statistics.js'
 import { LowbitError } from '../errors.js'
 import { activationParams } from '../observer/activation-params.js'
-import type { ActivationReport } from '../report/report.js'
+import { observeThrough } from './calibration-cache.js'
 import type { StageContext } from './context.js'
 import { nameMatcher } from './match.js'
 import type { QuantizeOptions, StaticActivations } from './options.js'
+import type { Calibrated } from './rescue-stage.js'
 
 /** Fine enough that a bin is a small part of an 8-bit step: with 2048 the error found is mostly that of the bins. */
 const DEFAULT_BINS = 8192
+
+/** With a hundred batches this is as many values as a range can be told from; all of them take many times as long. */
+const DEFAULT_SAMPLE = 4096
+
+/** What a rescue gives an activation that 8 bits ruin. */
+const WIDE = { int8: 'int16', int16: 'int16', uint8: 'uint16', uint16: 'uint16' } as const
 
 /**
  * Finds scale and zero point of every static activation from calibration data. Points of one group share the range of
  * the first that was observed with the widest limits.
  */
-export async function activationStage(host: ModelHost, wanted: StaticActivations, options: QuantizeOptions, context: StageContext): Promise<readonly ActivationReport[]> {
+export async function activationStage(host: ModelHost, wanted: StaticActivations, options: QuantizeOptions, context: StageContext): Promise<Calibrated> {
   const points = host.activations()
   if (context.calibration === undefined) {
     throw new LowbitError('LOWBIT_CALIBRATION', { thing: 'static activations', found: 'no calibration data', fix: 'pass `calibration`, a few dozen typical inputs, or use the `dynamic` format' })
   }
   const method = wanted.method ?? 'mse'
   const statistic = method === 'minmax' ? 'range' : 'histogram'
+  const { bins = DEFAULT_BINS, sample = DEFAULT_SAMPLE } = wanted
   const requests = new Map<string, StatisticRequest<'range'> | StatisticRequest<'histogram'>>()
-  for (const { id } of points) {
-    requests.set(id, statistic === 'range' ? { statistic, target: { tensor: id } } : { statistic, target: { tensor: id }, options: { bins: wanted.bins ?? DEFAULT_BINS } })
+  for (const { id, within } of points) {
+    if (within !== undefined) continue
+    requests.set(id, statistic === 'range' ? { statistic, target: { tensor: id } } : { statistic, target: { tensor: id }, options: sample === 'all' ? { bins } : { bins, sample } })
   }
-  const statistics = await host.observe([...requests.values()], context.calibration, context.observe)
+  const statistics = await observeThrough(host, 'activations', [...requests.values()], context.calibration, context)
   const overrides = (options.overrides ?? []).filter((o) => o.activation !== undefined).map((o) => ({ ...o, test: nameMatcher(o.match) }))
 
-  const shared = new Map<string, { params: ActivationParams; min: number; max: number }>()
+  const shared = new Map<string, { params: ActivationParams; wide: ActivationParams; min: number; max: number }>()
   for (const { id, group } of points) {
     const request = requests.get(id)
     const seen = request?.statistic === 'range' ? statistics.get(request) : request === undefined ? undefined : statistics.get(request)
@@ -36,14 +45,18 @@ export async function activationStage(host: ModelHost, wanted: StaticActivations
     const limits = 'low' in seen ? { min: seen.min, max: seen.max } : { min: seen.min[0], max: seen.max[0] }
     const before = shared.get(group)
     if (before !== undefined && before.max - before.min >= limits.max - limits.min) continue
-    shared.set(group, { params: activationParams(seen, { ...wanted, method }), ...limits })
+    shared.set(group, { params: activationParams(seen, { ...wanted, method }), wide: activationParams(seen, { ...wanted, dtype: WIDE[wanted.dtype], method: 'minmax' }), ...limits })
   }
-  return points.map(({ id, group }): ActivationReport => {
+  const wide = new Map<string, ActivationParams>()
+  const activations = points.map(({ id, group }): Calibrated['activations'][number] => {
     const override = overrides.findLast((o) => o.test(id))
     const found = shared.get(group)
     const params = override?.activation === undefined ? found?.params ?? null : override.activation
     host.assignActivation(id, params)
+    // What a user decided is not for the rescue to change.
+    if (found !== undefined && override === undefined) wide.set(id, found.wide)
     if (params === null) return { id, status: 'float', reason: override === undefined ? 'never computed during calibration' : 'override' }
     return { id, status: 'quantized', ...params, ...(found === undefined ? {} : { min: found.min, max: found.max }) }
   })
+  return { activations, wide }
 }

@@ -2,6 +2,7 @@ import type { JobStatistics } from '../contract/algorithm.js'
 import type { BatchSource, ModelHost, ObserveOptions, Site } from '../contract/host.js'
 import type { StatisticName, StatisticRequest, StatisticTarget, StatisticValues } from '../contract/statistics.js'
 import { LowbitError } from '../errors.js'
+import { observeThrough, type CalibrationCache } from './calibration-cache.js'
 
 /** Bytes for statistics when nothing else is said: 512 MiB. */
 export const DEFAULT_MAX_MEMORY = 512 * 2 ** 20
@@ -62,9 +63,10 @@ export function chunkByMemory<W extends Wanted>(wanted: readonly W[], maxMemory:
 
 /**
  * Observes for a chunk of sites and hands each its statistics.
+ * @param kept - where statistics are kept between runs, and what tells this state of the model from others
  * @throws LOWBIT_CALIBRATION if an algorithm needs data and there is none.
  */
-export async function collect(host: ModelHost, wanted: readonly Wanted[], data: BatchSource | undefined, options: ObserveOptions): Promise<readonly JobStatistics[]> {
+export async function collect(host: ModelHost, wanted: readonly Wanted[], data: BatchSource | undefined, options: ObserveOptions, kept?: { readonly stage: string; readonly cache: CalibrationCache | undefined }): Promise<readonly JobStatistics[]> {
   if (wanted.every((w) => w.needs.length === 0)) return wanted.map(() => ({}))
   if (data === undefined) {
     const needy = wanted.find((w) => w.needs.length > 0)
@@ -82,7 +84,7 @@ export async function collect(host: ModelHost, wanted: readonly Wanted[], data: 
     targets.set(key, target)
     for (const statistic of needs) requests.set(`${key} ${statistic}`, { statistic, target })
   }
-  const statistics = await host.observe([...requests.values()], data, options)
+  const statistics = await observeThrough(host, kept?.stage ?? '', [...requests.values()], data, { observe: options, cache: kept?.cache })
   return wanted.map(({ site, needs }) => {
     const got: { [S in StatisticName]?: StatisticValues[S] } = {}
     for (const statistic of needs) {

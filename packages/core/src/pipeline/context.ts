@@ -1,6 +1,7 @@
 import type { BatchSource, ObserveOptions } from '../contract/host.js'
 import type { LinAlg } from '../contract/linalg.js'
 import type { OnProgress } from '../progress.js'
+import type { CalibrationCache } from './calibration-cache.js'
 
 /** What every stage of a run shares: settings resolved once, and where warnings gather. */
 export interface StageContext {
@@ -12,5 +13,6 @@ export interface StageContext {
   readonly onProgress: OnProgress
   /** Ready to hand to `host.observe`. */
   readonly observe: ObserveOptions
+  readonly cache: CalibrationCache | undefined
   readonly warnings: string[]
 }

@@ -4,6 +4,7 @@ import type { LinAlg } from '../contract/linalg.js'
 import type { Json } from '../contract/plugin.js'
 import type { OnProgress } from '../progress.js'
 import type { Scheme } from '../scheme.js'
+import type { CalibrationCache } from './calibration-cache.js'
 
 /** A decision for the sites (or activations) whose id matches. Later overrides win. */
 export interface Override {
@@ -26,6 +27,8 @@ export interface StaticActivations {
   readonly percentile?: number
   /** Bins of the histogram behind percentile, entropy and mse. Default 8192. */
   readonly bins?: number
+  /** Values of each tensor that a histogram counts in one batch; the limits are always those of all. Default 4096. */
+  readonly sample?: number | 'all'
   /** Give the few activations that ruin the model back to float, where the host can find them. Default true. */
   readonly rescue?: boolean
 }
@@ -68,6 +71,11 @@ export interface QuantizeOptions {
   readonly exclude?: readonly string[]
   /** Data for statistics; needed if an algorithm or static activations ask for it. */
   readonly calibration?: BatchSource
+  /**
+   * Keeps statistics between runs. What it has is not observed again; a cache made from another model, other data or other
+   * weights is refused.
+   */
+  readonly calibrationCache?: CalibrationCache
   /**
    * `one-pass`: statistics come from the float model. `sequential`: from the model whose earlier blocks are already quantized,
    * as in the GPTQ paper; as many calibration passes as blocks. Default `one-pass`.

@@ -6,6 +6,7 @@ import { checkPlugin } from '../plugin.js'
 import type { PluginRecord, Report, SiteReport, TransformReport, ActivationReport } from '../report/report.js'
 import { VERSION } from '../version.js'
 import { activationStage } from './activation-stage.js'
+import { openCache, type CalibrationIdentity } from './calibration-cache.js'
 import { DEFAULT_MAX_MEMORY } from './collect.js'
 import type { StageContext } from './context.js'
 import type { QuantizeOptions } from './options.js'
@@ -45,6 +46,7 @@ export async function quantize(host: ModelHost, options: QuantizeOptions): Promi
     signal,
     onProgress,
     observe: { maxMemory, onProgress, ...(signal === undefined ? {} : { signal }) },
+    cache: options.calibration === undefined ? undefined : options.calibrationCache,
     warnings: [],
   }
   const milliseconds: Record<string, number> = {}
@@ -59,13 +61,15 @@ export async function quantize(host: ModelHost, options: QuantizeOptions): Promi
   const plans = planSites(host, format, options)
   const quantized = plans.filter((p) => p.action === 'quantize')
   const transformReports: TransformReport[] = []
-  for (const transform of transforms) {
-    transformReports.push(...(await timed('transform', () => transformStage(host, transform, quantized, context))))
+  const identity = await openKept(host, plans, transforms, format, options)
+  for (const [index, transform] of transforms.entries()) {
+    transformReports.push(...(await timed('transform', () => transformStage(host, transform, index, quantized, context))))
   }
   const rounded = await timed('round', () => roundingStage(host, quantized, options, context))
   const wanted = options.activations
-  const calibrated = wanted === undefined ? [] : await timed('calibrate', () => activationStage(host, wanted, options, context))
-  const activations = wanted?.rescue === false ? calibrated : await timed('rescue', () => rescueStage(host, calibrated, context))
+  const calibrated = wanted === undefined ? { activations: [], wide: new Map() } : await timed('calibrate', () => activationStage(host, wanted, options, context))
+  const { activations, sites } = wanted?.rescue === false ? { ...calibrated, sites: new Map() } : await timed('rescue', () => rescueStage(host, calibrated, rounded, options.overrides ?? [], context))
+  if (identity !== undefined) await options.calibrationCache?.save(identity)
 
   const plugins = pluginRecords(host, plans, transforms)
   const described = describeOptions(format, options)
@@ -76,8 +80,16 @@ export async function quantize(host: ModelHost, options: QuantizeOptions): Promi
       ...(signal === undefined ? {} : { signal }),
     }),
   )
-  const report = makeReport({ host, format, artifact, plans, rounded, activations, transformReports, plugins, described, warnings: [...context.warnings, ...artifact.notes], milliseconds })
+  const report = makeReport({ host, format, artifact, plans, rounded: new Map([...rounded, ...sites]), activations, transformReports, plugins, described, warnings: [...context.warnings, ...artifact.notes], milliseconds })
   return { artifact, report, save: (path) => artifact.save(path) }
+}
+
+/** Holds a cache of statistics to what they depend on. Of the settings, the ranges and types of activations are not among that. */
+async function openKept(host: ModelHost, plans: readonly SitePlan[], transforms: readonly PluginRecord[], format: string, options: QuantizeOptions): Promise<CalibrationIdentity | undefined> {
+  const { calibrationCache: cache, calibration } = options
+  if (cache === undefined || calibration === undefined) return undefined
+  const decisive = Object.fromEntries(Object.entries(describeOptions(format, options)).filter(([key]) => key !== 'activations' && key !== 'settings'))
+  return openCache(cache, host, calibration, { ...decisive, plugins: pluginRecords(host, plans, transforms).map((p) => ({ ...p })) }, `${host.name}@${host.version}, core ${VERSION}`, options.signal)
 }
 
 function pluginRecords(host: ModelHost, plans: readonly SitePlan[], transforms: readonly PluginRecord[]): readonly PluginRecord[] {
@@ -92,11 +104,11 @@ function pluginRecords(host: ModelHost, plans: readonly SitePlan[], transforms: 
 }
 
 /** The options that change the result, as JSON. */
-function describeOptions(format: string, options: QuantizeOptions): Json {
+function describeOptions(format: string, options: QuantizeOptions): { readonly [key: string]: Json } {
   const overrides = (options.overrides ?? []).map(({ match, weights, rounding, activation }) =>
-    plain({ match, weights, rounding: rounding === undefined ? undefined : { name: rounding.name, version: rounding.version, config: rounding.config }, activation }),
+    plainObject({ match, weights, rounding: rounding === undefined ? undefined : { name: rounding.name, version: rounding.version, config: rounding.config }, activation }),
   )
-  return plain({
+  return plainObject({
     format,
     weights: options.weights,
     activations: options.activations,
@@ -111,8 +123,8 @@ function describeOptions(format: string, options: QuantizeOptions): Json {
 }
 
 /** Drops what is undefined and turns the rest into plain JSON. */
-function plain(value: object): Json {
-  return JSON.parse(JSON.stringify(value)) as Json
+function plainObject(value: object): { readonly [key: string]: Json } {
+  return JSON.parse(JSON.stringify(value)) as { readonly [key: string]: Json }
 }
 
 interface ReportParts {

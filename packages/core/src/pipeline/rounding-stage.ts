@@ -25,7 +25,7 @@ export async function roundingStage(host: ModelHost, plans: readonly Quantized[]
   const owners = plans.filter((p) => p.site.tiedTo === undefined)
   const stages = options.mode === 'sequential' ? byBlock(owners) : [owners]
   let done = 0
-  for (const stage of stages) {
+  for (const [index, stage] of stages.entries()) {
     const work: Work[] = []
     for (const plan of stage) {
       const stored = await keeper(plan, options)?.load(plan.site.id)
@@ -34,7 +34,7 @@ export async function roundingStage(host: ModelHost, plans: readonly Quantized[]
     // Nothing is assigned before the stage ends: what a site sees must not depend on how memory cut the work.
     const decisions: (() => Promise<void>)[] = []
     for (const chunk of chunkByMemory(work, context.maxMemory)) {
-      const statistics = await collect(host, chunk, context.calibration, context.observe)
+      const statistics = await collect(host, chunk, context.calibration, context.observe, { stage: `round ${index}`, cache: context.cache })
       const finished = await inParallel(chunk, options.runner?.concurrency ?? 1, async ({ plan, stored }, i) => {
         const { site } = plan
         throwIfAborted(context.signal, `rounding of ${site.id}`)

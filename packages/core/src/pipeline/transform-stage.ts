@@ -11,8 +11,9 @@ type Quantized = Extract<SitePlan, { action: 'quantize' }>
 /**
  * Runs one transform algorithm over the fold groups. Statistics are taken of the model as it stands, so that a second
  * transform sees what the first one left.
+ * @param index - its place among the transforms
  */
-export async function transformStage(host: ModelHost, algorithm: TransformAlgorithm, plans: readonly Quantized[], context: StageContext): Promise<readonly TransformReport[]> {
+export async function transformStage(host: ModelHost, algorithm: TransformAlgorithm, index: number, plans: readonly Quantized[], context: StageContext): Promise<readonly TransformReport[]> {
   const byId = new Map(plans.map((p) => [p.site.id, p]))
   const label = `${algorithm.name}@${algorithm.version}`
   const work: (Wanted & { readonly group: FoldGroup; readonly members: readonly Quantized[] })[] = []
@@ -25,7 +26,7 @@ export async function transformStage(host: ModelHost, algorithm: TransformAlgori
   const reports: TransformReport[] = []
   let done = 0
   for (const chunk of chunkByMemory(work, context.maxMemory)) {
-    const statistics = await collect(host, chunk, context.calibration, context.observe)
+    const statistics = await collect(host, chunk, context.calibration, context.observe, { stage: `transform ${index}`, cache: context.cache })
     for (const [i, { group, members }] of chunk.entries()) {
       throwIfAborted(context.signal, label)
       context.onProgress({ phase: 'transform', done: done++, total: work.length, item: group.id })

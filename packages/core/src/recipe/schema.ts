@@ -66,6 +66,7 @@ export const RECIPE_SCHEMA: Schema = {
         method: { type: 'string', enum: ['minmax', 'percentile', 'entropy', 'mse'] },
         percentile: { type: 'number', minimum: 0 },
         bins: { type: 'integer', minimum: 16 },
+        sample: { anyOf: [{ type: 'integer', minimum: 16 }, { type: 'string', enum: ['all'] }], description: 'Values of each tensor that a histogram counts in one batch' },
         rescue: { type: 'boolean' },
       },
       required: ['dtype'],
