@@ -10,6 +10,7 @@ import {
   throwIfAborted,
   type CodeGrid,
   type GramStatistic,
+  type LinAlg,
   type Notes,
   type QTensor,
   type RoundingAlgorithm,
@@ -20,7 +21,7 @@ import {
 import { factorise, type Hessian } from './hessian.js'
 import { describeOptions, resolveOptions, type GptqOptions, type ResolvedOptions } from './options.js'
 import { chooseParams, type ScaleRule } from './scales.js'
-import { solve, type Problem } from './solve.js'
+import { solve, STRIP, type Problem } from './solve.js'
 import { VERSION } from './version.js'
 
 /**
@@ -94,7 +95,7 @@ async function round(job: RoundingJob, options: ResolvedOptions): Promise<Roundi
     }
     if (!known && options.staticGroups) {
       const original = options.actOrder === 'off' || rule.source !== 'gram' ? hessian : factorise(gram, g, thing, job.linalg, { ...options, actOrder: 'off' })
-      staticParams(problem, original)
+      staticParams(problem, original, job.linalg)
     }
     solve(problem, hessian, { blocksize: options.blocksize, linalg: job.linalg, checkpoint: () => throwIfAborted(job.signal, thing) })
     job.onProgress?.({ phase: 'round', done: g + 1, total: gram.groups, item: job.site.id })
@@ -153,18 +154,21 @@ function copyParams(q: QTensor, grid: CodeGrid, scales: Float32Array, zeros: Flo
 }
 
 /** Scales of all groups from the original weights. */
-function staticParams(problem: Problem, hessian: Hessian): void {
+function staticParams(problem: Problem, hessian: Hessian, linalg: LinAlg): void {
   const { weight, rows, columns: k, groupSize, grid, rule, scales, zeros } = problem
   const granules = Math.ceil(k / groupSize)
   for (let g = 0; g < granules; g++) {
     const from = g * groupSize
     const size = Math.min(groupSize, k - from)
-    const block = new Float64Array(size * size)
-    for (let i = 0; i < size; i++) block.set(hessian.factor.subarray((from + i) * k + from, (from + i) * k + from + size), i * size)
-    for (let r = 0; r < rows; r++) {
-      const params = chooseParams(grid, rule, Float64Array.from(weight.subarray(r * k + from, r * k + from + size)), block)
-      scales[r * granules + g] = params.scale
-      zeros[r * granules + g] = params.zero
+    const factor = new Float64Array(size * size)
+    for (let i = 0; i < size; i++) factor.set(hessian.factor.subarray((from + i) * k + from, (from + i) * k + from + size), i * size)
+    for (let first = 0; first < rows; first += STRIP) {
+      const n = Math.min(STRIP, rows - first)
+      const values = Float64Array.from({ length: size * n }, (_, i) => weight[(first + (i % n)) * k + from + Math.floor(i / n)])
+      for (const [r, params] of chooseParams({ grid, values, size, rows: n, factor, linalg }, rule).entries()) {
+        scales[(first + r) * granules + g] = params.scale
+        zeros[(first + r) * granules + g] = params.zero
+      }
     }
   }
 }

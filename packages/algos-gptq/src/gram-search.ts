@@ -10,10 +10,10 @@ const FITS = 2
  * later columns cannot repair: `‖(w − q) R‖²`, R the group's own block of the factor. Ranges are tried coarse, then fine, at both
  * ends where there is a zero point; then the scale that fits the codes best in the least-squares sense takes over while it helps.
  * @param values the group as it stands, earlier errors propagated
- * @param factor `[g, g]` upper, row major
+ * @param columns `[g, g]` lower, row major: R transposed, as {@link transposedFactor} makes it
  */
-export function refineByGram(grid: CodeGrid, values: Float64Array, low: number, high: number, factor: Float64Array, negative: boolean): GridParams {
-  const trial = new Trial(grid, values, factor)
+export function refineByGram(grid: CodeGrid, values: Float64Array, low: number, high: number, columns: Float64Array, negative: boolean): GridParams {
+  const trial = new Trial(grid, values, columns)
   let best: GridParams = rangeParams(grid, low, high)
   let least = trial.error(best)
   const attempt = (params: GridParams): boolean => {
@@ -51,21 +51,25 @@ export function refineByGram(grid: CodeGrid, values: Float64Array, low: number, 
   return best
 }
 
+/** Columns of R as rows: the sum over earlier weights reads along them. */
+export function transposedFactor(factor: Float64Array, size: number): Float64Array {
+  const columns = new Float64Array(size * size)
+  for (let i = 0; i < size; i++) for (let j = i; j < size; j++) columns[j * size + i] = factor[i * size + j]
+  return columns
+}
+
 /** Rounds a group with feedback and measures what is left. */
 class Trial {
   readonly #grid: CodeGrid
   readonly #values: Float64Array
-  /** Columns of R as rows: the sum over earlier weights reads along them. */
   readonly #columns: Float64Array
   readonly #delta: Float64Array
 
-  constructor(grid: CodeGrid, values: Float64Array, factor: Float64Array) {
-    const g = values.length
+  constructor(grid: CodeGrid, values: Float64Array, columns: Float64Array) {
     this.#grid = grid
     this.#values = values
-    this.#delta = new Float64Array(g)
-    this.#columns = new Float64Array(g * g)
-    for (let i = 0; i < g; i++) for (let j = i; j < g; j++) this.#columns[j * g + i] = factor[i * g + j]
+    this.#columns = columns
+    this.#delta = new Float64Array(values.length)
   }
 
   /** What later columns cannot repair; some number of at least `bound` as soon as it is known to reach that. */
@@ -112,4 +116,3 @@ class Trial {
     return Number.isFinite(scale) && scale !== 0 && Math.sign(scale) === Math.sign(params.scale) ? scale : undefined
   }
 }
-

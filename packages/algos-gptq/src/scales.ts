@@ -1,8 +1,6 @@
-import { rangeParams, gridCode, type CodeGrid, type GridParams } from '@lowbit/core'
-import { refineByGram } from './gram-search.js'
-
-/** Weights of one group of one row, `length` of them, as they stand when its scale is chosen. */
-export type GroupValues = Float64Array
+import { rangeParams, gridCode, type CodeGrid, type GridParams, type LinAlg } from '@lowbit/core'
+import { refineByGram, transposedFactor } from './gram-search.js'
+import { searchWide } from './wide-search.js'
 
 /** Exponent of the scale search in the authors' code. */
 const NORM = 2.4
@@ -13,20 +11,43 @@ export interface ScaleRule {
   readonly negative: boolean
 }
 
-/** Chooses scale and zero point. `factor` is the group's own block of R, row major; only `gram` reads it. */
-export function chooseParams(grid: CodeGrid, rule: ScaleRule, values: GroupValues, factor: Float64Array): GridParams {
-  let low = 0
-  let high = 0
-  for (const v of values) {
-    if (v < low) low = v
-    if (v > high) high = v
-  }
-  if (rule.source === 'range' || (low === 0 && high === 0)) return rangeParams(grid, low, high)
-  return rule.source === 'mse' ? leastError(grid, values, low, high) : refineByGram(grid, values, low, high, factor, rule.negative)
+/** One group of many rows, as it stands when its scales are chosen. */
+export interface GroupOfRows {
+  readonly grid: CodeGrid
+  /** `[size, rows]`: columns outermost, earlier errors propagated. */
+  readonly values: Float64Array
+  readonly size: number
+  readonly rows: number
+  /** `[size, size]` upper, row major: the group's own block of R. Only `gram` reads it. */
+  readonly factor: Float64Array
+  readonly linalg: LinAlg
+}
+
+/** Wider groups are searched by all rows together: alone, every range tried would read the whole factor. */
+const WIDE = 128
+
+/** Scale and zero point of each row. */
+export function chooseParams(group: GroupOfRows, rule: ScaleRule): readonly GridParams[] {
+  const { grid, values, size, rows, factor } = group
+  if (rule.source === 'gram' && size > WIDE) return searchWide({ ...group, negative: rule.negative })
+  const columns = rule.source === 'gram' ? transposedFactor(factor, size) : factor
+  const row = new Float64Array(size)
+  return Array.from({ length: rows }, (_, r) => {
+    let low = 0
+    let high = 0
+    for (let t = 0; t < size; t++) {
+      const v = values[t * rows + r]
+      row[t] = v
+      if (v < low) low = v
+      if (v > high) high = v
+    }
+    if (rule.source === 'range' || (low === 0 && high === 0)) return rangeParams(grid, low, high)
+    return rule.source === 'mse' ? leastError(grid, row, low, high) : refineByGram(grid, row, low, high, columns, rule.negative)
+  })
 }
 
 /** Of 80 shrunk ranges the one with the least `Σ|q − w|^2.4`, the first on a tie. */
-function leastError(grid: CodeGrid, values: GroupValues, low: number, high: number): GridParams {
+function leastError(grid: CodeGrid, values: Float64Array, low: number, high: number): GridParams {
   let best = rangeParams(grid, low, high)
   let least = Infinity
   for (let i = 0; i < SHRINKS; i++) {

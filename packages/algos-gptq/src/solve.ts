@@ -3,7 +3,7 @@ import type { Hessian } from './hessian.js'
 import { chooseParams, type ScaleRule } from './scales.js'
 
 /** Rows worked on together: their state of one block of columns stays in cache. */
-const STRIP = 256
+export const STRIP = 256
 
 /** Some rows of one weight that share a Hessian, and where their codes and scales go. */
 export interface Problem {
@@ -127,8 +127,7 @@ class Strip {
     for (let i = 0; i < size; i++) block.set(this.#h.factor.subarray((g0 + i) * k + g0, (g0 + i) * k + g1), i * size)
     const current = g0 > 0 && g1 > to ? this.#carried(g0, g1, g0) : carried
     const shift = current === carried ? g0 - from : 0
-    const perRow = Math.ceil(k / groupSize)
-    const values = new Float64Array(size)
+    const values = new Float64Array(size * n)
     const moved = new Float64Array(size)
     for (let r = 0; r < n; r++) {
       const row = this.#first + r
@@ -139,10 +138,14 @@ class Strip {
           moved[t] = sum / block[t * size + t]
         }
       }
-      for (let t = 0; t < size; t++) values[t] = weight[row * k + g0 + t] + moved[t]
-      const params = chooseParams(grid, rule, values, block)
-      scales[row * perRow + g0 / groupSize] = params.scale
-      zeros[row * perRow + g0 / groupSize] = params.zero
+      for (let t = 0; t < size; t++) values[t * n + r] = weight[row * k + g0 + t] + moved[t]
+    }
+    const perRow = Math.ceil(k / groupSize)
+    const params = chooseParams({ grid, values, size, rows: n, factor: block, linalg: this.#s.linalg }, rule)
+    for (let r = 0; r < n; r++) {
+      const granule = (this.#first + r) * perRow + g0 / groupSize
+      scales[granule] = params[r].scale
+      zeros[granule] = params[r].zero
     }
   }
 }

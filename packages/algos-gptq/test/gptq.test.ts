@@ -57,6 +57,25 @@ describe('GPTQ against its neighbours', () => {
     }
   })
 
+  it.each([
+    ['int4', int4()],
+    ['int4 asymmetric', int4({ symmetric: false })],
+    ['int2', int2()],
+  ] as const)('gains as much where all rows are searched together, %s in 200 columns', async (_, scheme) => {
+    // Groups of 100 are searched row by row, 200 columns together: both must gain about the same on scales as published.
+    const gain = async (columns: number): Promise<number> => {
+      let sum = 0
+      for (let seed = 1; seed <= 4; seed++) {
+        const { job } = toyJob({ scheme, seed, rows: 16, columns, linalg: fastLinAlg })
+        sum += Math.log((await error(gptq(), job)) / (await error(gptq({ scales: 'range' }), job)))
+      }
+      return Math.exp(sum / 4)
+    }
+    const [narrow, wide] = [await gain(100), await gain(200)]
+    expect(wide).toBeLessThan(0.95)
+    expect(wide).toBeLessThan(narrow * 1.1)
+  })
+
   it('keeps the scales it is given, and beats the rounding they came from', async () => {
     for (const scheme of [int4({ group: 32 }), uint4({ group: 32 }), int8()]) {
       const { job } = toyJob({ scheme, rows: 16, columns: 96 })
