@@ -1,3 +1,4 @@
+import { splitRows } from './gemm-strassen'
 import * as Job from './job'
 
 /** Below this an absolute maximum counts as this: 127 / absmax must stay finite. 2^-100. */
@@ -17,6 +18,7 @@ export function quantizeRows(job: usize, scratch: usize): i32 {
     store<f32>(Job.pointer(job, Job.ACT_SCALES) + (<usize>m << 2), bounded / <f32>127)
     quantizeRow(job, m, x, <f32>127 / bounded, scratch)
   }
+  if (Job.pointer(job, Job.SPLIT)) splitRows(job)
   return 0
 }
 
@@ -30,9 +32,14 @@ function absmax(x: usize, count: i32, scratch: usize): f32 {
   return max<f32>(max<f32>(f32x4.extract_lane(top, 0), f32x4.extract_lane(top, 1)), max<f32>(f32x4.extract_lane(top, 2), f32x4.extract_lane(top, 3)))
 }
 
+/** 1.5 · 2^23: a sum with it has no room for a fraction, so the addition rounds to the nearest whole number, ties to even. */
+const SHIFTER: f32 = 12582912
+
+/** `rint(x · inverse)`, four times: its bits are those of the sum less those of {@link SHIFTER}. */
 // @ts-ignore: decorator
 @inline function four(x: usize, inverse: v128): v128 {
-  return i32x4.trunc_sat_f32x4_s(f32x4.nearest(f32x4.mul(v128.load(x), inverse)))
+  const shifter = f32x4.splat(SHIFTER)
+  return i32x4.sub(f32x4.add(f32x4.mul(v128.load(x), inverse), shifter), shifter)
 }
 
 /** Sixteen codes from sixteen floats. */

@@ -1,4 +1,5 @@
 import { ones16 } from './constants'
+import { gemmStrassen } from './gemm-strassen'
 import * as Job from './job'
 import { addGroup, addGroupZero, finish } from './output'
 import { unpackBytes, unpackWords } from './unpack'
@@ -15,7 +16,7 @@ export function gemm(job: usize, from: i32, to: i32, scratch: usize): void {
   const kind = Job.word(job, Job.KIND), rows = Job.word(job, Job.M)
   const codes = Job.word(job, Job.GROUPS) * Job.word(job, Job.GROUP)
   const unpacked = scratch + TILE
-  for (let block = from; block < to; block++) {
+  for (let block = Job.pointer(job, Job.SPLIT) ? gemmStrassen(job, from, to, scratch) : from; block < to; block++) {
     const packed = Job.pointer(job, Job.CODES) + <usize>block * Job.pointer(job, Job.BLOCK_BYTES)
     if (ASC_FEATURE_RELAXED_SIMD && kind != Job.Q8) {
       unpackBytes(kind, packed, codes, unpacked)

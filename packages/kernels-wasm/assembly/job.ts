@@ -44,6 +44,8 @@ export const BIAS: usize = 80
 /** Output, f32 `[M, OUT_STRIDE / 4]`. */
 export const OUT: usize = 84
 export const OUT_STRIDE: usize = 88
+/** Where Strassen's sums of the activations stand, `7 × [M / 2, K / 2]` of 16 bits with M rounded up to eight; 0 for another product. */
+export const SPLIT: usize = 92
 
 export const Q2: i32 = 2
 export const Q4: i32 = 4

@@ -37,8 +37,9 @@ export function work(control: usize, index: i32): void {
     while (atomic.load<i32>(ticket) < PIECES) {
       const piece = atomic.add<i32>(ticket, 1)
       if (piece >= PIECES) break
-      const part = share * PIECES + piece, parts = threads * PIECES, blocks = load<i32>(control, BLOCKS)
-      const from = <i32>(<u64>blocks * part / parts), to = <i32>(<u64>blocks * (part + 1) / parts)
+      const part = share * PIECES + piece, parts = threads * PIECES, blocks = load<i32>(control, BLOCKS), pairs = (blocks + 1) >> 1
+      // in pairs of blocks, which Strassen's product takes together
+      const from = <i32>(<u64>pairs * part / parts) << 1, to = min(<i32>(<u64>pairs * (part + 1) / parts) << 1, blocks)
       const scratch = load<usize>(control, SCRATCH) + <usize>index * load<usize>(control, SCRATCH_STRIDE)
       if (load<i32>(control, FLOATS)) multiplyByFloats(load<usize>(control, JOB), from, to, scratch)
       else multiply(load<usize>(control, JOB), from, to, scratch)

@@ -37,9 +37,13 @@ interface Workspace {
   readonly outStride: number
   readonly scratch: number
   readonly scratchStride: number
+  readonly split: number
 }
 
-const four = (m: number): number => Math.ceil(m / 4) * 4
+/** Rows, columns and results from which seven products of half the size cost less than eight (measured): see `assembly/gemm-strassen.ts`. */
+const STRASSEN = { rows: 32, columns: 256, blocks: 2 } as const
+
+const eight = (m: number): number => Math.ceil(m / 8) * 8
 const line = (bytes: number): number => Math.ceil(bytes / 64) * 64
 
 /** The SIMD tiers: see `createWasmKernels`. */
@@ -77,7 +81,7 @@ export class WasmKernels implements SyncKernelProvider {
     const matrix = this.#matrix(weights)
     const product = checkProduct(x, weights, out, options)
     const floats = matrix.format.kind === 32 || options.activations === 'float32'
-    const space = this.#workspace(matrix, product.rows)
+    const space = this.#workspace(matrix, product.rows, floats)
     const f32 = new Float32Array(this.#memory.buffer)
     f32.set(x.data, space.x / 4)
     if (options.bias !== undefined) f32.set(options.bias, space.bias / 4)
@@ -154,18 +158,20 @@ export class WasmKernels implements SyncKernelProvider {
   }
 
   /** Room for one product, kept for the next: products of a model repeat. */
-  #workspace(matrix: PackedMatrix, m: number): Workspace {
+  #workspace(matrix: PackedMatrix, m: number, floats: boolean): Workspace {
     const { format, columns, blocks } = matrix
-    const rows = four(m)
+    const rows = eight(m)
     const padded = format.groups * format.group
     const subs = Math.max(1, padded / Math.max(format.sub, 1))
     const actStride = line(padded * 2)
     const initStride = line(subs * 4)
     const outStride = blocks * BLOCK_ROWS * 4
-    const scratchStride = line(256 + padded * 16 + columns * 32)
+    const strassen = !floats && format.kind === 8 && format.groups === 1 && m >= STRASSEN.rows && columns >= STRASSEN.columns && blocks >= STRASSEN.blocks
+    const scratchStride = line(Math.max(256 + padded * 16 + columns * 32, strassen ? rows * 128 + 7 * (padded * 8 + 192) : 0))
     const sizes = {
       job: JOB_WORDS.length * 4, x: rows * columns * 4, act: rows * actStride, init: rows * initStride, sums: rows * format.groups * 4,
       actScales: rows * 4, bias: outStride, out: rows * outStride, scratch: scratchStride * this.supports.threads,
+      split: strassen ? (7 * rows * padded) / 2 : 0,
     }
     const total = Object.values(sizes).reduce((sum, bytes) => sum + line(bytes), 0)
     if (this.#space === undefined || this.#space.size < total) {
@@ -181,6 +187,7 @@ export class WasmKernels implements SyncKernelProvider {
     return {
       job: place(sizes.job), x: place(sizes.x), act: place(sizes.act), actStride, init: place(sizes.init), initStride, sums: place(sizes.sums),
       actScales: place(sizes.actScales), bias: place(sizes.bias), out: place(sizes.out), outStride, scratch: place(sizes.scratch), scratchStride,
+      split: strassen ? place(sizes.split) : 0,
     }
   }
 }

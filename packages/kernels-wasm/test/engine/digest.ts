@@ -22,7 +22,7 @@ export function digest(kernels: SyncKernelProvider): string {
     const bias = Float32Array.from({ length: 67 }, (_, i) => Math.fround(Math.sin(i)))
     const q = toyWeights(weight, 67, 300, 11)
     using packed = kernels.prepack(q)
-    for (const m of [1, 2, 7]) {
+    for (const m of [1, 2, 7, 37]) {
       const x = toyActivations(m, 300, m)
       for (const activations of ['int8', 'float32'] as const) add(kernels.matmul(x, packed, undefined, { activations, bias }).data)
     }
