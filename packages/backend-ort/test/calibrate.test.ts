@@ -24,6 +24,25 @@ function counting(): { readonly runtime: OrtModule; readonly opened: () => numbe
   }
 }
 
+/** Longest float tensor that a run brought out. */
+function measuring(): { readonly runtime: OrtModule; readonly carried: () => number } {
+  let most = 0
+  const create: OrtModule['InferenceSession']['create'] = async (model, options) => {
+    const session = await ort.InferenceSession.create(model, options)
+    return new Proxy(session, {
+      get(target, name) {
+        if (name !== 'run') return Reflect.get(target, name, target)
+        return async (...args: Parameters<typeof session.run>) => {
+          const out = await target.run(...args)
+          for (const { type, data } of Object.values(out)) if (type === 'float32' && data instanceof Float32Array) most = Math.max(most, data.length)
+          return out
+        }
+      },
+    })
+  }
+  return { runtime: { ...ort, Tensor: ort.Tensor, InferenceSession: { create } }, carried: () => most }
+}
+
 describe('observeGraph', () => {
   it('gives the same Gram matrices in many small passes as in one', async () => {
     const { bytes, batch } = convolutions()
@@ -65,5 +84,41 @@ describe('observeGraph', () => {
     await expect(observeGraph(context, [{ statistic: 'range', target: { tensor: 'nowhere' } }], [batch])).rejects.toMatchObject({ code: 'LOWBIT_NOT_FOUND' })
     await expect(observeGraph(context, [{ statistic: 'gram', target: { site: 'nowhere' } }], [batch])).rejects.toMatchObject({ code: 'LOWBIT_NOT_FOUND' })
     await expect(observeGraph(context, [{ statistic: 'range', target: { tensor: 'x' } }], [batch], { signal: AbortSignal.abort() })).rejects.toMatchObject({ code: 'LOWBIT_ABORTED' })
+  })
+
+  it('samples in the runtime: limits and count exact, no more values than asked for, another part each time', async () => {
+    const { bytes } = convolutions()
+    const data: readonly Batch[] = Array.from({ length: 6 }, () => ({ x: randomTensor([4, 3, 9, 9], 1) }))
+    const tensors = ['x', ...contextOf(bytes).sites.map(({ site }) => site.output.name)]
+    const requests = tensors.map((name): StatisticRequest<'histogram'> => ({ statistic: 'histogram', target: { tensor: name }, options: { bins: 512, sample: 40 } }))
+    const exact = tensors.map((name): StatisticRequest<'histogram'> => ({ statistic: 'histogram', target: { tensor: name }, options: { bins: 512 } }))
+    const { runtime, carried } = measuring()
+    const found = await observeGraph(contextOf(bytes, runtime), requests, data)
+    const truth = await observeGraph(contextOf(bytes), exact, data)
+    for (const [i, request] of requests.entries()) {
+      const want = truth.get(exact[i])
+      const got = found.get(request)
+      expect({ ...got, counts: undefined }).toEqual({ ...want, counts: undefined })
+      const total = got?.counts.reduce((a, b) => a + b, 0) ?? 0
+      expect(total).toBeCloseTo(want?.count ?? 0, 3)
+      // The batches are the same, so that the same places would fill 40 bins and those of the limits.
+      expect(got?.counts.filter((c) => c > 0).length).toBeGreaterThan(60)
+    }
+    expect(carried()).toBeLessThanOrEqual(40)
+  })
+
+  it('counts a small tensor whole', async () => {
+    const { bytes, batch } = matrices()
+    const [full, sampled] = [{ bins: 64 }, { bins: 64, sample: 1 << 20 }].map((options): StatisticRequest<'histogram'> => ({ statistic: 'histogram', target: { tensor: 'x' }, options }))
+    const found = await observeGraph(contextOf(bytes), [full, sampled], [batch, batch])
+    expect(found.get(sampled)).toEqual(found.get(full))
+  })
+
+  it('sees NaN that a sample would miss, and says where', async () => {
+    const { bytes } = convolutions()
+    const x = randomTensor([4, 3, 9, 9], 1)
+    x.data[500] = NaN
+    const request: StatisticRequest<'histogram'> = { statistic: 'histogram', target: { tensor: 'x' }, options: { sample: 16 } }
+    await expect(observeGraph(contextOf(bytes), [request], [{ x: randomTensor([1, 3, 9, 9], 2) }, { x }])).rejects.toMatchObject({ code: 'LOWBIT_NONFINITE', parts: { thing: expect.stringMatching(/'x' in sample 1/) as string } })
   })
 })

@@ -1,7 +1,13 @@
-import { type HostTensor, LowbitError, type TensorRef } from '@lowbit/core'
-import { type AttributeValue, hostToTensor, intsAttribute, node as makeNode } from '@lowbit/formats'
+import { type Batch, type HostTensor, LowbitError, type TensorRef } from '@lowbit/core'
+import { type AttributeValue, hostToTensor, intsAttribute, node as makeNode, valueInfo } from '@lowbit/formats'
 import { type Graph, isOp } from '../graph/index.js'
 import { operandName, siteNode, type SiteRecord } from '../sites/site-record.js'
+
+/** A prime, so that the starts it gives spread over any step. */
+const TURN = 7919n
+
+/** More values than this in front are too many to bring out one reduction each. */
+const MOST_OUTER = 4096
 
 /**
  * A copy of a model with statistics computed inside: each method adds nodes and gives the name of their result. Asking twice
@@ -11,11 +17,26 @@ export class CalibrationGraph {
   readonly graph: Graph
   readonly #info: ReadonlyMap<string, TensorRef>
   readonly #made = new Map<string, string>()
+  #turn: string | undefined
 
   /** @param graph - becomes part of this one; pass a clone */
   constructor(graph: Graph, info: ReadonlyMap<string, TensorRef>) {
     this.graph = graph
     this.#info = info
+  }
+
+  /** Name of an int64 `[1]` input that every run feeds with another number; see {@link feed}. */
+  turn(): string {
+    if (this.#turn === undefined) {
+      this.#turn = this.graph.freshName('lowbit_turn')
+      this.graph.proto.input.push(valueInfo(this.#turn, 'int64', [1]))
+    }
+    return this.#turn
+  }
+
+  /** A batch with what else the graph wants in the run of this index. */
+  feed(batch: Batch, index: number): Batch {
+    return this.#turn === undefined ? batch : { ...batch, [this.#turn]: { dtype: 'int64', shape: [1], data: BigInt64Array.of(BigInt(index) * TURN) } }
   }
 
   /** Rank of a tensor. @throws LOWBIT_UNSUPPORTED if the runtime could not infer it */
@@ -25,6 +46,18 @@ export class CalibrationGraph {
       throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: `activation '${name}'`, found: 'a tensor of unknown rank', expected: 'a model whose shapes the runtime can infer', fix: 'export it with fixed ranks, or exclude this site' })
     }
     return shape.length
+  }
+
+  /**
+   * Axes to reduce a whole tensor over, in the runtime: the inner ones, where few enough values are left to be reduced afterwards. It
+   * reduces those on all threads, and all axes at once on one. Undefined: all.
+   */
+  inner(name: string): readonly number[] | undefined {
+    const shape = this.#info.get(name)?.shape
+    if (shape === undefined || shape.length < 3) return undefined
+    // A symbolic dim is taken for a batch's.
+    const outer = shape.slice(0, 2).reduce<number>((product, dim) => product * (typeof dim === 'number' && dim > 0 ? dim : 16), 1)
+    return outer <= MOST_OUTER ? shape.map((_, i) => i).slice(2) : undefined
   }
 
   /** Adds one node and gives the name of its output. */

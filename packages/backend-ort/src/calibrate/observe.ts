@@ -8,7 +8,7 @@ import { CalibrationGraph } from './calibration-graph.js'
 import { absmaxCollector, channelAxis, meanAbsCollector, meanCollector } from './channel.js'
 import type { Collector } from './collector.js'
 import { gramCollector } from './gram.js'
-import { histogramCollector } from './histogram-collector.js'
+import { canSample, histogramCollector, sampledHistogramCollector } from './histogram-collector.js'
 import { mergeGraph } from './merge.js'
 import { rangeCollector } from './range.js'
 import { samplesCollector } from './samples.js'
@@ -44,8 +44,7 @@ export async function observeGraph(context: ObserveContext, requests: readonly S
   const found = new Map<StatisticRequest, unknown>()
   if (requests.length > 0) {
     const info = await tensorInfo(context.ort, context.graph)
-    const first = await firstBatch(data)
-    const sizes = await carriedSizes(context, info, requests, first)
+    const sizes = await carriedSizes(context, info, requests, data)
     for (const [index, chunk] of chunks(context, requests, sizes, options.maxMemory ?? DEFAULT_MEMORY).entries()) {
       throwIfAborted(options.signal, 'calibration')
       for (const { request, collector } of await pass(context, info, chunk, data, options, index)) found.set(request, collector.result())
@@ -63,12 +62,13 @@ async function pass(context: ObserveContext, info: ReadonlyMap<string, TensorRef
   const { graph, jobs } = build(context, info, requests)
   const wanted = [...new Set(jobs.flatMap((job) => job.collector.outputs))]
   const session = await openFor(context, graph, wanted)
+  const outputs = outputsAmong(wanted, context.graph)
   const total = Array.isArray(data) ? data.length : 0
   try {
     let sample = 0
     for await (const batch of data) {
       throwIfAborted(options.signal, 'calibration')
-      const values = await session.run(batch, outputsAmong(wanted, context.graph))
+      const values = await session.run(graph.feed(batch, sample), outputs)
       const all = { ...batch, ...values }
       for (const { collector } of jobs) collector.add(all, sample)
       sample++
@@ -111,7 +111,7 @@ function collectorOf(context: ObserveContext, graph: CalibrationGraph, request: 
     case 'absmax-per-channel': return absmaxCollector(graph, tensor, axis)
     case 'mean-abs-per-channel': return meanAbsCollector(graph, tensor, axis)
     case 'mean': return meanCollector(graph, needSite())
-    case 'histogram': return histogramCollector(tensor, options.bins)
+    case 'histogram': return isSampled(context, request) ? sampledHistogramCollector(graph, tensor, options.sample ?? 0, options.bins) : histogramCollector(tensor, options.bins)
     case 'gram': return gramCollector(graph, needSite())
     case 'samples': return samplesCollector(graph, needSite(), options.rows)
     case 'cross-gram': {
@@ -119,6 +119,10 @@ function collectorOf(context: ObserveContext, graph: CalibrationGraph, request: 
       return gramCollector(graph, own, graph.columns(own, rename?.(own.site.input.name)))
     }
   }
+}
+
+function isSampled({ graph }: ObserveContext, { statistic, options }: StatisticRequest): boolean {
+  return statistic === 'histogram' && options?.sample !== undefined && canSample(graph.opset())
 }
 
 function siteOf(context: ObserveContext, id: string): SiteRecord {
@@ -136,7 +140,7 @@ function chunks(context: ObserveContext, requests: readonly StatisticRequest[], 
     const record = 'site' in request.target ? siteOf(context, request.target.site) : undefined
     const isGram = request.statistic === 'gram' || request.statistic === 'cross-gram'
     const matrix = record !== undefined && isGram ? record.matrix.groups * record.matrix.columns ** 2 : 0
-    const out = request.statistic === 'histogram' && 'tensor' in request.target ? (carried.get(request.target.tensor) ?? 0) : matrix * 4
+    const out = isSampled(context, request) ? (request.options?.sample ?? 0) * 4 : request.statistic === 'histogram' && 'tensor' in request.target ? (carried.get(request.target.tensor) ?? 0) : matrix * 4
     const keeps = matrix * 8 + (request.statistic === 'histogram' ? 16 * (request.options?.bins ?? 2048) : 0)
     const last = groups.at(-1)
     if (last === undefined || outside + out > maxMemory * CARRIED_SHARE || kept + keeps > maxMemory / 2) {
@@ -153,14 +157,14 @@ function chunks(context: ObserveContext, requests: readonly StatisticRequest[], 
 }
 
 /** Bytes of each tensor that must leave the runtime, measured on one sample: the model counts them itself. */
-async function carriedSizes(context: ObserveContext, info: ReadonlyMap<string, TensorRef>, requests: readonly StatisticRequest[], batch: Batch): Promise<ReadonlyMap<string, number>> {
-  const names = new Set(requests.flatMap((r) => (r.statistic === 'histogram' && 'tensor' in r.target ? [r.target.tensor] : [])))
+async function carriedSizes(context: ObserveContext, info: ReadonlyMap<string, TensorRef>, requests: readonly StatisticRequest[], data: BatchSource): Promise<ReadonlyMap<string, number>> {
+  const names = new Set(requests.flatMap((r) => (r.statistic === 'histogram' && 'tensor' in r.target && !isSampled(context, r) ? [r.target.tensor] : [])))
   const graph = new CalibrationGraph(context.graph.clone(), info)
   const counts = [...names].filter((name) => context.graph.producer(name) !== undefined).map((name) => [name, graph.apply('Size', [name])] as const)
   if (counts.length === 0) return new Map()
   const session = await openFor(context, graph, counts.map(([, output]) => output))
   try {
-    const values = await session.run(batch, counts.map(([, output]) => output))
+    const values = await session.run(await firstBatch(data), counts.map(([, output]) => output))
     return new Map(counts.map(([name, output]) => [name, 4 * Number(values[output]?.data[0] ?? 0)]))
   } finally {
     await session.release()

@@ -1,11 +1,34 @@
 import type { RangeStatistic } from '@lowbit/core'
 import type { CalibrationGraph } from './calibration-graph.js'
 import { type Collector, countOf, floatsOf } from './collector.js'
-import { nonFinite } from './non-finite.js'
+import { checkFinite, extremesOf } from './extremes.js'
 
 /** Smallest and largest value, per tensor or along an axis, by ReduceMin and ReduceMax in the runtime. */
 export function rangeCollector(graph: CalibrationGraph, tensor: string, axis?: number): Collector<'range'> {
-  const axes = axis === undefined ? undefined : otherAxes(graph.rank(tensor), axis)
+  return axis === undefined ? wholeRange(graph, tensor) : axisRange(graph, tensor, otherAxes(graph.rank(tensor), axis))
+}
+
+function wholeRange(graph: CalibrationGraph, tensor: string): Collector<'range'> {
+  const { outputs, read } = extremesOf(graph, tensor)
+  const min = new Float32Array(1)
+  const max = new Float32Array(1)
+  let count = 0
+  return {
+    outputs,
+    kept: 8,
+    add(values, sample) {
+      const seen = read(values, sample)
+      if (seen === undefined) return
+      min[0] = count === 0 ? seen.min : Math.min(min[0] ?? 0, seen.min)
+      max[0] = count === 0 ? seen.max : Math.max(max[0] ?? 0, seen.max)
+      count += seen.count
+    },
+    // Never computed: no limits.
+    result: (): RangeStatistic => (count === 0 ? { min: new Float32Array(), max: new Float32Array(), count } : { min, max, count }),
+  }
+}
+
+function axisRange(graph: CalibrationGraph, tensor: string, axes: readonly number[]): Collector<'range'> {
   const low = graph.reduce('ReduceMin', tensor, axes)
   const high = graph.reduce('ReduceMax', tensor, axes)
   // A minimum may pass over NaN; a sum cannot.
@@ -42,13 +65,4 @@ export function rangeCollector(graph: CalibrationGraph, tensor: string, axis?: n
 export function otherAxes(rank: number, axis: number): number[] {
   const kept = axis < 0 ? axis + rank : axis
   return Array.from({ length: rank }, (_, i) => i).filter((i) => i !== kept)
-}
-
-function checkFinite(sum: Float32Array, lows: Float32Array, highs: Float32Array, tensor: string, sample: number): void {
-  const thing = `activation '${tensor}' in sample ${sample}`
-  for (const limits of [lows, highs]) for (const v of limits) if (!Number.isFinite(v)) throw nonFinite(thing, v)
-  const total = sum[0] ?? 0
-  // A sum of large finite values may overflow: that is no fault of the data.
-  const reach = Math.max(...lows.map(Math.abs), ...highs.map(Math.abs))
-  if (!Number.isFinite(total) && reach < 1e28) throw nonFinite(thing, total)
 }

@@ -39,15 +39,37 @@ export function activationPoints(graph: Graph, records: readonly SiteRecord[], o
   }
   if (options.operators === 'all') addOperators(graph, chosen, options.types ?? new Map())
   const union = shareThroughMovements(graph, chosen)
+  const within = holders(graph, chosen, union)
   const order = [...graph.proto.input.map((i) => i.name), ...graph.sort().flatMap((node) => node.output)]
   return order
     .filter((name) => chosen.has(name))
-    .map((id) => ({
-      id,
-      group: union.find(id),
-      sites: readers.get(id) ?? [],
-      ops: [...new Set([graph.producer(id), ...graph.consumers(id)].flatMap((node) => (node === undefined ? [] : [node.opType])))],
-    }))
+    .map((id) => {
+      const holder = within.get(id)
+      return {
+        id,
+        group: union.find(id),
+        ...(holder === undefined ? {} : { within: holder }),
+        sites: readers.get(id) ?? [],
+        ops: [...new Set([graph.producer(id), ...graph.consumers(id)].flatMap((node) => (node === undefined ? [] : [node.opType])))],
+      }
+    })
+}
+
+/** For points that share a scale: where their values come from, or what they were put together into. */
+function holders(graph: Graph, chosen: ReadonlySet<string>, union: Union): ReadonlyMap<string, string> {
+  const within = new Map<string, string>()
+  const note = (part: string, whole: string): void => {
+    // The first found stays: a tensor that goes into several Concats is in each of them.
+    if (part !== whole && !within.has(part) && chosen.has(part) && chosen.has(whole) && union.find(part) === union.find(whole)) within.set(part, whole)
+  }
+  for (const node of graph.nodes()) {
+    if (staticRole(graph, node) !== 'movement') continue
+    const [first = ''] = node.input
+    const outputs = activationOutputs(node)
+    if (isOp(node, 'Concat')) for (const i of activationInputs(node)) note(node.input[i] ?? '', outputs[0] ?? '')
+    else for (const output of outputs) note(output, first)
+  }
+  return within
 }
 
 /**

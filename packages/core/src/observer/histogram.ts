@@ -39,6 +39,34 @@ export class HistogramObserver implements Observer<HistogramStatistic> {
   observe(batch: HostTensor<'float32'>): void {
     const { data } = batch
     if (data.length === 0) return
+    const { low, high } = this.#limits(data)
+    this.#widen(low, high, data.length)
+    this.#add(data, 1)
+  }
+
+  /**
+   * Sees part of a batch in place of all of it: every value stands for as many as were left out. The largest and smallest are
+   * counted on their own, so that a few outliers are not missed.
+   * @param values - a part that is not chosen by value
+   * @param whole - limits and number of all values of the batch
+   * @throws LOWBIT_NONFINITE, LOWBIT_ARGUMENT for more values than there are
+   */
+  observeSample(values: Float32Array, whole: { readonly min: number; readonly max: number; readonly count: number }): void {
+    const { min, max, count } = whole
+    if (values.length > count || (values.length === 0 && count > 0)) {
+      throw new LowbitError('LOWBIT_ARGUMENT', { thing: this.#thing, found: `${values.length} values of ${count}`, expected: 'a part of them' })
+    }
+    if (count === 0) return
+    this.#limits(values)
+    for (const limit of [min, max]) if (!Number.isFinite(limit)) throw nonFiniteActivation(this.#thing, limit, 0)
+    this.#widen(min, max, count)
+    const extremes = values.length === count ? 0 : 2
+    this.#add(values, (count - extremes) / values.length)
+    if (extremes > 0) this.#add(Float32Array.of(min, max), 1)
+  }
+
+  /** Smallest and largest value of a batch, none of which may be NaN or infinite. */
+  #limits(data: Float32Array): { readonly low: number; readonly high: number } {
     let low = Infinity
     let high = -Infinity
     for (let i = 0; i < data.length; i++) {
@@ -47,25 +75,34 @@ export class HistogramObserver implements Observer<HistogramStatistic> {
       if (value < low) low = value
       if (value > high) high = value
     }
+    return { low, high }
+  }
+
+  /** Makes room for values up to these limits. */
+  #widen(low: number, high: number, count: number): void {
     this.#min = Math.min(this.#min, low)
     this.#max = Math.max(this.#max, high)
-    this.#count += data.length
+    this.#count += count
     const top = Math.max(-low, high)
-    if (top === 0) {
-      this.#zeros += data.length
-      return
-    }
     if (this.#reach === 0) this.#reach = top
     while (top > this.#reach) this.#double()
+  }
+
+  #add(data: Float32Array, weight: number): void {
     const bins = this.#bins
     const counts = this.#counts
     const reach = this.#reach
+    if (reach === 0) {
+      this.#zeros += data.length * weight
+      return
+    }
+    const last = bins - 1
     for (let i = 0; i < data.length; i++) {
       const value = data[i] as number
       // Dividing first: the quotient cannot overflow, and is 1 at most.
-      const bin = Math.min(Math.floor((Math.abs(value) / reach) * bins), bins - 1)
-      const at = value < 0 ? bins - 1 - bin : bins + bin
-      counts[at] = (counts[at] as number) + 1
+      const bin = Math.min(((value < 0 ? -value : value) / reach) * bins, last) | 0
+      const at = value < 0 ? last - bin : bins + bin
+      counts[at] = (counts[at] as number) + weight
     }
   }
 

@@ -66,6 +66,35 @@ describe('HistogramObserver', () => {
     expect(observer.bytes).toBe(bytes)
     expect(Math.log2(observer.result().high / Math.fround(0.001))).toBe(18)
   })
+  it('takes a part of a batch for the whole: limits and number exact, the rest close', () => {
+    const values = Float32Array.from({ length: 40_000 }, (_, i) => Math.sin(i * 12.9898) * Math.cos(i * 78.233) * (1 + (i % 7)))
+    const [full, part, none] = [new HistogramObserver({ bins: 256 }), new HistogramObserver({ bins: 256 }), new HistogramObserver({ bins: 256 })]
+    for (let b = 0; b < 4; b++) {
+      const some = values.subarray(b * 10_000, (b + 1) * 10_000)
+      const whole = { min: some.reduce((a, v) => Math.min(a, v)), max: some.reduce((a, v) => Math.max(a, v)), count: some.length }
+      full.observe(tensor('float32', [some.length], some.slice()))
+      part.observeSample(some.filter((_, i) => i % 11 === b), whole)
+      none.observeSample(some, whole)
+    }
+    const [want, got] = [full.result(), part.result()]
+    expect({ ...got, counts: [] }).toEqual({ ...want, counts: [] })
+    expect(got.counts.reduce((a, b) => a + b, 0)).toBeCloseTo(want.count, 6)
+    expect(none.result()).toEqual(want)
+    // Largest distance of the two distributions, as Kolmogorov and Smirnov measure it.
+    let [below, belowPart, distance] = [0, 0, 0]
+    for (let i = 0; i < want.counts.length; i++) {
+      below += want.counts[i]
+      belowPart += got.counts[i]
+      distance = Math.max(distance, Math.abs(below - belowPart) / want.count)
+    }
+    expect(distance).toBeGreaterThan(0)
+    expect(distance).toBeLessThan(0.03)
+  })
+  it('refuses more values than there are, and none of some', () => {
+    const observer = new HistogramObserver({ thing: 'conv1' })
+    for (const values of [[1, 2, 3], []]) expect(() => observer.observeSample(Float32Array.from(values), { min: 1, max: 3, count: 2 })).toThrow(/conv1/)
+    expect(() => observer.observeSample(Float32Array.of(1), { min: 1, max: Infinity, count: 5 })).toThrow(expect.objectContaining({ code: 'LOWBIT_NONFINITE' }) as Error)
+  })
   it('folds bins that do not have zero as an edge', () => {
     const folded = foldMagnitudes({ counts: Float64Array.of(1, 2, 3, 4), low: -1.5, high: 2.5, min: -1.2, max: 2.4, count: 10 })
     expect(folded.width).toBe(1)
