@@ -101,8 +101,8 @@ describe('observeGraph', () => {
       expect({ ...got, counts: undefined }).toEqual({ ...want, counts: undefined })
       const total = got?.counts.reduce((a, b) => a + b, 0) ?? 0
       expect(total).toBeCloseTo(want?.count ?? 0, 3)
-      // The batches are the same, so that the same places would fill 40 bins and those of the limits.
-      expect(got?.counts.filter((c) => c > 0).length).toBeGreaterThan(60)
+      // The batches are the same: the same places would fill 40 bins and those of the limits.
+      if ((want?.count ?? 0) > 6 * 6 * 40) expect(got?.counts.filter((c) => c > 0).length).toBeGreaterThan(60)
     }
     expect(carried()).toBeLessThanOrEqual(40)
   })
