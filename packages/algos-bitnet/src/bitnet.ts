@@ -47,6 +47,6 @@ function fakeQuant(spec: FakeQuantSpec, warmupSteps: number): FakeQuant {
         return ops.mul(codes, scales)
       }),
     quantize,
-    ...(role === 'activation' ? { activation: (): ActivationRule => ({ kind: 'dynamic', dtype: 'int8', symmetric: true, epsilon: BITNET_EPSILON / 127 }) } : {}),
+    ...(role === 'activation' ? { activation: (): ActivationRule => ({ kind: 'dynamic', dtype: 'int8', symmetric: true, narrow: true, epsilon: BITNET_EPSILON / 127 }) } : {}),
   }
 }

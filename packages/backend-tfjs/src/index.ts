@@ -14,6 +14,7 @@ export { openLayersModel, type LayersHost, type OpenLayersOptions } from './host
 export { readLayersArtifact } from './host/emit/layers.js'
 export type { StaticRule } from './host/site-state.js'
 export { convert, type Converted, type ConvertedSite } from './prepare/convert.js'
+export { onKernels, type KernelLayer, type KernelModel } from './kernels/on-kernels.js'
 export { inputColumns } from './host/columns.js'
 export { saveCheckpoint, loadCheckpoint, type SaveCheckpointOptions } from './checkpoint/checkpoint.js'
 export { checkpointFolder } from './checkpoint/folder.js'

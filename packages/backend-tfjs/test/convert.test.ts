@@ -1,9 +1,9 @@
-import { dequantize, int3, int4, int8, integerMatmul, productBound, weightScheme, type TrainingRecipe } from '@lowbit/core'
+import { dequantize, int3, int4, int8, weightScheme, type TrainingRecipe } from '@lowbit/core'
 import { balanced, int8DynamicInt4Weights, int8Static, lsq, ste, ternaryWeights, binaryWeights } from '@lowbit/algos-qat'
 import * as ort from 'onnxruntime-node'
 import type { Tensor } from '@tensorflow/tfjs-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { convert, findSites, inputColumns, prepare, readLayersArtifact, registerWasmGradients, type WasmGradients } from '../src/index.js'
+import { convert, prepare, readLayersArtifact, registerWasmGradients, type WasmGradients } from '../src/index.js'
 import { tf, useBackend } from './load-tf.js'
 import { everyLayer } from './models.js'
 
@@ -32,7 +32,12 @@ const RECIPES: Record<string, () => TrainingRecipe> = {
   ternary: () => ternaryWeights(),
   binary: () => binaryWeights(),
   'int4 groups, dynamic int8': () => int8DynamicInt4Weights({ group: 16 }),
-  'int8 static, W4A4': () => ({ weights: { scheme: int4(), algorithm: lsq() }, activations: { scheme: { dtype: 'uint4', granularity: { kind: 'tensor' }, symmetric: true }, algorithm: lsq() } }),
+  'int8 static, W4A4': () => ({
+    weights: { scheme: int4(), algorithm: lsq() },
+    activations: { scheme: { dtype: 'uint4', granularity: { kind: 'tensor' }, symmetric: true }, algorithm: lsq() },
+    // What lies between its two steps has a sign, which uint4 has not.
+    overrides: [{ match: 'separable/pointwise', activations: null }],
+  }),
 }
 
 async function trained(recipe: TrainingRecipe) {
@@ -75,60 +80,6 @@ describe('convert', () => {
         const values = dequantize(weight).data
         const seen = prepared.fakeWeight(id).data
         expect([id, distance(values, seen)]).toEqual([id, 0])
-      }
-      prepared.restore()
-      model.dispose()
-    }
-  })
-
-  it('computes in integer arithmetic what the prepared layers computed, within the rounding of a float product', async () => {
-    for (const bits of ['int8', 'int4', 'int3', 'int2'] as const) {
-      const { model, prepared, x } = await trained({ weights: { scheme: weightScheme(bits), algorithm: ste() }, activations: int8Static().activations ?? { scheme: int8(), algorithm: ste() } })
-      const { sites } = await convert(tf, prepared)
-      const taps = new Map<string, { input: Tensor; output: Tensor }>()
-      for (const layer of model.layers) {
-        const call = layer.call.bind(layer)
-        layer.call = (inputs, keywords) => {
-          const output = call(inputs, keywords) as Tensor
-          taps.set(layer.name, { input: tf.keep(tf.clone((Array.isArray(inputs) ? inputs[0] : inputs) as Tensor)), output: tf.keep(tf.clone(output)) })
-          return output
-        }
-      }
-      model.predict(x)
-      // Layers without activation function, so that the output is the product itself.
-      for (const id of ['conv', 'depth', 'up', 'conv1d', 'out']) {
-        const tap = taps.get(id)
-        const site = findSites(model).sites.find((s) => s.id === id)
-        const { weight, activation } = sites.find((s) => s.id === id) ?? {}
-        if (tap === undefined || site === undefined || weight === undefined || activation?.kind !== 'static') throw new Error(id)
-        const columns = inputColumns(tf, site, tap.input)
-        const real = columns.dataSync() as Float32Array
-        // Padding is the real value 0, whose code is the zero point.
-        const inverse = Math.fround(1 / activation.scale)
-        const rint = (v: number): number => (Math.abs(v % 1) === 0.5 ? 2 * Math.round(v / 2) : Math.round(v))
-        const codes = Array.from(real, (v) => Math.min(127, Math.max(-128, rint(Math.fround(v * inverse)) + activation.zeroPoint)))
-        const rows = columns.shape[0] ?? 0
-        const bias = prepared.bias(id) ?? undefined
-        const groups = site.groups
-        const k = site.columns
-        const per = site.rows / groups
-        const output = tap.output.dataSync() as Float32Array
-        let outside = 0
-        for (let g = 0; g < groups; g++) {
-          const part = codes.filter((_, i) => Math.floor((i % (groups * k)) / k) === g)
-          const slice = { ...weight, shape: [per, k], codes: weight.codes.slice(g * per * k, (g + 1) * per * k), params: { scales: weight.params.scales.slice(g * per, (g + 1) * per), shape: [per] } }
-          const product = integerMatmul({ codes: part, rows, scales: [activation.scale], zeroPoints: [activation.zeroPoint] }, slice, bias?.slice(g * per, (g + 1) * per))
-          const bound = productBound(part.map((c) => (c - activation.zeroPoint) * activation.scale), dequantize(slice).data, rows, per, k)
-          for (let r = 0; r < rows; r++) {
-            for (let n = 0; n < per; n++) {
-              const got = output[r * site.rows + g * per + n]
-              // The bias is added in float32 on both sides.
-              const room = bound[r * per + n] + 2 ** -23 * (Math.abs(bias?.[g * per + n] ?? 0) + Math.abs(got))
-              if (Math.abs(product.values[r * per + n] - got) > room) outside++
-            }
-          }
-        }
-        expect([bits, id, outside]).toEqual([bits, id, 0])
       }
       prepared.restore()
       model.dispose()

@@ -78,13 +78,14 @@ function siteOf(layer: Layer, owner: Layer, id: string, op: string, weight: Weig
   const rows = product(axes.slice(0, weight.rowAxes))
   const columns = product(axes.slice(weight.rowAxes))
   const offsets = weight.kind === 'conv' ? (weight.form === 'depthwise' ? columns : columns / axes[1]) : 1
-  const input = inputShape(layer)
+  // A pointwise kernel reads what the depthwise one gives: its channels are all that is known before the model runs.
+  const input = weight.form === 'pointwise' ? [null, null, null, columns] : inputShape(layer)
   return {
     id, layer, owner, op, weight, variable, rows, columns, block,
     columnsPerChannel: offsets,
     groups: weight.form === 'depthwise' ? axes[0] : 1,
     calls: Math.max(1, layer.inboundNodes.length),
-    ...(input === undefined || weight.form === 'pointwise' ? {} : { input }),
+    ...(input === undefined ? {} : { input }),
   }
 }
 

@@ -20,7 +20,9 @@ type Symbolic = LayersModel['inputs'][number]
  * @throws LOWBIT_UNSUPPORTED naming the layer that has no ONNX form here.
  */
 export function toOnnx(context: EmitContext, options: EmitOptions & { readonly nbits: boolean }): { readonly model: ModelProto; readonly notes: readonly string[] } {
-  const writer = new GraphWriter()
+  const { scales = 'float32' } = options.settings ?? {}
+  if (scales !== 'float32' && scales !== 'float16') throw new LowbitError('LOWBIT_ARGUMENT', { thing: "setting 'scales'", found: String(scales), expected: "'float32' or 'float16'" })
+  const writer = new GraphWriter({ halfScales: scales === 'float16' })
   const notes: string[] = []
   const onnx: OnnxContext = { ...context, writer, notes, nbits: options.nbits, settings: options.settings ?? {}, read: (site, x) => readInput(writer, context, site, x) }
   const folded = new Set(context.sites.flatMap(({ norm }) => (norm === undefined ? [] : [norm.layer])))
@@ -30,6 +32,7 @@ export function toOnnx(context: EmitContext, options: EmitOptions & { readonly n
   if (!options.nbits && context.sites.some((s) => s.at.weight.form === 'dense' && s.q !== undefined && bitsOf(s.q.tensor.scheme.dtype) <= 4)) {
     notes.push("ONNX Runtime computes Dense layers with int4 weights with activations rounded to int8 unless the session option 'session.qdq_matmulnbits_accuracy_level' is 1")
   }
+  if (scales === 'float16') notes.push('scales are stored in float16: each is off by at most 2^-11 of itself')
   const model = writer.build(context.model.name)
   if (options.provenance !== undefined) setMetadata(model, 'lowbit.recipe', JSON.stringify(options.provenance.recipe))
   return { model, notes }

@@ -52,7 +52,7 @@ function blocked(writer: GraphWriter, name: string, stored: StoredCodes, shape: 
 }
 
 function params(writer: GraphWriter, name: string, stored: StoredCodes, shape: readonly number[], turn: <A extends Int32Array | Float32Array>(v: A) => A): string[] {
-  const scales = writer.floats(`${name}_scale`, turn(stored.scales), shape)
+  const scales = writer.scales(`${name}_scale`, turn(stored.scales), shape)
   // int8 gets its zeros written out: ONNX Runtime's rewrite to uint8 (x64quantprecision) makes a scalar of absent ones, and fails.
   if (stored.zeroPoints === undefined && stored.type !== 'int8') return [scales]
   const zeroPoints = stored.zeroPoints ?? new Int32Array(stored.scales.length)

@@ -38,8 +38,9 @@ function matMulNBits({ writer, nbits, settings }: OnnxContext, site: SiteState, 
   for (const role of ['codes', 'scales', 'zeroPoints']) {
     const buffer = buffers[role]
     if (buffer === undefined) continue
-    const tensor = buffer instanceof Float32Array ? hostTensor('float32', [n * blocks], Float32Array.from(buffer)) : hostTensor('uint8', role === 'codes' ? [n, blocks, (size * bits) / 8] : [buffer.length], Uint8Array.from(buffer))
-    inputs.push(writer.constant(`${id}/weight_${role}`, tensor))
+    const name = `${id}/weight_${role}`
+    if (buffer instanceof Float32Array) inputs.push(writer.scales(name, buffer, [n * blocks]))
+    else inputs.push(writer.constant(name, hostTensor('uint8', role === 'codes' ? [n, blocks, (size * bits) / 8] : [buffer.length], Uint8Array.from(buffer))))
   }
   const level = Number(settings['accuracyLevel'] ?? 0)
   return writer.op('MatMulNBits', `${id}/product`, inputs, { K: k, N: n, bits, block_size: size, ...(level === 0 ? {} : { accuracy_level: level }) }, 'com.microsoft')

@@ -4,6 +4,7 @@ import { wrapCall, type Around } from '../layers/call.js'
 import { findSites } from '../layers/find-sites.js'
 import type { LayerSite } from '../layers/layer-site.js'
 import { toMatrix } from '../layers/matrix.js'
+import { separableConv2D } from '../layers/separable.js'
 import { siteState } from '../host/site-state.js'
 import { tfjsOps } from '../ops/tfjs-ops.js'
 import type { Layer, LayersModel, Tensor, TfCore } from '../tf.js'
@@ -225,7 +226,7 @@ class PreparedModel implements Prepared {
         if (this.#off) return next(input)
         const training = keywords['training'] === true
         const step = this.#begin(layer, sites[0].site.calls, training)
-        const { activation } = sites[0]
+        const { activation } = sites[0].site.weight.form === 'pointwise' ? {} : sites[0]
         if (training) this.#watch.see(sites[0].site.id, 'input', input)
         const x = activation === undefined ? input : this.#quantized(activation, input, step, training)
         const replaced: Record<string, Tensor> = {}
@@ -240,10 +241,17 @@ class PreparedModel implements Prepared {
           replaced[at.site.weight.member] = fromOriented(this.#tf, at, seen)
           if (bias !== undefined) replaced['bias'] = bias
         }
-        const y = next(x, replaced)
+        const between = sites.find(({ site }) => site.weight.form === 'pointwise')
+        const y = between?.activation === undefined ? next(x, replaced) : separableConv2D(this.#tf, layer, x, replaced, (middle) => this.#between(between, middle, step, training))
         if (training) this.#watch.see(sites[sites.length - 1].site.id, 'output', y)
         return y
       })
+  }
+
+  /** What a pointwise convolution reads. */
+  #between({ site, activation }: PreparedSite, middle: Tensor, step: number, training: boolean): Tensor {
+    if (training) this.#watch.see(site.id, 'input', middle)
+    return activation === undefined ? middle : this.#quantized(activation, middle, step, training)
   }
 
   /** Counts training steps: one begins when the first prepared layer is called in training mode. */

@@ -134,8 +134,8 @@ export interface Rounded<T> {
 export type ActivationRule =
   /** Codes are clamped to the range of `dtype`, which may be a low-bit type such as `uint4`. */
   | { readonly kind: 'static'; readonly dtype: IntegerCode; readonly scale: number; readonly zeroPoint: number }
-  /** Scale and zero point of each row are found at run time. */
-  | { readonly kind: 'dynamic'; readonly dtype: IntegerCode; readonly symmetric: boolean; readonly epsilon: number }
+  /** Scale and zero point of each row are found at run time. `narrow`: without the lowest code, so that the scale is absmax / qmax (BitNet). */
+  | { readonly kind: 'dynamic'; readonly dtype: IntegerCode; readonly symmetric: boolean; readonly epsilon: number; readonly narrow?: boolean }
 
 /**
  * Fake quantization of one tensor over differentiable operations. Holds no tensors: all that lives longer than a step is in its variables.
