@@ -2,7 +2,7 @@ import { type Batch, type BatchSource, LowbitError, type ObserveOptions, type St
 import { writeOnnx } from '@lowbit/formats'
 import type { Graph } from '../graph/index.js'
 import type { OrtModule, SessionOptions } from '../ort.js'
-import { createSession } from '../session.js'
+import { createSession, PATIENT } from '../session.js'
 import { operandName, type SiteRecord } from '../sites/site-record.js'
 import { CalibrationGraph } from './calibration-graph.js'
 import { absmaxCollector, channelAxis, meanAbsCollector, meanCollector } from './channel.js'
@@ -176,7 +176,7 @@ async function openFor(context: ObserveContext, calibration: CalibrationGraph, o
   graph.proto.output = []
   for (const name of outputsAmong(outputs, context.graph)) graph.addOutput(name)
   graph.removeDead()
-  return createSession(context.ort, writeOnnx(graph.toModel()), { ...context.session })
+  return createSession(context.ort, writeOnnx(graph.toModel()), { ...PATIENT, ...context.session })
 }
 
 /** Graph inputs are in the batch already: they need not come out again. */

@@ -18,13 +18,8 @@ export interface StaticOptions {
    * faster there and exact only with weights of a reduced range.
    */
   readonly weightStorage?: WeightStorage
-  /**
-   * Tensor → name of a bool input that turns its rounding on. Nothing fuses then, and Relu and Clip stay: for measuring what
-   * each point costs, with one session for all questions.
-   */
-  readonly switches?: ReadonlyMap<string, string>
-  /** Site → name of a bool input that turns the rounding of its weight on. As {@link switches}. */
-  readonly weightSwitches?: ReadonlyMap<string, string>
+  /** Sites whose weight stays in float though their product counts as one of integers: for measuring what the weight costs. */
+  readonly floatWeights?: ReadonlySet<string>
 }
 
 /** What an emitter had to do differently from what it was told. */

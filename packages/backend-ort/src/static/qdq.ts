@@ -32,8 +32,7 @@ class QdqEmitter {
   readonly #graph: Graph
   readonly #decisions: StaticDecisions
   readonly #storage: NonNullable<StaticOptions['weightStorage']>
-  readonly #switches: NonNullable<StaticOptions['switches']> | undefined
-  readonly #weightSwitches: NonNullable<StaticOptions['weightSwitches']>
+  readonly #floatWeights: NonNullable<StaticOptions['floatWeights']>
   readonly #constants: ReturnType<typeof activationConstants>
   /** Products whose weight and input are integers, and that input. */
   readonly #products = new Map<NodeProto, string>()
@@ -46,8 +45,7 @@ class QdqEmitter {
     this.#graph = graph
     this.#decisions = decisions
     this.#storage = options.weightStorage ?? 'uint8'
-    this.#switches = options.switches
-    this.#weightSwitches = options.weightSwitches ?? new Map()
+    this.#floatWeights = options.floatWeights ?? new Set()
     this.#constants = activationConstants(graph)
   }
 
@@ -130,16 +128,7 @@ class QdqEmitter {
   }
 
   #setWeight(record: SiteRecord, node: NodeProto, dequantized: string): void {
-    const graph = this.#graph
-    const flag = this.#weightSwitches.get(record.site.tiedTo ?? record.site.id)
-    if (flag === undefined) {
-      graph.setInput(node, record.weightInput, dequantized)
-      return
-    }
-    const float = node.input[record.weightInput] ?? ''
-    const switched = graph.freshName(`${float}_switched`)
-    graph.addNode(makeNode('Where', [flag, dequantized, float], [switched]))
-    graph.setInput(node, record.weightInput, switched)
+    if (!this.#floatWeights.has(record.site.tiedTo ?? record.site.id)) this.#graph.setInput(node, record.weightInput, dequantized)
   }
 
   #biasOf(node: NodeProto): Float32Array | undefined {
@@ -178,7 +167,7 @@ class QdqEmitter {
       return
     }
     const graph = this.#graph
-    if (this.#switches === undefined) this.#dropActivation(producer, params)
+    this.#dropActivation(producer, params)
     const writer = graph.producer(name)
     if (writer === undefined) return
     const raw = graph.detachOutput(writer, writer.output.indexOf(name))
@@ -260,10 +249,7 @@ class QdqEmitter {
     const [scale, zero] = this.#constants(params, base)
     const domain = this.#domain(params)
     const codes = graph.freshName(`${base}_q`)
-    const flag = this.#switches?.get(base)
-    const rounded = flag === undefined ? to : graph.freshName(`${base}_rounded`)
-    graph.addNode(makeNode('QuantizeLinear', [from, scale, zero], [codes], {}, domain), makeNode('DequantizeLinear', [codes, scale, zero], [rounded], {}, domain))
-    if (flag !== undefined) graph.addNode(makeNode('Where', [flag, rounded, from], [to]))
+    graph.addNode(makeNode('QuantizeLinear', [from, scale, zero], [codes], {}, domain), makeNode('DequantizeLinear', [codes, scale, zero], [to], {}, domain))
   }
 
   /** 16-bit activations came to ONNX's own operators with opset 21. */

@@ -14,9 +14,11 @@ interface Culprit {
   readonly share: number
 }
 
+/** Decibels from which on nothing is rescued. */
+const ENOUGH = 40
 /** Below this a model is ruined, and what repairs it may cost what it costs. */
 const RUINED = 20
-/** 16 bits measure as good as float if they leave no more than half a decibel more noise. */
+/** 16 bits measure as good as float if they leave no more than half a decibel more noise, or no more than is enough. */
 const AS_GOOD = 10 ** 0.05
 
 /**
@@ -38,32 +40,28 @@ export async function findRuinous(job: RescueJob, data: BatchSource, options: Re
 }
 
 async function findCulprits(job: RescueJob, measured: Measured, options: RescueOptions): Promise<{ readonly before: number; readonly after: number; readonly culprits: readonly Culprit[] }> {
-  const { share = 1 / 3, enough = 40, most = 0.1, mostBytes = 0.05 } = options
+  const { share = 1 / 3, enough = ENOUGH, most = 0.1, mostBytes = 0.05 } = options
   const { decisions } = job
   const weights = quantizedOwners(decisions).filter((site) => options.weights?.includes(site) ?? true)
   const offered = switchesOf(job, weights).filter(({ kind, points }) => kind === 'weight' || points.every((p) => options.wideActivations?.has(p) ?? true))
-  const board = await Switchboard.open(job, measured, offered)
-  try {
-    const limit = Math.max(2, Math.floor(board.switches.length * most))
-    const inFloat = new Set<Switch>()
-    const culprits: Culprit[] = []
-    const before = await board.noise(inFloat)
-    let noise = before
-    let bytes = 0
-    while (culprits.length < limit && decibels(noise) < enough) {
-      const room = decibels(noise) < RUINED ? Infinity : mostBytes * job.size - bytes
-      const open = board.switches.filter((one) => !inFloat.has(one) && (one.kind === 'activations' || extraBytes(decisions, one, '16-bit') <= room))
-      const worst = await worstOf(board, open, inFloat, noise, share, options)
-      if (worst === undefined) break
-      inFloat.add(worst.what)
-      culprits.push(worst)
-      if (worst.what.kind === 'weight') bytes += extraBytes(decisions, worst.what, '16-bit')
-      noise = await board.noise(inFloat)
-    }
-    return { before, after: noise, culprits }
-  } finally {
-    await board.release()
+  const board = new Switchboard(job, measured, offered)
+  const limit = Math.max(2, Math.floor(board.switches.length * most))
+  const inFloat = new Set<Switch>()
+  const culprits: Culprit[] = []
+  const before = await board.noise(inFloat)
+  let noise = before
+  let bytes = 0
+  while (culprits.length < limit && decibels(noise) < enough) {
+    const room = decibels(noise) < RUINED ? Infinity : mostBytes * job.size - bytes
+    const open = board.switches.filter((one) => !inFloat.has(one) && (one.kind === 'activations' || extraBytes(decisions, one, '16-bit') <= room))
+    const worst = await worstOf(board, open, inFloat, noise, share, options)
+    if (worst === undefined) break
+    inFloat.add(worst.what)
+    culprits.push(worst)
+    if (worst.what.kind === 'weight') bytes += extraBytes(decisions, worst.what, '16-bit')
+    noise = await board.noise(inFloat)
   }
+  return { before, after: noise, culprits }
 }
 
 /** What makes the most noise, if that is at least a share of it all. */
@@ -80,11 +78,14 @@ async function worstOf(board: Switchboard, open: readonly Switch[], inFloat: Rea
       best = { what: only, share: made }
       return
     }
-    const half = Math.ceil(switches.length / 2)
-    await search(switches.slice(0, half))
-    await search(switches.slice(half))
+    await halves(switches)
   }
-  if (open.length > 0) await search(open)
+  const halves = async (switches: readonly Switch[]): Promise<void> => {
+    const middle = Math.ceil(switches.length / 2)
+    for (const half of [switches.slice(0, middle), switches.slice(middle)]) if (half.length > 0) await search(half)
+  }
+  // All of them together make nearly all the noise: no need to measure that.
+  await halves(open)
   return best
 }
 
@@ -105,22 +106,19 @@ async function tryWide(job: RescueJob, measured: Measured, culprits: readonly Cu
     wide.add(what)
   }
   if (wide.size === 0) return { noise: float, wide }
-  const board = await Switchboard.open({ ...job, decisions: { ...job.decisions, activations, weights } }, measured, [...wide])
-  try {
-    const inFloat = new Set<Switch>()
-    let noise = await board.noise(inFloat)
-    for (const what of wide) {
-      if (noise <= float * AS_GOOD) break
-      throwIfAborted(options.signal, 'rescue')
-      const without = await board.noise(new Set([...inFloat, what]))
-      if (noise <= without * AS_GOOD) continue
-      inFloat.add(what)
-      noise = without
-    }
-    return { noise, wide: new Set([...wide].filter((what) => !inFloat.has(what))) }
-  } finally {
-    await board.release()
+  const bearable = Math.max(float * AS_GOOD, 10 ** (-(options.enough ?? ENOUGH) / 10))
+  const board = new Switchboard({ ...job, decisions: { ...job.decisions, activations, weights } }, measured, [...wide])
+  const inFloat = new Set<Switch>()
+  let noise = await board.noise(inFloat)
+  for (const what of wide) {
+    if (noise <= bearable) break
+    throwIfAborted(options.signal, 'rescue')
+    const without = await board.noise(new Set([...inFloat, what]))
+    if (noise <= without * AS_GOOD) continue
+    inFloat.add(what)
+    noise = without
   }
+  return { noise, wide: new Set([...wide].filter((what) => !inFloat.has(what))) }
 }
 
 async function wideForm({ kind, points }: Switch, options: RescueOptions): Promise<{ readonly activations: ReadonlyMap<string, ActivationParams>; readonly weights: ReadonlyMap<string, QTensor> } | undefined> {

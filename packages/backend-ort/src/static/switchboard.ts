@@ -1,9 +1,8 @@
 import type { ActivationPoint, Batch, BatchSource } from '@lowbit/core'
-import { valueInfo } from '@lowbit/formats'
 import type { Graph } from '../graph/index.js'
 import type { SessionOptions } from '../ort.js'
 import { upgradeOpset } from '../prepare/upgrade-opset.js'
-import type { Session } from '../session.js'
+import { PATIENT, type Session } from '../session.js'
 import type { StaticDecisions } from './decisions.js'
 import { emitQdq } from './qdq.js'
 
@@ -37,7 +36,7 @@ export async function measureFloat(job: Pick<SwitchboardJob, 'open' | 'graph'>, 
     if (batches.length >= count) break
     batches.push(batch)
   }
-  const float = await job.open(job.graph, {})
+  const float = await job.open(job.graph, PATIENT)
   try {
     const wanted: Batch[] = []
     for (const batch of batches) wanted.push(await float.run(batch))
@@ -47,50 +46,50 @@ export async function measureFloat(job: Pick<SwitchboardJob, 'open' | 'graph'>, 
   }
 }
 
-/** Output noise of a model with some of its activations and weights in float, measured again and again with one session. */
+/**
+ * Output noise of a model with some of its activations and weights in float. Each question has a model of its own, so that it is
+ * answered by the integer kernels that will run: loading a model costs less than rounding in float, batch by batch.
+ */
 export class Switchboard {
   readonly switches: readonly Switch[]
-  readonly #session: Session
-  readonly #flags: ReadonlyMap<Switch, string>
+  readonly #job: SwitchboardJob
   readonly #measured: Measured
   readonly #signal: number
 
-  private constructor(session: Session, flags: ReadonlyMap<Switch, string>, measured: Measured) {
-    this.#session = session
-    this.#flags = flags
-    this.switches = [...flags.keys()]
+  /** @param switches - what is to have a switch; the rest stays rounded */
+  constructor(job: SwitchboardJob, measured: Measured, switches: readonly Switch[]) {
+    this.switches = switches
+    this.#job = job
     this.#measured = measured
     this.#signal = measured.wanted.reduce((sum, batch) => sum + energy(batch), 0)
   }
 
-  /** @param switches - what is to have a switch; the rest stays rounded */
-  static async open(job: SwitchboardJob, measured: Measured, switches: readonly Switch[]): Promise<Switchboard> {
-    const graph = job.graph.clone()
-    upgradeOpset(graph, 13)
-    const flags = new Map<Switch, string>()
-    const tensors = new Map<string, string>()
-    const weights = new Map<string, string>()
-    for (const one of switches) {
-      const flag = graph.freshName(`lowbit_switch_${flags.size}`)
-      flags.set(one, flag)
-      for (const point of one.points) (one.kind === 'weight' ? weights : tensors).set(point, flag)
-    }
-    emitQdq(graph, { ...job.decisions, sites: job.decisions.sites.map((record) => ({ ...record })) }, { switches: tensors, weightSwitches: weights })
-    for (const flag of flags.values()) graph.proto.input.push(valueInfo(flag, 'bool', []))
-    // Above `basic`, ONNX Runtime moves DequantizeLinear through Where and rounds what was switched off.
-    return new Switchboard(await job.open(graph, { graphOptimizationLevel: 'basic' }), flags, measured)
-  }
-
   /** Energy of the output noise over that of the signal, with these in float. */
   async noise(inFloat: ReadonlySet<Switch>): Promise<number> {
-    const flags = Object.fromEntries([...this.#flags].map(([one, flag]) => [flag, { dtype: 'bool', shape: [], data: Uint8Array.of(inFloat.has(one) ? 0 : 1) } as const]))
-    let noise = 0
-    for (const [i, batch] of this.#measured.batches.entries()) noise += difference(this.#measured.wanted[i] ?? {}, await this.#session.run({ ...batch, ...flags }))
-    return this.#signal > 0 ? noise / this.#signal : 0
+    const session = await this.#job.open(this.#graph(inFloat), PATIENT)
+    try {
+      let noise = 0
+      for (const [i, batch] of this.#measured.batches.entries()) noise += difference(this.#measured.wanted[i] ?? {}, await session.run(batch))
+      return this.#signal > 0 ? noise / this.#signal : 0
+    } finally {
+      await session.release()
+    }
   }
 
-  release(): Promise<void> {
-    return this.#session.release()
+  #graph(inFloat: ReadonlySet<Switch>): Graph {
+    const { decisions } = this.#job
+    const graph = this.#job.graph.clone()
+    upgradeOpset(graph, 13)
+    const activations = new Map(decisions.activations)
+    const floatWeights = new Set<string>()
+    for (const { kind, points } of inFloat) {
+      for (const point of points) {
+        if (kind === 'weight') floatWeights.add(point)
+        else activations.delete(point)
+      }
+    }
+    emitQdq(graph, { ...decisions, activations, sites: decisions.sites.map((record) => ({ ...record })) }, { floatWeights })
+    return graph
   }
 }
 
