@@ -9,7 +9,7 @@ export interface WebGpuKernelOptions {
   /** A device to use, which stays the caller's. */
   readonly device?: GPUDevice
   /** Switches a path off that the device has. */
-  readonly without?: readonly ('packed_4x8_integer_dot_product' | 'subgroups')[]
+  readonly without?: readonly ('packed_4x8_integer_dot_product' | 'subgroups' | 'shader-f16')[]
 }
 
 /**
@@ -22,7 +22,7 @@ const INTEGER: KernelRounding = { perTerm: 2, fixed: 40 }
 const FLOAT: KernelRounding = { perTerm: 4, fixed: 24 }
 
 /**
- * Kernels for low-bit weights in WebGPU. Weights stay on the device; activations are quantized on the host.
+ * Kernels for low-bit weights in WebGPU. Weights stay on the device, activations and results can.
  * @throws LOWBIT_UNSUPPORTED, in one sentence, where there is no adapter
  */
 export async function createWebGpuKernels(options: WebGpuKernelOptions = {}): Promise<WebGpuKernels> {
@@ -32,13 +32,15 @@ export async function createWebGpuKernels(options: WebGpuKernelOptions = {}): Pr
   const without = options.without ?? []
   const dot4 = gpu?.wgslLanguageFeatures.has('packed_4x8_integer_dot_product') === true && !without.includes('packed_4x8_integer_dot_product')
   const subgroups = found.features.has('subgroups') && !without.includes('subgroups')
+  const f16 = found.features.has('shader-f16') && !without.includes('shader-f16')
   const { vendor, architecture, description } = found.adapterInfo
   const findings = [
     [vendor, architecture, description].filter((s) => s !== '').join(' ') || 'an adapter that does not say what it is',
     dot4 ? 'packed integer dot product' : 'no packed integer dot product: bytes are multiplied one by one',
     subgroups ? 'sums over subgroups' : 'no subgroups: sums go through workgroup memory',
+    f16 ? 'half precision for stored scales' : 'no half precision: scales are unpacked from words',
   ]
-  return new WebGpuKernels(device, { dot4, subgroups }, { tier: 'webgpu', threads: 1, synchronous: false, reproducible: 'calls', schemes: SCHEMES, findings, integerRounding: INTEGER, floatRounding: FLOAT }, options.device === undefined)
+  return new WebGpuKernels(device, { dot4, subgroups, f16 }, { tier: 'webgpu', threads: 1, synchronous: false, reproducible: 'calls', schemes: SCHEMES, findings, integerRounding: INTEGER, floatRounding: FLOAT }, options.device === undefined)
 }
 
 async function requestDevice(gpu: GPU | undefined): Promise<GPUDevice> {
@@ -51,6 +53,7 @@ async function requestDevice(gpu: GPU | undefined): Promise<GPUDevice> {
     })
   }
   const { maxBufferSize, maxStorageBufferBindingSize } = adapter.limits
-  const requiredFeatures: GPUFeatureName[] = adapter.features.has('subgroups') ? ['subgroups'] : []
+  const wanted: readonly GPUFeatureName[] = ['subgroups', 'shader-f16']
+  const requiredFeatures = wanted.filter((feature) => adapter.features.has(feature))
   return adapter.requestDevice({ requiredFeatures, requiredLimits: { maxBufferSize, maxStorageBufferBindingSize } })
 }

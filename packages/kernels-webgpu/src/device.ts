@@ -40,14 +40,14 @@ export class Device {
   }
 
   /**
-   * Runs a shader once: binding 0 is the uniform, `reads` follow, `result` comes last.
+   * Runs a shader once: binding 0 is the uniform, `reads` follow, what it writes comes last.
    * @param key names the shader among those of this device
    */
-  dispatch(key: string, code: string, uniform: ArrayBufferView<ArrayBuffer>, reads: readonly GPUBuffer[], result: GPUBuffer, groups: readonly [number, number, number]): void {
+  dispatch(key: string, code: () => string, uniform: ArrayBufferView<ArrayBuffer>, reads: readonly GPUBuffer[], writes: readonly GPUBuffer[], groups: readonly [number, number, number]): void {
     this.expectAlive()
     const params = this.upload(uniform, USAGE.UNIFORM)
-    const pipeline = this.#pipeline(key, code, reads.length)
-    const entries = [params, ...reads, result].map((buffer, binding) => ({ binding, resource: { buffer } }))
+    const pipeline = this.#pipeline(key, code, reads.length, writes.length)
+    const entries = [params, ...reads, ...writes].map((buffer, binding) => ({ binding, resource: { buffer } }))
     const encoder = this.gpu.createCommandEncoder()
     const pass = encoder.beginComputePass()
     pass.setPipeline(pipeline)
@@ -76,13 +76,13 @@ export class Device {
     }
   }
 
-  #pipeline(key: string, code: string, reads: number): GPUComputePipeline {
+  #pipeline(key: string, code: () => string, reads: number, writes: number): GPUComputePipeline {
     const known = this.#pipelines.get(key)
     if (known !== undefined) return known
     const type = (binding: number): GPUBufferBindingType => (binding === 0 ? 'uniform' : binding <= reads ? 'read-only-storage' : 'storage')
     // explicit, so that a shader which does not touch a binding has the same layout
-    const layout = this.gpu.createBindGroupLayout({ entries: Array.from({ length: reads + 2 }, (_, binding) => ({ binding, visibility: COMPUTE, buffer: { type: type(binding) } })) })
-    const pipeline = this.gpu.createComputePipeline({ layout: this.gpu.createPipelineLayout({ bindGroupLayouts: [layout] }), compute: { module: this.gpu.createShaderModule({ code }), entryPoint: 'main' } })
+    const layout = this.gpu.createBindGroupLayout({ entries: Array.from({ length: 1 + reads + writes }, (_, binding) => ({ binding, visibility: COMPUTE, buffer: { type: type(binding) } })) })
+    const pipeline = this.gpu.createComputePipeline({ layout: this.gpu.createPipelineLayout({ bindGroupLayouts: [layout] }), compute: { module: this.gpu.createShaderModule({ code: code() }), entryPoint: 'main' } })
     this.#pipelines.set(key, pipeline)
     return pipeline
   }

@@ -1,2 +1,2 @@
 export { createWebGpuKernels, type WebGpuKernelOptions } from './create.js'
-export type { GpuTensor, WebGpuKernels } from './webgpu-kernels.js'
+export type { GpuInput, GpuMatmulOptions, GpuTensor, WebGpuKernels } from './webgpu-kernels.js'

@@ -1,6 +1,7 @@
 import { checkQTensor, codeRange, findLayout, isIntegerCode, LowbitError, zeroPointsOf, type HostTensor, type PackedTensor, type PackedWeights, type QTensor } from '@lowbit/core'
 import type { Device } from './device.js'
 import { formatOf, type CodeKind, type Format } from './format.js'
+import { packHalves } from './half.js'
 
 /** A matrix on the device: codes and, beside them, scales and zero points `[N, groups]`; or floats. */
 export interface PackedMatrix {
@@ -10,6 +11,8 @@ export interface PackedMatrix {
   readonly codes: GPUBuffer
   readonly scales: GPUBuffer
   readonly zeros: GPUBuffer | undefined
+  /** Scales and zero points are halves: all of them are numbers that a half holds exactly. */
+  readonly half: boolean
 }
 
 /** Handle of a {@link PackedMatrix}. */
@@ -50,18 +53,23 @@ export function packMatrix(source: QTensor | PackedTensor | HostTensor<'float32'
   if (weights.shape.length !== 2 || rows < 1 || columns < 1) throw new LowbitError('LOWBIT_SHAPE', { thing: 'weights for the kernels', found: `shape [${weights.shape.join(', ')}]`, expected: 'a matrix [N, K], neither of them 0' })
   if (!('codes' in weights)) {
     if (weights.dtype !== 'float32') throw new LowbitError('LOWBIT_DTYPE', { thing: 'weights for the kernels', found: String(weights.dtype), expected: 'float32, or a quantized tensor' })
-    return { format: undefined, rows, columns, codes: device.upload(Float32Array.from(weights.data)), scales: device.upload(new Float32Array(1)), zeros: undefined }
+    return { format: undefined, rows, columns, codes: device.upload(Float32Array.from(weights.data)), scales: device.upload(new Float32Array(1)), zeros: undefined, half: false }
   }
   const format = formatOf(weights.scheme, columns)
   checkQTensor(weights, 'weights for the kernels')
   const zeroPoints = zeroPointsOf(weights)
   const plain = format.offset - format.add
-  const table = (values: ArrayLike<number>, of: (value: number) => number): GPUBuffer => device.upload(Float32Array.from({ length: rows * format.groups }, (_, i) => of(values[granule(weights, format.groups, i)] ?? 0)))
+  const table = (values: ArrayLike<number>, of: (value: number) => number): Float32Array<ArrayBuffer> => Float32Array.from({ length: rows * format.groups }, (_, i) => of(values[granule(weights, format.groups, i)] ?? 0))
+  const scales = table(weights.params.scales, (scale) => scale)
+  const zeros = zeroPoints.some((zero) => zero !== plain) ? table(zeroPoints, (zero) => plain - zero) : undefined
+  const halves = [packHalves(scales), zeros === undefined ? undefined : packHalves(zeros)] as const
+  const half = halves[0] !== undefined && (zeros === undefined) === (halves[1] === undefined)
+  const tables = half ? halves : [scales, zeros]
   return {
-    format, rows, columns,
+    format, rows, columns, half,
     codes: device.upload(packWords(weights, format)),
-    scales: table(weights.params.scales, (scale) => scale),
-    zeros: zeroPoints.some((zero) => zero !== plain) ? table(zeroPoints, (zero) => plain - zero) : undefined,
+    scales: device.upload(tables[0] ?? scales),
+    zeros: tables[1] === undefined ? undefined : device.upload(tables[1]),
   }
 }
 

@@ -4,6 +4,13 @@ export interface ShaderPaths {
   readonly dot4: boolean
   /** The device feature `subgroups`. */
   readonly subgroups: boolean
+  /** The device feature `shader-f16`. Only stored numbers are halves; sums are always float32. */
+  readonly f16: boolean
+}
+
+/** A shader of one matrix: what the device may use, and whether its scales and zero points are kept as halves. */
+export interface ShaderVariant extends ShaderPaths {
+  readonly half: boolean
 }
 
 /** How the codes of a matrix are kept: 2, 4 or 8 bits, or floats. */
@@ -43,6 +50,19 @@ export function fourCodes(kind: 2 | 4 | 8): string {
     : 'fn fourCodes(word: u32, part: u32) -> u32 { return (word >> (2u * part)) & 0x03030303u; }'
 }
 
-export function header(paths: ShaderPaths): string {
-  return `${paths.subgroups ? 'enable subgroups;\n' : ''}${paths.dot4 ? 'requires packed_4x8_integer_dot_product;\n' : ''}`
+/** The bindings of scales and zero points, and `scaleOf`, `zeroOf`: floats, halves, or pairs of halves in words where the device has no halves. */
+export function tables({ half, f16 }: ShaderVariant): string {
+  const type = half ? (f16 ? 'f16' : 'u32') : 'f32'
+  const read = (table: string): string => (half && !f16 ? `unpack2x16float(${table}[i / 2u])[i % 2u]` : `f32(${table}[i])`)
+  return `@group(0) @binding(2) var<storage, read> scales: array<${type}>;
+@group(0) @binding(3) var<storage, read> zeros: array<${type}>;
+fn scaleOf(i: u32) -> f32 { return ${read('scales')}; }
+fn zeroOf(i: u32) -> f32 { return ${read('zeros')}; }`
+}
+
+/** `withBias(y, n)`. */
+export const BIAS = 'fn withBias(y: f32, n: u32) -> f32 { if (p.hasBias != 0u) { return y + bias[n]; } return y; }'
+
+export function header(paths: ShaderVariant): string {
+  return `${paths.subgroups ? 'enable subgroups;\n' : ''}${paths.half && paths.f16 ? 'enable f16;\n' : ''}${paths.dot4 ? 'requires packed_4x8_integer_dot_product;\n' : ''}`
 }

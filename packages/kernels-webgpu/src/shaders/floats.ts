@@ -1,4 +1,4 @@
-import { fourCodes, PARAMS, wordsPerCode, type Kind } from './common.js'
+import { BIAS, fourCodes, header, PARAMS, tables, wordsPerCode, type Kind, type ShaderVariant } from './common.js'
 
 /** Threads of a workgroup. */
 export const FLOAT_THREADS = 64
@@ -16,25 +16,27 @@ fn weight(n: u32, k: u32) -> f32 {
   let code = extractBits(bitcast<i32>(four), 8u * (inGroup % 4u), 8u) - p.offset;
   let at = n * p.groups + g;
   var value = f32(code);
-  if (p.hasZeros != 0u) { value += zeros[at]; }
-  return value * scales[at];
+  if (p.hasZeros != 0u) { value += zeroOf(at); }
+  return value * scaleOf(at);
 }`
 }
 
-const BINDINGS = /* wgsl */ `
+function bindings(kind: Kind, variant: ShaderVariant): string {
+  return /* wgsl */ `${header({ ...variant, dot4: false, subgroups: false })}${PARAMS}
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> codes: array<u32>;
-@group(0) @binding(2) var<storage, read> scales: array<f32>;
-@group(0) @binding(3) var<storage, read> zeros: array<f32>;
+${tables(variant)}
 @group(0) @binding(4) var<storage, read> x: array<f32>;
-@group(0) @binding(5) var<storage, read_write> result: array<f32>;
+@group(0) @binding(5) var<storage, read> bias: array<f32>;
+@group(0) @binding(6) var<storage, read_write> result: array<f32>;
+${weight(kind)}
 `
+}
 
 /** Float activations × codes or floats: one workgroup a result, summed in float32. */
-export function floats(kind: Kind): string {
-  return /* wgsl */ `${PARAMS}${BINDINGS}
+export function floats(kind: Kind, variant: ShaderVariant): string {
+  return /* wgsl */ `${bindings(kind, variant)}${BIAS}
 var<workgroup> parts: array<f32, ${FLOAT_THREADS}>;
-${weight(kind)}
 @compute @workgroup_size(${FLOAT_THREADS})
 fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) t: u32) {
   let n = id.x + id.y * count.x;
@@ -46,16 +48,14 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
     workgroupBarrier();
     if (t < half) { parts[t] += parts[t + half]; }
   }
-  if (t == 0u && n < p.n) { result[m * p.n + n] = parts[0]; }
+  if (t == 0u && n < p.n) { result[m * p.n + n] = withBias(parts[0], n); }
 }
 `
 }
 
 /** The values that packed weights stand for. */
-export function dequantize(kind: Kind): string {
-  return /* wgsl */ `${PARAMS}${BINDINGS}
-${weight(kind)}
-@compute @workgroup_size(${FLOAT_THREADS})
+export function dequantize(kind: Kind, variant: ShaderVariant): string {
+  return /* wgsl */ `${bindings(kind, variant)}@compute @workgroup_size(${FLOAT_THREADS})
 fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) t: u32) {
   let n = id.x + id.y * count.x;
   if (n < p.n) { for (var k = t; k < p.columns; k += ${FLOAT_THREADS}u) { result[n * p.columns + k] = weight(n, k); } }

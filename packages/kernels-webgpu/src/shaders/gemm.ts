@@ -1,4 +1,4 @@
-import { dot4, fourCodes, header, PARAMS, wordsPerCode, type ShaderPaths } from './common.js'
+import { BIAS, dot4, fourCodes, header, PARAMS, tables, wordsPerCode, type ShaderVariant } from './common.js'
 
 /** Results of a workgroup: a square of this side, one a thread. */
 export const GEMM_TILE = 16
@@ -9,21 +9,22 @@ const DEPTH = 4
  * A tile of results a workgroup: activations and unpacked codes go through shared memory, each is read by sixteen threads.
  * Groups are padded to sixteen codes, so that a step of {@link DEPTH} words never spans two.
  */
-export function gemm(kind: 2 | 4 | 8, paths: ShaderPaths): string {
+export function gemm(kind: 2 | 4 | 8, paths: ShaderVariant): string {
   const parts = wordsPerCode(kind)
   const words = GEMM_TILE * DEPTH
-  return /* wgsl */ `${header({ dot4: paths.dot4, subgroups: false })}${PARAMS}
+  return /* wgsl */ `${header({ ...paths, subgroups: false })}${PARAMS}
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> codes: array<u32>;
-@group(0) @binding(2) var<storage, read> scales: array<f32>;
-@group(0) @binding(3) var<storage, read> zeros: array<f32>;
+${tables(paths)}
 @group(0) @binding(4) var<storage, read> act: array<u32>;
 @group(0) @binding(5) var<storage, read> sums: array<i32>;
 @group(0) @binding(6) var<storage, read> actScales: array<f32>;
-@group(0) @binding(7) var<storage, read_write> result: array<f32>;
+@group(0) @binding(7) var<storage, read> bias: array<f32>;
+@group(0) @binding(8) var<storage, read_write> result: array<f32>;
 var<workgroup> tileA: array<u32, ${words}>;
 var<workgroup> tileW: array<u32, ${words}>;
 ${dot4(paths)}
+${BIAS}
 ${fourCodes(kind)}
 @compute @workgroup_size(${GEMM_TILE}, ${GEMM_TILE})
 fn main(@builtin(workgroup_id) id: vec3u, @builtin(local_invocation_id) local: vec3u, @builtin(local_invocation_index) t: u32) {
@@ -51,11 +52,11 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(local_invocation_id) local: v
       let sum = sums[m * p.groups + g];
       let at = n * p.groups + g;
       var term = f32(d - p.offset * sum);
-      if (p.hasZeros != 0u) { term += zeros[at] * f32(sum); }
-      y += term * scales[at];
+      if (p.hasZeros != 0u) { term += zeroOf(at) * f32(sum); }
+      y += term * scaleOf(at);
     }
   }
-  if (inside) { result[m * p.n + n] = y * actScales[m]; }
+  if (inside) { result[m * p.n + n] = withBias(y * actScales[m], n); }
 }
 `
 }

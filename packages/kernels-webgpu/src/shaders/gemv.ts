@@ -1,4 +1,4 @@
-import { dot4, fourCodes, header, PARAMS, wordsPerCode, type ShaderPaths } from './common.js'
+import { BIAS, dot4, fourCodes, header, PARAMS, tables, wordsPerCode, type ShaderVariant } from './common.js'
 
 /** Threads of a workgroup; a subgroup may be smaller or larger than this. */
 export const GEMV_THREADS = 64
@@ -7,20 +7,21 @@ export const GEMV_THREADS = 64
  * One workgroup a result: int8 activations × integer codes. `lanes` threads share a group, their integer sums are added
  * exactly; then the groups' floats are added, over subgroups where there are any.
  */
-export function gemv(kind: 2 | 4 | 8, paths: ShaderPaths): string {
+export function gemv(kind: 2 | 4 | 8, paths: ShaderVariant): string {
   const parts = wordsPerCode(kind)
-  return /* wgsl */ `${header({ dot4: paths.dot4, subgroups: paths.subgroups })}${PARAMS}
+  return /* wgsl */ `${header(paths)}${PARAMS}
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> codes: array<u32>;
-@group(0) @binding(2) var<storage, read> scales: array<f32>;
-@group(0) @binding(3) var<storage, read> zeros: array<f32>;
+${tables(paths)}
 @group(0) @binding(4) var<storage, read> act: array<u32>;
 @group(0) @binding(5) var<storage, read> sums: array<i32>;
 @group(0) @binding(6) var<storage, read> actScales: array<f32>;
-@group(0) @binding(7) var<storage, read_write> result: array<f32>;
+@group(0) @binding(7) var<storage, read> bias: array<f32>;
+@group(0) @binding(8) var<storage, read_write> result: array<f32>;
 var<workgroup> partSums: array<i32, ${GEMV_THREADS}>;
 var<workgroup> partResults: array<f32, ${GEMV_THREADS}>;
 ${dot4(paths)}
+${BIAS}
 ${fourCodes(kind)}
 @compute @workgroup_size(${GEMV_THREADS})
 fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) t: u32${paths.subgroups ? ', @builtin(subgroup_invocation_id) lane: u32' : ''}) {
@@ -48,8 +49,8 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
       for (var i = 0u; i < p.lanes; i++) { d += partSums[t + i]; }
       var term = f32(d);
       let at = n * p.groups + g;
-      if (p.hasZeros != 0u) { term += zeros[at] * f32(sum); }
-      y += term * scales[at];
+      if (p.hasZeros != 0u) { term += zeroOf(at) * f32(sum); }
+      y += term * scaleOf(at);
     }
     workgroupBarrier();
   }
@@ -61,14 +62,14 @@ ${paths.subgroups
   if (t == 0u && inside) {
     var total = 0.0;
     for (var i = 0u; i < ${GEMV_THREADS}u; i++) { total += partResults[i]; }
-    result[m * p.n + n] = total * actScales[m];
+    result[m * p.n + n] = withBias(total * actScales[m], n);
   }`
     : `  partResults[t] = y;
   for (var half = ${GEMV_THREADS / 2}u; half > 0u; half >>= 1u) {
     workgroupBarrier();
     if (t < half) { partResults[t] += partResults[t + half]; }
   }
-  if (t == 0u && inside) { result[m * p.n + n] = partResults[0] * actScales[m]; }`}
+  if (t == 0u && inside) { result[m * p.n + n] = withBias(partResults[0] * actScales[m], n); }`}
 }
 `
 }
