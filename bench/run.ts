@@ -27,8 +27,13 @@ switch (name) {
     await benchTfjs(rest)
     break
   }
+  case 'webgpu': {
+    const { benchWebGpu } = await import('./webgpu.ts')
+    await benchWebGpu()
+    break
+  }
   default:
-    console.error(`no such benchmark: ${name ?? '(none)'}; there is: kernels, lookup, tfjs, python, memory`)
+    console.error(`no such benchmark: ${name ?? '(none)'}; there is: kernels, lookup, webgpu, tfjs, python, memory`)
     process.exitCode = 1
 }
 

@@ -53,7 +53,6 @@ async function requestDevice(gpu: GPU | undefined): Promise<GPUDevice> {
     })
   }
   const { maxBufferSize, maxStorageBufferBindingSize } = adapter.limits
-  const wanted: readonly GPUFeatureName[] = ['subgroups', 'shader-f16']
-  const requiredFeatures = wanted.filter((feature) => adapter.features.has(feature))
+  const requiredFeatures = ['subgroups', 'shader-f16'].filter((feature): feature is GPUFeatureName => adapter.features.has(feature))
   return adapter.requestDevice({ requiredFeatures, requiredLimits: { maxBufferSize, maxStorageBufferBindingSize } })
 }
