@@ -1,7 +1,7 @@
 import { type ActivationParams, type BatchSource, type QTensor, type Rescued, type RescueOptions, type RescueResult, throwIfAborted } from '@lowbit/core'
 import type { StaticDecisions } from './decisions.js'
 import { hasIntegerProduct } from './operators.js'
-import { measureFloat, type Measured, type Switch, Switchboard, type SwitchboardJob, switchesOf } from './switchboard.js'
+import { measureFloat, type Measured, type Noise, type Switch, Switchboard, type SwitchboardJob, switchesOf } from './switchboard.js'
 import { unsuitableWeight } from './weight-codes.js'
 
 export interface RescueJob extends SwitchboardJob {
@@ -18,6 +18,10 @@ interface Culprit {
 const ENOUGH = 40
 /** Below this a model is ruined, and what repairs it may cost what it costs. */
 const RUINED = 20
+/** A part of the noise this far from the share looked for, as a part of it, is told from few batches. */
+const CLEAR = 0.15
+/** All places in two halves: in a healthy model each would make about half of the noise, and say nothing. */
+const FIRST_PIECES = 4
 /** 16 bits measure as good as float if they leave no more than half a decibel more noise, or no more than is enough. */
 const AS_GOOD = 10 ** 0.05
 
@@ -51,8 +55,8 @@ async function findCulprits(job: RescueJob, measured: Measured, options: RescueO
   const before = await board.noise(inFloat)
   let noise = before
   let bytes = 0
-  while (culprits.length < limit && decibels(noise) < enough) {
-    const room = decibels(noise) < RUINED ? Infinity : mostBytes * job.size - bytes
+  while (culprits.length < limit && decibels(noise.total) < enough) {
+    const room = decibels(noise.total) < RUINED ? Infinity : mostBytes * job.size - bytes
     const open = board.switches.filter((one) => !inFloat.has(one) && (one.kind === 'activations' || extraBytes(decisions, one, '16-bit') <= room))
     const worst = await worstOf(board, open, inFloat, noise, share, options)
     if (worst === undefined) break
@@ -61,31 +65,28 @@ async function findCulprits(job: RescueJob, measured: Measured, options: RescueO
     if (worst.what.kind === 'weight') bytes += extraBytes(decisions, worst.what, '16-bit')
     noise = await board.noise(inFloat)
   }
-  return { before, after: noise, culprits }
+  return { before: before.total, after: noise.total, culprits }
 }
 
 /** What makes the most noise, if that is at least a share of it all. */
-async function worstOf(board: Switchboard, open: readonly Switch[], inFloat: ReadonlySet<Switch>, noise: number, share: number, options: RescueOptions): Promise<Culprit | undefined> {
+async function worstOf(board: Switchboard, open: readonly Switch[], inFloat: ReadonlySet<Switch>, noise: Noise, share: number, options: RescueOptions): Promise<Culprit | undefined> {
   let best: Culprit | undefined
-  const search = async (switches: readonly Switch[]): Promise<void> => {
-    throwIfAborted(options.signal, 'rescue')
-    const left = await board.noise(new Set([...inFloat, ...switches]))
-    const made = 1 - left / noise
-    options.onProgress?.({ phase: 'rescue', done: inFloat.size, total: board.switches.length, item: switches[0]?.points[0] ?? '' })
-    if (made < Math.max(share, best?.share ?? 0)) return
-    const [only, ...others] = switches
-    if (only !== undefined && others.length === 0) {
-      best = { what: only, share: made }
-      return
+  const search = async (switches: readonly Switch[], pieces: number): Promise<void> => {
+    const size = Math.max(1, Math.ceil(switches.length / pieces))
+    for (let from = 0; from < switches.length; from += size) {
+      throwIfAborted(options.signal, 'rescue')
+      const part = switches.slice(from, from + size)
+      const least = Math.max(share, best?.share ?? 0)
+      const isClear = (made: number): boolean => made < least * (1 - CLEAR) || (part.length > 1 && made > least * (1 + CLEAR))
+      const made = await board.part(noise, new Set([...inFloat, ...part]), isClear)
+      options.onProgress?.({ phase: 'rescue', done: inFloat.size, total: board.switches.length, item: part[0]?.points[0] ?? '' })
+      if (made < least) continue
+      const [only, ...others] = part
+      if (only !== undefined && others.length === 0) best = { what: only, share: made }
+      else await search(part, 2)
     }
-    await halves(switches)
   }
-  const halves = async (switches: readonly Switch[]): Promise<void> => {
-    const middle = Math.ceil(switches.length / 2)
-    for (const half of [switches.slice(0, middle), switches.slice(middle)]) if (half.length > 0) await search(half)
-  }
-  // All of them together make nearly all the noise: no need to measure that.
-  await halves(open)
+  await search(open, FIRST_PIECES)
   return best
 }
 
@@ -109,11 +110,11 @@ async function tryWide(job: RescueJob, measured: Measured, culprits: readonly Cu
   const bearable = Math.max(float * AS_GOOD, 10 ** (-(options.enough ?? ENOUGH) / 10))
   const board = new Switchboard({ ...job, decisions: { ...job.decisions, activations, weights } }, measured, [...wide])
   const inFloat = new Set<Switch>()
-  let noise = await board.noise(inFloat)
+  let { total: noise } = await board.noise(inFloat)
   for (const what of wide) {
     if (noise <= bearable) break
     throwIfAborted(options.signal, 'rescue')
-    const without = await board.noise(new Set([...inFloat, what]))
+    const { total: without } = await board.noise(new Set([...inFloat, what]))
     if (noise <= without * AS_GOOD) continue
     inFloat.add(what)
     noise = without

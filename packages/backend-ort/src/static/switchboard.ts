@@ -29,6 +29,17 @@ export interface Measured {
   readonly wanted: readonly Batch[]
 }
 
+/** What rounding adds to the outputs. */
+export interface Noise {
+  /** Energy over that of the signal. */
+  readonly total: number
+  /** Energy in each batch. */
+  readonly batches: readonly number[]
+}
+
+/** Batches after which a measurement may be clear. */
+const FIRST_BATCHES = 4
+
 /** Runs the float model on the first batches of the data. */
 export async function measureFloat(job: Pick<SwitchboardJob, 'open' | 'graph'>, data: BatchSource, count: number): Promise<Measured> {
   const batches: Batch[] = []
@@ -64,13 +75,32 @@ export class Switchboard {
     this.#signal = measured.wanted.reduce((sum, batch) => sum + energy(batch), 0)
   }
 
-  /** Energy of the output noise over that of the signal, with these in float. */
-  async noise(inFloat: ReadonlySet<Switch>): Promise<number> {
+  /** Output noise with these in float. */
+  async noise(inFloat: ReadonlySet<Switch>): Promise<Noise> {
+    const batches = await this.#run(inFloat, () => false)
+    return { total: this.#signal > 0 ? sum(batches) / this.#signal : 0, batches }
+  }
+
+  /**
+   * The part of a noise that is gone with these in float.
+   * @param isClear - whether a part found on the first batches says enough, so that the others need not run
+   */
+  async part(noise: Noise, inFloat: ReadonlySet<Switch>, isClear: (part: number) => boolean): Promise<number> {
+    const partOf = (left: readonly number[]): number => 1 - sum(left) / sum(noise.batches.slice(0, left.length))
+    return partOf(await this.#run(inFloat, (left) => left.length >= FIRST_BATCHES && isClear(partOf(left))))
+  }
+
+  /** Energy of the noise in each batch. */
+  async #run(inFloat: ReadonlySet<Switch>, isEnough: (noise: readonly number[]) => boolean): Promise<readonly number[]> {
+    const { batches, wanted } = this.#measured
     const session = await this.#job.open(this.#graph(inFloat), PATIENT)
     try {
-      let noise = 0
-      for (const [i, batch] of this.#measured.batches.entries()) noise += difference(this.#measured.wanted[i] ?? {}, await session.run(batch))
-      return this.#signal > 0 ? noise / this.#signal : 0
+      const noise: number[] = []
+      for (const [i, batch] of batches.entries()) {
+        noise.push(difference(wanted[i] ?? {}, await session.run(batch)))
+        if (isEnough(noise)) break
+      }
+      return noise
     } finally {
       await session.release()
     }
@@ -100,6 +130,10 @@ export function switchesOf({ points, decisions }: SwitchboardJob, weights: reado
     if (decisions.activations.has(id)) groups.set(group, [...(groups.get(group) ?? []), id])
   }
   return [...[...groups.values()].map((ids) => ({ kind: 'activations', points: ids }) as const), ...weights.map((site) => ({ kind: 'weight', points: [site] }) as const)]
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((a, b) => a + b, 0)
 }
 
 function energy(batch: Batch): number {

@@ -12,10 +12,8 @@ export const MSE_SHARES = Float64Array.from({ length: 100 }, (_, j) => 1 - (j * 
 export function mseThreshold(histogram: HistogramStatistic, qmax: number): number {
   const top = Math.max(-histogram.min, histogram.max, 0)
   const { counts, width } = foldMagnitudes(histogram)
-  return top * leastShare((share) => {
-    const scale = (top * share) / qmax
-    return squaredError(counts, 0, width, (value) => scale * Math.min(roundHalfEven(value / scale), qmax))
-  })
+  const filled = filledBins(counts, 0, width)
+  return top * leastShare((share) => squaredError(filled, (top * share) / qmax, 0, -qmax, qmax))
 }
 
 /** Range of least squared quantization error for codes `0 … qmax` with a zero point; both ends shrink together. */
@@ -23,11 +21,10 @@ export function mseRange(histogram: HistogramStatistic, qmax: number): { readonl
   const low = Math.min(histogram.min, 0)
   const high = Math.max(histogram.max, 0)
   const { counts } = histogram
-  const width = (histogram.high - histogram.low) / counts.length
+  const filled = filledBins(counts, histogram.low, (histogram.high - histogram.low) / counts.length)
   const share = leastShare((f) => {
     const scale = ((high - low) * f) / qmax
-    const zero = roundHalfEven((-low * f) / scale)
-    return squaredError(counts, histogram.low, width, (value) => scale * (Math.min(Math.max(roundHalfEven(value / scale) + zero, 0), qmax) - zero))
+    return squaredError(filled, scale, roundHalfEven((-low * f) / scale), 0, qmax)
   })
   return { min: low * share, max: high * share }
 }
@@ -45,13 +42,27 @@ function leastShare(error: (share: number) => number): number {
   return best
 }
 
-function squaredError(counts: Float64Array, low: number, width: number, quantize: (value: number) => number): number {
+/** Centres and counts of the bins that hold something. */
+interface Filled {
+  readonly values: Float64Array
+  readonly counts: Float64Array
+}
+
+function filledBins(counts: Float64Array, low: number, width: number): Filled {
+  const filled = counts.filter((count) => count !== 0)
+  const values = new Float64Array(filled.length)
+  let at = 0
+  for (let i = 0; i < counts.length; i++) if (counts[i] !== 0) values[at++] = low + (i + 0.5) * width
+  return { values, counts: filled }
+}
+
+function squaredError({ values, counts }: Filled, scale: number, zero: number, lowest: number, highest: number): number {
   let sum = 0
-  for (let i = 0; i < counts.length; i++) {
-    const count = counts[i] as number
-    if (count === 0) continue
-    const value = low + (i + 0.5) * width
-    sum += count * (quantize(value) - value) ** 2
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i] as number
+    const code = roundHalfEven(value / scale) + zero
+    const off = scale * ((code < lowest ? lowest : code > highest ? highest : code) - zero) - value
+    sum += (counts[i] as number) * (off * off)
   }
   return sum
 }
