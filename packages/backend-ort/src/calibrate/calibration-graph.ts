@@ -6,9 +6,6 @@ import { operandName, siteNode, type SiteRecord } from '../sites/site-record.js'
 /** A prime, so that the starts it gives spread over any step. */
 const TURN = 7919n
 
-/** More values than this in front are too many to bring out one reduction each. */
-const MOST_OUTER = 4096
-
 /**
  * A copy of a model with statistics computed inside: each method adds nodes and gives the name of their result. Asking twice
  * gives the same nodes.
@@ -46,18 +43,6 @@ export class CalibrationGraph {
       throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: `activation '${name}'`, found: 'a tensor of unknown rank', expected: 'a model whose shapes the runtime can infer', fix: 'export it with fixed ranks, or exclude this site' })
     }
     return shape.length
-  }
-
-  /**
-   * Axes to reduce a whole tensor over, in the runtime: the inner ones, where few enough values are left to be reduced afterwards. It
-   * reduces those on all threads, and all axes at once on one. Undefined: all.
-   */
-  inner(name: string): readonly number[] | undefined {
-    const shape = this.#info.get(name)?.shape
-    if (shape === undefined || shape.length < 3) return undefined
-    // A symbolic dim is taken for a batch's.
-    const outer = shape.slice(0, 2).reduce<number>((product, dim) => product * (typeof dim === 'number' && dim > 0 ? dim : 16), 1)
-    return outer <= MOST_OUTER ? shape.map((_, i) => i).slice(2) : undefined
   }
 
   /** Adds one node and gives the name of its output. */

@@ -17,11 +17,10 @@ export interface Extremes {
 
 /** Adds the operators that find the extremes of a tensor. */
 export function extremesOf(graph: CalibrationGraph, tensor: string): Extremes {
-  const axes = graph.inner(tensor)
-  const low = graph.reduce('ReduceMin', tensor, axes)
-  const high = graph.reduce('ReduceMax', tensor, axes)
+  const low = graph.reduce('ReduceMin', tensor)
+  const high = graph.reduce('ReduceMax', tensor)
   // A minimum may pass over NaN; a sum cannot.
-  const sum = graph.reduce('ReduceSum', tensor, axes)
+  const sum = graph.reduce('ReduceSum', tensor)
   const size = graph.apply('Size', [tensor])
   return {
     outputs: [low, high, sum, size],
@@ -32,7 +31,7 @@ export function extremesOf(graph: CalibrationGraph, tensor: string): Extremes {
       const lows = floatsOf(values, low)
       const highs = floatsOf(values, high)
       checkFinite(floatsOf(values, sum), lows, highs, tensor, sample)
-      return { min: lows.reduce((a, b) => Math.min(a, b), Infinity), max: highs.reduce((a, b) => Math.max(a, b), -Infinity), count }
+      return { min: lows[0] ?? 0, max: highs[0] ?? 0, count }
     },
   }
 }

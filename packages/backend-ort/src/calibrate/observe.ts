@@ -29,6 +29,9 @@ const DEFAULT_MEMORY = 512 * 2 ** 20
 /** Share of `maxMemory` for what one run carries out; the runtime holds it once more, and garbage waits to be collected. */
 const CARRIED_SHARE = 1 / 8
 
+/** A plan of all of a run's memory takes it all at once; freed tensors make room for later ones without it too. */
+const FRUGAL: SessionOptions = { enableMemPattern: false }
+
 interface Job {
   readonly request: StatisticRequest
   readonly collector: Collector
@@ -43,7 +46,7 @@ interface Job {
 export async function observeGraph(context: ObserveContext, requests: readonly StatisticRequest[], data: BatchSource, options: ObserveOptions = {}): Promise<Statistics> {
   const found = new Map<StatisticRequest, unknown>()
   if (requests.length > 0) {
-    const info = await tensorInfo(context.ort, context.graph)
+    const info = requests.some(needsShapes) ? await tensorInfo(context.ort, context.graph) : new Map<string, TensorRef>()
     const sizes = await carriedSizes(context, info, requests, data)
     for (const [index, chunk] of chunks(context, requests, sizes, options.maxMemory ?? DEFAULT_MEMORY).entries()) {
       throwIfAborted(options.signal, 'calibration')
@@ -121,6 +124,11 @@ function collectorOf(context: ObserveContext, graph: CalibrationGraph, request: 
   }
 }
 
+/** True for what is reduced along some of the axes. */
+function needsShapes({ statistic, options }: StatisticRequest): boolean {
+  return statistic === 'absmax-per-channel' || statistic === 'mean-abs-per-channel' || (statistic === 'range' && options?.axis !== undefined)
+}
+
 function isSampled({ graph }: ObserveContext, { statistic, options }: StatisticRequest): boolean {
   return statistic === 'histogram' && options?.sample !== undefined && canSample(graph.opset())
 }
@@ -176,7 +184,7 @@ async function openFor(context: ObserveContext, calibration: CalibrationGraph, o
   graph.proto.output = []
   for (const name of outputsAmong(outputs, context.graph)) graph.addOutput(name)
   graph.removeDead()
-  return createSession(context.ort, writeOnnx(graph.toModel()), { ...PATIENT, ...context.session })
+  return createSession(context.ort, writeOnnx(graph.toModel()), { ...PATIENT, ...FRUGAL, ...context.session })
 }
 
 /** Graph inputs are in the batch already: they need not come out again. */

@@ -30,11 +30,31 @@ const SYMBOLIC_SIZES = [64, 32, 224, 16, 1]
 
 /**
  * Makes a model ready to be quantized without changing what it computes: constants folded, normalizations folded into
- * convolutions, dead nodes gone, opset upgraded. Each step is checked by running the model before and after it.
+ * convolutions, dead nodes gone, opset upgraded. Checked by running the model before and after; each step, where that shows a fault.
  * @param graph - left alone; the result is a clone
  * @throws LOWBIT_INTERNAL if a step changed the outputs, LOWBIT_UNSUPPORTED for what cannot be upgraded
  */
 export async function prepareGraph(ort: OrtModule, graph: Graph, options: PrepareOptions = {}): Promise<Prepared> {
+  const reference = options.check === false ? undefined : await referenceRun(ort, graph, options.sample)
+  const unchecked = reference === undefined && options.check !== false ? ['not checked by running: no sample was given and none could be made up'] : []
+  // One run checks all steps; which of them went wrong is looked for when one did.
+  const { prepared, notes } = await takeSteps(ort, graph, options, () => Promise.resolve())
+  if (reference !== undefined && notes.length > 0) {
+    const check = async (step: string, changed: Graph): Promise<void> => checkSame(step, reference.outputs, await runGraph(ort, changed, reference.batch))
+    try {
+      await check('all steps', prepared)
+    } catch (error) {
+      await takeSteps(ort, graph, options, check)
+      throw error
+    }
+  }
+  prepared.removeDead()
+  // Shapes noted for tensors that are gone, or that have changed, would only mislead.
+  prepared.proto.valueInfo = []
+  return { graph: prepared, notes: [...unchecked, ...notes] }
+}
+
+async function takeSteps(ort: OrtModule, graph: Graph, options: PrepareOptions, after: (step: string, changed: Graph) => Promise<void>): Promise<{ readonly prepared: Graph; readonly notes: readonly string[] }> {
   const target = Math.min(options.opset ?? NEWEST_OPSET, NEWEST_OPSET)
   const prepared = graph.clone()
   const notes: string[] = []
@@ -45,19 +65,14 @@ export async function prepareGraph(ort: OrtModule, graph: Graph, options: Prepar
     ['constants', async () => counted(await foldConstants(ort, prepared), 'constant operators folded')],
     ['convolutions', () => counted(foldIntoConv(prepared), 'operators folded into convolutions')],
   ]
-  const reference = options.check === false ? undefined : await referenceRun(ort, graph, options.sample)
-  if (reference === undefined && options.check !== false) notes.push('not checked by running: no sample was given and none could be made up')
   for (const [index, [step, apply]] of steps.entries()) {
     const note = await apply()
     options.onProgress?.({ phase: 'prepare', done: index + 1, total: steps.length, item: step })
     if (note === '') continue
     notes.push(note)
-    if (reference !== undefined) checkSame(step, reference.outputs, await runGraph(ort, prepared, reference.batch))
+    await after(step, prepared)
   }
-  prepared.removeDead()
-  // Shapes noted for tensors that are gone, or that have changed, would only mislead.
-  prepared.proto.valueInfo = []
-  return { graph: prepared, notes }
+  return { prepared, notes }
 }
 
 async function referenceRun(ort: OrtModule, graph: Graph, sample: Batch | undefined): Promise<{ readonly batch: Batch; readonly outputs: Batch } | undefined> {
