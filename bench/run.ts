@@ -32,8 +32,13 @@ switch (name) {
     await benchWebGpu()
     break
   }
+  case 'support': {
+    const { benchSupport } = await import('./support.ts')
+    await benchSupport()
+    break
+  }
   default:
-    console.error(`no such benchmark: ${name ?? '(none)'}; there is: kernels, lookup, webgpu, tfjs, python, memory`)
+    console.error(`no such benchmark: ${name ?? '(none)'}; there is: kernels, lookup, webgpu, support, tfjs, python, memory`)
     process.exitCode = 1
 }
 
