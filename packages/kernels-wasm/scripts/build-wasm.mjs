@@ -1,5 +1,5 @@
 /**
- * Compiles assembly/ once for each tier and writes src/generated/modules.ts.
+ * Compiles assembly/: the kernels once for each tier into src/generated/modules.ts, linear algebra into src/generated/linalg.ts.
  * `node scripts/build-wasm.mjs --check` only compares, and fails if the file is stale.
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -9,7 +9,6 @@ import { fileURLToPath } from 'node:url'
 import asc from 'assemblyscript/asc'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
-const target = join(root, 'src/generated/modules.ts')
 
 /**
  * -O0: Binaryen's passes would move each sum next to its next use and so chain the dot products of one accumulator,
@@ -17,11 +16,11 @@ const target = join(root, 'src/generated/modules.ts')
  */
 const options = ['-O0', '--noAssert', '--runtime', 'stub', '--importMemory', '--initialMemory', '1', '--maximumMemory', '65536', '--uncheckedBehavior', 'always', '--enable', 'simd', '--enable', 'threads']
 
-async function compile(features) {
+async function compile(features, entry = 'assembly/index.ts') {
   const folder = mkdtempSync(join(tmpdir(), 'lowbit-wasm-'))
   try {
     const out = join(folder, 'module.wasm')
-    const { error, stderr } = await asc.main(['assembly/index.ts', '--outFile', out, '--baseDir', root, ...options, ...features])
+    const { error, stderr } = await asc.main([entry, '--outFile', out, '--baseDir', root, ...options, ...features])
     if (error) throw new Error(`asc: ${error.message}\n${stderr.toString()}`)
     return readFileSync(out).toString('base64')
   } finally {
@@ -31,8 +30,10 @@ async function compile(features) {
 
 const simd128 = await compile([])
 const relaxed = await compile(['--enable', 'relaxed-simd'])
-const text = `// Written by scripts/build-wasm.mjs from assembly/. Do not edit.
-
+const linalg = await compile([], 'assembly/products.ts')
+const HEAD = '// Written by scripts/build-wasm.mjs from assembly/. Do not edit.\n'
+const files = {
+  'modules.ts': `${HEAD}
 /** The simd128 tier, base64. */
 export const SIMD128 =
   '${simd128}'
@@ -40,10 +41,18 @@ export const SIMD128 =
 /** The relaxed SIMD tier, base64. */
 export const RELAXED_SIMD =
   '${relaxed}'
-`
-if (process.argv.includes('--check')) {
-  if (readFileSync(target, 'utf8') !== text) {
-    console.error('src/generated/modules.ts is not what assembly/ compiles to; run `npm run wasm -w @lowbit/kernels-wasm`')
+`,
+  'linalg.ts': `${HEAD}
+/** Products of panels for linear algebra, base64. */
+export const PRODUCTS =
+  '${linalg}'
+`,
+}
+for (const [name, text] of Object.entries(files)) {
+  const target = join(root, 'src/generated', name)
+  if (!process.argv.includes('--check')) writeFileSync(target, text)
+  else if (readFileSync(target, 'utf8') !== text) {
+    console.error(`src/generated/${name} is not what assembly/ compiles to; run \`npm run wasm -w @lowbit/kernels-wasm\``)
     process.exitCode = 1
   }
-} else writeFileSync(target, text)
+}

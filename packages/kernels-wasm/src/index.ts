@@ -1,2 +1,3 @@
 export { createWasmKernels, type Tier, type WasmKernelOptions } from './create.js'
 export { probeRelaxedSimd, type DotBehaviour, type ProbeResult } from './probe.js'
+export { wasmLinAlg } from './linalg.js'
