@@ -2,12 +2,22 @@ import * as Job from './job'
 import { store } from './output'
 import { unpackWords } from './unpack'
 
+/** Rows of activations below which each is multiplied by itself. */
+const FEW: i32 = 3
+
 /**
  * Float activations × float weights, `[K][8 rows]` for each block: `y = fl(y + fl(x · w))`, k after k.
  * Products and sums are rounded one by one: a fused multiply-add would not give the same bits on every engine.
  */
 export function multiplyFloats(job: usize, from: i32, to: i32): void {
-  for (let block = from; block < to; block++) rows(job, block, Job.pointer(job, Job.CODES) + <usize>block * Job.pointer(job, Job.BLOCK_BYTES))
+  const codes = Job.pointer(job, Job.CODES), bytes = Job.pointer(job, Job.BLOCK_BYTES), m = Job.word(job, Job.M)
+  let block = from
+  if (m < FEW) {
+    for (; block + 4 <= to; block += 4) {
+      for (let i = 0; i < m; i++) row4(job, block, i, codes + <usize>block * bytes, bytes)
+    }
+  }
+  for (; block < to; block++) rows(job, block, codes + <usize>block * bytes)
 }
 
 /** Float activations × integer codes: each block of weights becomes floats in scratch memory first (48 bytes a column). */
@@ -21,7 +31,7 @@ export function multiplyWeightOnly(job: usize, from: i32, to: i32, scratch: usiz
 
 function rows(job: usize, block: i32, w: usize): void {
   const columns = Job.word(job, Job.COLUMNS), m = Job.word(job, Job.M)
-  if (m < 3) {
+  if (m < FEW) {
     for (let i = 0; i < m; i++) row(job, block, i, w, columns)
   } else {
     for (let i = 0; i < m; i += 4) tile(job, block, i, w, columns)
@@ -39,6 +49,30 @@ function row(job: usize, block: i32, m: i32, w: usize, columns: i32): void {
     w += 32
   }
   store(job, block, m, y0, y1)
+}
+
+/** Four blocks at once: a sum waits for the one before it, so eight of them are kept going. */
+function row4(job: usize, block: i32, m: i32, w: usize, bytes: usize): void {
+  let x = Job.pointer(job, Job.X) + <usize>m * Job.pointer(job, Job.X_STRIDE)
+  let w1 = w + bytes, w2 = w1 + bytes, w3 = w2 + bytes
+  let y00 = f32x4.splat(0), y01 = f32x4.splat(0), y10 = f32x4.splat(0), y11 = f32x4.splat(0)
+  let y20 = f32x4.splat(0), y21 = f32x4.splat(0), y30 = f32x4.splat(0), y31 = f32x4.splat(0)
+  for (let k = Job.word(job, Job.COLUMNS); k > 0; k--) {
+    const a = v128.load32_splat(x)
+    y00 = f32x4.add(y00, f32x4.mul(a, v128.load(w))), y01 = f32x4.add(y01, f32x4.mul(a, v128.load(w, 16)))
+    y10 = f32x4.add(y10, f32x4.mul(a, v128.load(w1))), y11 = f32x4.add(y11, f32x4.mul(a, v128.load(w1, 16)))
+    y20 = f32x4.add(y20, f32x4.mul(a, v128.load(w2))), y21 = f32x4.add(y21, f32x4.mul(a, v128.load(w2, 16)))
+    y30 = f32x4.add(y30, f32x4.mul(a, v128.load(w3))), y31 = f32x4.add(y31, f32x4.mul(a, v128.load(w3, 16)))
+    x += 4
+    w += 32
+    w1 += 32
+    w2 += 32
+    w3 += 32
+  }
+  store(job, block, m, y00, y01)
+  store(job, block + 1, m, y10, y11)
+  store(job, block + 2, m, y20, y21)
+  store(job, block + 3, m, y30, y31)
 }
 
 function tile(job: usize, block: i32, m: i32, w: usize, columns: i32): void {
