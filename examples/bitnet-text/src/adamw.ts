@@ -1,8 +1,13 @@
+import type { TrainState } from './checkpoint.js'
 import type { Decoder, Tf } from './model.js'
 
 /** AdamW on the host: the wasm backend's memory is the host's, so nothing is gained by staying there. */
 export interface AdamW {
   update(gradients: Readonly<Record<string, { dataSync(): ArrayLike<number>; dispose(): void }>>, learningRate: number, weightDecay: number): void
+  /** Values and moments as they stand, not copied. */
+  slots(): TrainState['slots']
+  /** Takes up a training after `steps` updates. @throws if the variables have other sizes */
+  resume(slots: TrainState['slots'], steps: number): void
 }
 
 export function adamW(tf: Tf, model: Decoder, { beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8, clip = 1 } = {}): AdamW {
@@ -30,6 +35,18 @@ export function adamW(tf: Tf, model: Decoder, { beta1 = 0.9, beta2 = 0.95, epsil
         next.dispose()
       })
       for (const gradient of Object.values(gradients)) gradient.dispose()
+    },
+    slots: () => slots.map(({ values, m, v }) => ({ values, m, v })),
+    resume(from, steps) {
+      t = steps
+      slots.forEach(({ variable, values, m, v }, s) => {
+        values.set(from[s].values)
+        m.set(from[s].m)
+        v.set(from[s].v)
+        const next = tf.tensor(values.slice(), variable.shape)
+        variable.assign(next)
+        next.dispose()
+      })
     },
   }
 }

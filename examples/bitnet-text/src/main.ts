@@ -1,6 +1,7 @@
 import { writeFile } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
 import { learningCurveSvg, type Curve } from '@lowbit/core'
+import { checkpoints } from './checkpoint.js'
 import { compareLayer, deploy } from './deploy.js'
 import { loadTf } from './load-tf.js'
 import type { Linear } from './model.js'
@@ -20,6 +21,8 @@ const { values: flags } = parseArgs({
     only: { type: 'string' },
     samples: { type: 'string', default: '80' },
     curves: { type: 'string' },
+    checkpoint: { type: 'string' },
+    json: { type: 'string' },
   },
 })
 
@@ -42,6 +45,7 @@ for (const linear of kinds) {
   let mean = 0
   const model = await train(tf, shape, trainTokens, {
     steps, batch, time, learningRate, seed, linear,
+    ...(flags.checkpoint === undefined ? {} : { checkpoints: await checkpoints(flags.checkpoint, { linear, shape, steps, batch, time, learningRate, seed, characters: text.length, tokens: tokens.length }) }),
     onStep(step, loss) {
       mean = step === 0 ? loss : 0.95 * mean + 0.05 * loss
       points.push([step, mean])
@@ -67,6 +71,10 @@ for (const linear of kinds) {
 
 const [float, bitnet] = [results.get('float'), results.get('bitnet')]
 if (float !== undefined && bitnet !== undefined) console.log(`perplexity BitNet / float: ${(bitnet / float).toFixed(3)}`)
+if (flags.json !== undefined) {
+  const title = `${steps} steps of ${batch} × ${time} tokens, learning rate ${learningRate}`
+  await writeFile(flags.json, JSON.stringify({ title, float, bitnet, ratio: float === undefined || bitnet === undefined ? undefined : bitnet / float }))
+}
 if (flags.curves !== undefined) {
   await writeFile(flags.curves, learningCurveSvg(curves, { title: 'BitNet from scratch', yLabel: 'training loss (mean of about 20 steps)' }))
   console.log(`learning curves: ${flags.curves}`)

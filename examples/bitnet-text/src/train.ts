@@ -1,5 +1,6 @@
 import { BITNET_ADAM, bitnetSchedule } from '@lowbit/algos-bitnet'
 import { adamW } from './adamw.js'
+import type { Checkpoints } from './checkpoint.js'
 import { createDecoder, crossEntropy, type Decoder, type Linear, type ModelShape, type Tf } from './model.js'
 import { seeded } from './random.js'
 
@@ -10,6 +11,9 @@ export interface TrainOptions {
   readonly learningRate: number
   readonly seed: number
   readonly linear: Linear
+  /** Where an interrupted training goes on, and how often it is saved. */
+  readonly checkpoints?: Checkpoints
+  readonly saveEvery?: number
   onStep?(step: number, loss: number): void
 }
 
@@ -20,7 +24,18 @@ export async function train(tf: Tf, shape: ModelShape, tokens: Uint16Array, opti
   const optimizer = adamW(tf, model, BITNET_ADAM)
   const schedule = bitnetSchedule({ steps, learningRate: options.learningRate, warmupSteps: Math.min(40, Math.ceil(steps / 10)) })
   const random = seeded(options.seed + 1)
-  for (let step = 0; step < steps; step++) {
+  const points: [number, number][] = []
+  const saved = await options.checkpoints?.load()
+  if (saved !== undefined) {
+    optimizer.resume(saved.slots, saved.step)
+    // The batches that were drawn already.
+    for (let i = 0; i < saved.step * batch; i++) random()
+    for (const [step, loss] of saved.points) {
+      points.push([step, loss])
+      options.onStep?.(step, loss)
+    }
+  }
+  for (let step = saved?.step ?? 0; step < steps; step++) {
     const { inputs, targets } = sampleBatch(tf, tokens, batch, time, random)
     const { value, grads } = tf.variableGrads(() => crossEntropy(tf, model.forward(inputs), targets), [...model.variables])
     const loss = value.dataSync()[0]
@@ -29,6 +44,8 @@ export async function train(tf: Tf, shape: ModelShape, tokens: Uint16Array, opti
     optimizer.update(grads, learningRate, weightDecay)
     tf.dispose([value, inputs, targets])
     options.onStep?.(step, loss)
+    points.push([step, loss])
+    if (options.checkpoints !== undefined && ((step + 1) % (options.saveEvery ?? 25) === 0 || step === steps - 1)) await options.checkpoints.save({ step: step + 1, slots: optimizer.slots(), points })
     // Lets signals and output through between steps.
     if (step % 10 === 0) await new Promise((resolve) => setImmediate(resolve))
   }

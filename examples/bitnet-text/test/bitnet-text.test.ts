@@ -1,6 +1,10 @@
+import { mkdtemp, readdir, rm, truncate } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { bitLinear, bitnetRecipe } from '@lowbit/algos-bitnet'
 import { convert, prepare, tfjsOps } from '@lowbit/backend-tfjs'
+import { checkpoints } from '../src/checkpoint.js'
 import { compareLayer, deploy } from '../src/deploy.js'
 import { loadTf } from '../src/load-tf.js'
 import { createDecoder, type Tf } from '../src/model.js'
@@ -62,6 +66,32 @@ describe('the decoder', () => {
       tf.dispose([...model.variables])
     })
   }
+
+  it('goes on after an interruption as if there had been none', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'lowbit-bitnet-'))
+    const options = { steps: 12, batch: 2, time: 8, learningRate: 1e-2, seed: 3, linear: 'bitnet', saveEvery: 4 } as const
+    const whole: number[] = []
+    const model = await train(tf, shape, tokens, { ...options, onStep: (_, loss) => whole.push(loss) })
+    const key = { any: 'settings' }
+    const stopped = train(tf, shape, tokens, {
+      ...options,
+      checkpoints: await checkpoints(folder, key),
+      onStep: (step) => {
+        if (step === 9) throw new Error('power cut')
+      },
+    })
+    await expect(stopped).rejects.toThrow('power cut')
+    const resumed: [number, number][] = []
+    const again = await train(tf, shape, tokens, { ...options, checkpoints: await checkpoints(folder, key), onStep: (step, loss) => resumed.push([step, loss]) })
+    expect(resumed).toEqual(whole.map((loss, step) => [step, loss]))
+    expect(Array.from(again.variables[0].dataSync())).toEqual(Array.from(model.variables[0].dataSync()))
+    expect(await (await checkpoints(folder, { other: 'settings' })).load()).toBeUndefined()
+    const [file] = await readdir(folder)
+    await truncate(join(folder, file), 5000)
+    await expect((await checkpoints(folder, key)).load()).rejects.toThrow(/cut off/)
+    await rm(folder, { recursive: true })
+    tf.dispose([...model.variables, ...again.variables])
+  })
 
   it('deploys every linear layer ternary, and its integers give what was trained', async () => {
     const model = createDecoder(tf, shape, 'bitnet', 5)

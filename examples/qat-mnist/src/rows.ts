@@ -1,5 +1,6 @@
-import { int2, int3, int4, int8, weightScheme, type RtnOptions, type Scheme, type TrainingRecipe } from '@lowbit/core'
+import { bitnet, TERNARY_WEIGHTS } from '@lowbit/algos-bitnet'
 import { binaryConnect, int2BalancedWeights, int8Static, intWeights, lowBit, lsq, ternaryWeights, xnor } from '@lowbit/algos-qat'
+import { int2, int3, int4, int8, weightScheme, type RtnOptions, type Scheme, type TrainingRecipe } from '@lowbit/core'
 
 /** Quantization after training: one rounding of the float model. */
 export interface AfterTraining {
@@ -13,10 +14,14 @@ export interface AfterTraining {
 /** Training in low precision: from the float model, or from scratch. */
 export interface DuringTraining {
   readonly name: string
-  readonly recipe: TrainingRecipe
-  readonly scratch?: { readonly epochs: number; readonly learningRate: number }
+  /** Absent: float. */
+  readonly recipe?: TrainingRecipe
+  /** Fresh weights, and a BatchNorm after every layer. */
+  readonly scratch?: boolean
   /** Convert it, write ONNX, run that in ONNX Runtime. */
   readonly deploy?: boolean
+  /** Left out unless all rows are asked for. */
+  readonly extra?: boolean
 }
 
 export interface Row {
@@ -40,20 +45,29 @@ export const rows: readonly Row[] = [
   },
   {
     title: 'int2 per channel',
-    after: [{ name: 'minmax', weights: int2(), range: 'minmax' }, { name: 'searched scale', weights: int2(), range: 'search' }],
-    during: [{ name: 'LSQ', recipe: intWeights(2), deploy: true }, { name: 'balanced levels', recipe: int2BalancedWeights(), deploy: true }, { name: 'LSQ W2A2', recipe: lowBit(2) }],
+    after: [{ name: 'full range', weights: int2(), range: 'minmax' }, { name: 'searched scale', weights: int2(), range: 'search' }],
+    during: [{ name: 'LSQ', recipe: intWeights(2), deploy: true }, { name: 'balanced levels', recipe: int2BalancedWeights(), deploy: true }, { name: 'LSQ W2A2', recipe: lowBit(2), extra: true }],
   },
   {
     title: 'ternary',
     after: [{ name: 'absmean', weights: weightScheme('ternary'), range: 'minmax' }],
-    during: [{ name: 'LSQ', recipe: { weights: { scheme: weightScheme('ternary'), algorithm: lsq() } } }, { name: 'TWN', recipe: ternaryWeights(), deploy: true }],
+    during: [
+      { name: 'LSQ', recipe: { weights: { scheme: weightScheme('ternary'), algorithm: lsq() } } },
+      { name: 'TWN', recipe: ternaryWeights(), deploy: true, extra: true },
+      { name: 'BitNet rule per tensor', recipe: { weights: { scheme: TERNARY_WEIGHTS, algorithm: bitnet() } }, extra: true },
+    ],
   },
   {
     title: 'binary',
     after: [{ name: 'mean', weights: weightScheme('binary'), range: 'minmax' }],
+    during: [{ name: 'XNOR weights', recipe: { weights: { scheme: weightScheme('binary'), algorithm: xnor() } }, deploy: true }],
+  },
+  {
+    title: 'from scratch with BatchNorm',
+    after: [],
     during: [
-      { name: 'XNOR weights', recipe: { weights: { scheme: weightScheme('binary'), algorithm: xnor() } }, deploy: true },
-      { name: 'BinaryConnect, BatchNorm, from scratch', recipe: { weights: { scheme: weightScheme('binary', { perTensor: true }), algorithm: binaryConnect() }, batchNorm: 'keep' }, scratch: { epochs: 8, learningRate: 3e-3 } },
+      { name: 'BinaryConnect', scratch: true, extra: true, recipe: { weights: { scheme: weightScheme('binary', { perTensor: true }), algorithm: binaryConnect() }, batchNorm: 'keep' } },
+      { name: 'float', scratch: true, extra: true },
     ],
   },
 ]

@@ -2,7 +2,7 @@ import { int4, int8, type TrainingRecipe } from '@lowbit/core'
 import { int8DynamicInt4Weights, int8Static, intWeights, lowBit, lsq, pact, ste, withDampening } from '@lowbit/algos-qat'
 import type { Tensor } from '@tensorflow/tfjs-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { prepare, registerWasmGradients, type WasmGradients } from '../src/index.js'
+import { convert, prepare, registerWasmGradients, type WasmGradients } from '../src/index.js'
 import { tf, useBackend } from './load-tf.js'
 
 let registered: WasmGradients
@@ -156,6 +156,31 @@ describe('prepare', () => {
     const model = tf.sequential({ layers: [tf.layers.reLU({ inputShape: [3] })] })
     expect(() => prepare(tf, model, intWeights(4))).toThrow(/LOWBIT_UNSUPPORTED/)
     expect(() => prepare(tf, everyLayer(), { ...intWeights(4), overrides: [{ match: 'nothing', weights: null }] })).toThrow(/LOWBIT_NOT_FOUND.*conv1d/)
+  })
+
+  it('names a layer type it does not know, leaves it in float, and trains and converts the rest', async () => {
+    class Gain extends tf.layers.Layer {
+      static className = 'Gain'
+      override build(): void {
+        this.addWeight('gain', [4], 'float32', tf.initializers.ones())
+        this.built = true
+      }
+      override call(x: Tensor | Tensor[]): Tensor {
+        const [gain] = this.getWeights()
+        return tf.mul(Array.isArray(x) ? x[0] : x, gain)
+      }
+    }
+    const model = tf.sequential({ layers: [tf.layers.dense({ units: 4, inputShape: [3], name: 'd' }), new Gain({ name: 'mystery' }), tf.layers.dense({ units: 2, name: 'e' })] })
+    const prepared = prepare(tf, model, intWeights(4))
+    const float = [{ layer: 'mystery', part: 'weight', reason: 'layer type Gain is not known' }]
+    expect(prepared.float).toEqual(float)
+    model.compile({ optimizer: tf.train.sgd(1e-2), loss: 'meanSquaredError' })
+    await model.trainOnBatch(tf.ones([2, 3]), tf.zeros([2, 2]))
+    const converted = await convert(tf, prepared)
+    expect(converted.float).toEqual(float)
+    expect(converted.sites.map((s) => s.id)).toEqual(['d', 'e'])
+    await expect(converted.host.emit('dequantize')).rejects.toThrow(/LOWBIT_UNSUPPORTED: layer 'mystery': type Gain/)
+    model.dispose()
   })
 
   it('names layers that it leaves in float', () => {

@@ -1,4 +1,4 @@
-import { convertWeight, LowbitError, type ActivationRule, type FloatPart, type Json, type QTensor } from '@lowbit/core'
+import { convertWeight, isLowbitError, LowbitError, type ActivationRule, type FloatPart, type Json, type QTensor } from '@lowbit/core'
 import { openLayersModel, type LayersHost } from '../host/layers-host.js'
 import { inputName } from '../host/activation-points.js'
 import { storedColumn } from '../layers/matrix.js'
@@ -66,10 +66,16 @@ async function weightOf(tf: TfCore, backend: ReturnType<typeof tfjsDifferentiato
   }
 }
 
-function activationOf(at: PreparedSite): Pick<ConvertedSite, 'activation'> {
-  const { activation } = at
-  if (activation?.fakeQuant.activation === undefined) return {}
-  return { activation: activation.fakeQuant.activation((name) => activation.held.read(name)) }
+function activationOf({ site, activation }: PreparedSite): Pick<ConvertedSite, 'activation'> {
+  const rule = activation?.fakeQuant.activation
+  if (activation === undefined || rule === undefined) return {}
+  try {
+    return { activation: rule.call(activation.fakeQuant, (name) => activation.held.read(name)) }
+  } catch (error) {
+    // The estimator knows of no layers.
+    if (isLowbitError(error, 'LOWBIT_CALIBRATION')) throw new LowbitError('LOWBIT_CALIBRATION', { ...error.parts, thing: `input of layer '${site.id}'`, cause: error })
+    throw error
+  }
 }
 
 /** Columns as everything outside of tfjs has them: channels before kernel offsets. Scales have no columns unless they are grouped, and grouped weights already lie so. */

@@ -71,4 +71,15 @@ describe('learningCurveSvg', () => {
     expect(learningCurveSvg([{ name: 'x', points: [] }])).not.toContain('NaN')
     expect(learningCurveSvg([{ name: 'x', points: [[1, 1]] }])).not.toContain('NaN')
   })
+
+  it('marks round numbers, and keeps the legend beside the plot', () => {
+    const svg = learningCurveSvg([{ name: 'the upper one', points: [[0, 3], [740, 0.9]] }, { name: 'low', points: [[0, 2], [740, 0.013]] }], { logarithmic: true, width: 700 })
+    const text = [...svg.matchAll(/<text[^>]*>([^<]*)</g)].map(([, t]) => t)
+    expect(text).toEqual(expect.arrayContaining(['0', '200', '400', '600', '0.1', '1']))
+    expect(text.indexOf('the upper one')).toBeLessThan(text.indexOf('low'))
+    const plotEnd = Math.max(...[...svg.matchAll(/[ML]([\d.]+) /g)].map(([, x]) => Number(x)))
+    const legend = Number(/x="([\d.]+)"[^>]*>the upper one/.exec(svg)?.[1])
+    expect(legend).toBeGreaterThan(plotEnd)
+    expect(legend + 5 * 'the upper one'.length).toBeLessThan(700)
+  })
 })
