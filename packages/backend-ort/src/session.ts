@@ -2,10 +2,11 @@ import { type Batch, DTYPES, type DType, elementCount, type HostTensor, isDType,
 import type { OrtModule, OrtSession, OrtTensor, OrtType, OrtValueMetadata, SessionOptions } from './ort.js'
 
 /**
- * Options of sessions that share the processors with other work, such as reading data: threads that wait do not spin. A run alone
- * on its processors loses little by it; beside one busy thread it is twice as fast.
+ * Options of sessions that work in the background of a long run. Threads that wait do not spin: a session alone on its processors
+ * loses little by it, and beside one busy thread it is twice as fast. And no plan takes all of a run's memory at once: freed tensors
+ * make room for later ones without it.
  */
-export const PATIENT: SessionOptions = { extra: { session: { intra_op: { allow_spinning: '0' } } } }
+export const PATIENT: SessionOptions = { extra: { session: { intra_op: { allow_spinning: '0' } } }, enableMemPattern: false }
 
 /** A model that ONNX Runtime has loaded, over {@link HostTensor}s. */
 export interface Session {

@@ -29,9 +29,6 @@ const DEFAULT_MEMORY = 512 * 2 ** 20
 /** Share of `maxMemory` for what one run carries out; the runtime holds it once more, and garbage waits to be collected. */
 const CARRIED_SHARE = 1 / 8
 
-/** A plan of all of a run's memory takes it all at once; freed tensors make room for later ones without it too. */
-const FRUGAL: SessionOptions = { enableMemPattern: false }
-
 interface Job {
   readonly request: StatisticRequest
   readonly collector: Collector
@@ -184,7 +181,7 @@ async function openFor(context: ObserveContext, calibration: CalibrationGraph, o
   graph.proto.output = []
   for (const name of outputsAmong(outputs, context.graph)) graph.addOutput(name)
   graph.removeDead()
-  return createSession(context.ort, writeOnnx(graph.toModel()), { ...PATIENT, ...FRUGAL, ...context.session })
+  return createSession(context.ort, writeOnnx(graph.toModel()), { ...PATIENT, ...context.session })
 }
 
 /** Graph inputs are in the batch already: they need not come out again. */

@@ -1,15 +1,18 @@
 import { type Batch, type HostTensor, LowbitError, type TensorRef } from '@lowbit/core'
 import { writeOnnx } from '@lowbit/formats'
 import type { Graph } from '../graph/index.js'
-import type { OrtModule } from '../ort.js'
-import { createSession } from '../session.js'
+import type { OrtModule, SessionOptions } from '../ort.js'
+import { createSession, PATIENT } from '../session.js'
 
 /** Largest difference, relative to the largest output, that reordered float arithmetic may make. */
 const TOLERANCE = 1e-3
 
+/** A single run is not worth what optimizing takes, in time and for a second copy of the weights. */
+export const ONE_RUN: SessionOptions = { ...PATIENT, graphOptimizationLevel: 'disabled' }
+
 /** Outputs of a model on one batch. */
 export async function runGraph(ort: OrtModule, graph: Graph, batch: Batch): Promise<Batch> {
-  const session = await createSession(ort, writeOnnx(graph.clone().toModel()))
+  const session = await createSession(ort, writeOnnx(graph.clone().toModel()), ONE_RUN)
   try {
     return await session.run(batch)
   } finally {

@@ -3,7 +3,7 @@ import { writeOnnx } from '@lowbit/formats'
 import type { Graph } from '../graph/index.js'
 import type { OrtModule } from '../ort.js'
 import { createSession } from '../session.js'
-import { checkSame, makeBatch, runGraph } from './check.js'
+import { checkSame, makeBatch, ONE_RUN, runGraph } from './check.js'
 import { dropIdentities } from './drop-identities.js'
 import { dropInitializerInputs, foldConstants } from './fold-constants.js'
 import { foldIntoConv } from './fold-into-conv.js'
@@ -77,7 +77,7 @@ async function takeSteps(ort: OrtModule, graph: Graph, options: PrepareOptions, 
 
 async function referenceRun(ort: OrtModule, graph: Graph, sample: Batch | undefined): Promise<{ readonly batch: Batch; readonly outputs: Batch } | undefined> {
   if (sample !== undefined) return { batch: sample, outputs: await runGraph(ort, graph, sample) }
-  const session = await createSession(ort, writeOnnx(graph.clone().toModel()))
+  const session = await createSession(ort, writeOnnx(graph.clone().toModel()), ONE_RUN)
   try {
     for (const size of SYMBOLIC_SIZES) {
       const batch = makeBatch(session.inputs, size)
