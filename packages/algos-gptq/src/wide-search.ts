@@ -7,7 +7,7 @@ const STEPS = [0.1, 0.05, 0.03, 0.02, 0.015, 0.01]
 /** Where there are zero points, each end alone as well. */
 const END_STEPS = [0.03, 0.015]
 /** Columns that wait for one matrix product with all columns before them. */
-const BLOCK = 32
+const BLOCK = 16
 
 /** The same group of many rows, and the factor they share. */
 export interface WideGroup {

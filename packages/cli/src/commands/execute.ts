@@ -9,6 +9,7 @@ import { dataSpec, wholeNumber } from '../data/spec.js'
 import { openData, type DataSource } from '../data/source.js'
 import { syntheticBatches } from '../data/synthetic.js'
 import { openWorkFolder, runIdentity, type WorkFolder } from '../jobs/work-folder.js'
+import { bestLinAlg } from '../jobs/linalg.js'
 import { workerPool } from '../jobs/worker-pool.js'
 import type { Terminal } from '../output/terminal.js'
 import { reportDetails } from '../report/details.js'
@@ -72,6 +73,7 @@ export async function execute(recipe: Recipe, folder: string, terminal: Terminal
     const runner = calibration === undefined ? undefined : workerPool(threads, options.maxMemory ?? DEFAULT_MAX_MEMORY, terminal.signal)
     const result = await quantize(host, {
       ...options,
+      linalg: bestLinAlg(),
       ...(runner === undefined ? {} : { runner }),
       ...(calibration === undefined ? {} : { calibration }),
       ...(cache === undefined ? {} : { calibrationCache: cache }),

@@ -2,8 +2,9 @@ import { existsSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
-import { fastLinAlg, LowbitError, type JobRunner, type Json, type RoundingAlgorithm, type RoundingResult } from '@lowbit/core'
+import { LowbitError, type JobRunner, type Json, type RoundingAlgorithm, type RoundingResult } from '@lowbit/core'
 import { ALGORITHMS } from '../algorithms.js'
+import { bestLinAlg } from './linalg.js'
 import type { JobMessage, ResultMessage } from './worker-messages.js'
 
 /** A {@link JobRunner} on worker threads. */
@@ -60,7 +61,7 @@ class Pool implements WorkerPool {
   run(algorithm: RoundingAlgorithm, job: Parameters<RoundingAlgorithm['round']>[0]): Promise<RoundingResult> | undefined {
     const { columns, rows } = job.site.weight
     const config = remakeable(algorithm)
-    if (config === undefined || job.linalg !== fastLinAlg || job.statistics.gram === undefined || rows * columns * columns < LEAST_WORK) return undefined
+    if (config === undefined || job.linalg !== bestLinAlg() || job.statistics.gram === undefined || rows * columns * columns < LEAST_WORK) return undefined
     const { site, weight, scheme, statistics, seed } = job
     const bytes = weight.data.byteLength + (statistics.gram?.data.byteLength ?? 0)
     return this.#send({ id: this.#next++, algorithm: algorithm.name, config, job: { site, weight, scheme, statistics, seed } }, bytes)

@@ -1,6 +1,7 @@
 import { parentPort } from 'node:worker_threads'
-import { fastLinAlg, isLowbitError, type RoundingResult } from '@lowbit/core'
+import { isLowbitError, type RoundingResult } from '@lowbit/core'
 import { ALGORITHMS } from '../algorithms.js'
+import { bestLinAlg } from './linalg.js'
 import type { JobMessage, ResultMessage } from './worker-messages.js'
 
 /** The other end of the worker pool: makes the algorithm from its name and configuration, and runs one job at a time. */
@@ -15,7 +16,7 @@ parentPort?.on('message', (message: JobMessage) => {
 async function run({ algorithm, config, job }: JobMessage): Promise<RoundingResult> {
   const plugin = ALGORITHMS[algorithm](config)
   if (plugin.kind !== 'rounding') throw new Error(`${algorithm} rounds nothing`)
-  return plugin.round({ ...job, linalg: fastLinAlg })
+  return plugin.round({ ...job, linalg: bestLinAlg() })
 }
 
 function answer(message: ResultMessage): void {
