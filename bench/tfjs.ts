@@ -2,6 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { cpus } from 'node:os'
 import { dirname } from 'node:path'
+import { bitnetRecipe } from '@lowbit/algos-bitnet'
 import { int8DynamicInt4Weights, int8Static, intWeights, lowBit } from '@lowbit/algos-qat'
 import { prepare, registerWasmGradients, type WasmGradients } from '@lowbit/backend-tfjs'
 import type { TrainingRecipe } from '@lowbit/core'
@@ -15,14 +16,19 @@ const tf: typeof Tfjs = require('@tensorflow/tfjs')
 const wasm: typeof Wasm = require('@tensorflow/tfjs-backend-wasm')
 
 /**
- * `npm run bench -- tfjs [--quick]` (quick: fewer turns, the cpu backend for the whole step alone): training on the tfjs wasm backend with our gradients, beside stock wasm (where it can) and the
- * cpu backend; and what quantization-aware training costs. Least times of interleaved turns, one thread, one process.
+ * `npm run bench -- tfjs [gradients | training] [--quick]`: training on the tfjs wasm backend with our gradients, beside stock wasm
+ * (where it can) and the cpu backend; and what quantization-aware training costs. Least times of interleaved turns, one thread, one
+ * process. With the name of a part: that alone, printed and not kept. Quick: fewer turns, the cpu backend for the whole step alone.
  */
 export async function benchTfjs(args: readonly string[]): Promise<void> {
-  const turns = args.includes('--quick') ? 3 : 12
+  const quick = args.includes('--quick')
+  const wanted = (part: string): boolean => !args.some((a) => a === 'gradients' || a === 'training') || args.includes(part)
   wasm.setWasmPaths(`${dirname(require.resolve('@tensorflow/tfjs-backend-wasm'))}/`)
-  const lines = [`# Training with TensorFlow.js on ${cpus()[0].model}, Node ${process.versions.node}, one thread`, '', 'Written by `npm run bench -- tfjs`: least times of interleaved turns in one process.', '', ...(await gradients(turns, !args.includes('--quick'))), ...(await steps(turns))]
+  const lines = [`# Training with TensorFlow.js on ${cpus()[0].model}, Node ${process.versions.node}, one thread`, '', 'Written by `npm run bench -- tfjs`: least times of interleaved turns in one process.', '']
+  if (wanted('gradients')) lines.push(...(await gradients(quick ? 3 : 12, !quick)))
+  if (wanted('training')) lines.push(...(await wholeStep(quick ? 3 : 12)), ...(await quantizedTraining(quick ? 12 : 80)))
   console.log(lines.join('\n'))
+  if (!wanted('gradients') || !wanted('training')) return
   const results = new URL('./results/', import.meta.url)
   mkdirSync(results, { recursive: true })
   writeFileSync(new URL('tfjs.md', results), `${lines.join('\n')}\n`)
@@ -153,32 +159,54 @@ function stepOf(model: LayersModel, x: Tensor, labels: Tensor, recipe?: Training
   return () => tf.tidy(() => void optimizer.minimize(() => tf.losses.softmaxCrossEntropy(labels, model.apply(x, { training: true }) as Tensor) as never, true)?.dataSync())
 }
 
-/** Whole training steps: against the cpu backend, and with fake quantization against without. */
-async function steps(turns: number): Promise<string[]> {
-  const lines: string[] = []
-  const oneHot = (count: number, classes: number): Tensor => tf.oneHot(tf.tensor1d(Array.from({ length: count }, (_, i) => (i * 7) % classes), 'int32'), classes).toFloat()
+const oneHot = (count: number, classes: number): Tensor => tf.oneHot(tf.tensor1d(Array.from({ length: count }, (_, i) => (i * 7) % classes), 'int32'), classes).toFloat()
+
+/** A training step that stock wasm can not compute, against the cpu backend. */
+async function wholeStep(turns: number): Promise<string[]> {
   await tf.setBackend('cpu')
-  const small = stepOf(cnn(), tf.randomUniform([16, 28, 28, 1]), oneHot(16, 10))
-  const cpu = clock(small)
+  const cpu = clock(stepOf(cnn(), tf.randomUniform([16, 28, 28, 1]), oneHot(16, 10)))
   await tf.setBackend('wasm')
-  await registerWasmGradients(tf)
+  const registered = await registerWasmGradients(tf)
   const fast = stepOf(cnn(), tf.randomUniform([16, 28, 28, 1]), oneHot(16, 10))
   fast()
   let ours = Infinity
   for (let turn = 0; turn < turns; turn++) ours = Math.min(ours, clock(fast))
-  lines.push('## A training step of conv 3×3×16, conv 3×3×32, dense 64, dense 10; 16 images; Adam', '', `Ours on wasm ${ours.toFixed(1)} ms, the cpu backend ${cpu.toFixed(0)} ms: ${(cpu / ours).toFixed(0)}×. Stock wasm can not compute it.`, '')
-  lines.push('## What quantization-aware training costs', '', '| model | training | ms a step | times float |', '|---|---|---:|---:|')
+  registered.restore()
+  return ['## A training step of conv 3×3×16, conv 3×3×32, dense 64, dense 10; 16 images; Adam', '', `Ours on wasm ${ours.toFixed(1)} ms, the cpu backend ${cpu.toFixed(0)} ms: ${(cpu / ours).toFixed(0)}×. Stock wasm can not compute it.`, '']
+}
+
+/** Training steps with fake quantization against those without. */
+async function quantizedTraining(turns: number): Promise<string[]> {
+  await tf.setBackend('wasm')
+  await tf.ready()
+  const registered = await registerWasmGradients(tf)
   const images = tf.randomUniform([64, 28, 28, 1])
   const tokens = tf.tensor2d(Array.from({ length: 8 * 64 }, (_, i) => (i * 31) % 512), [8, 64], 'int32')
-  const suites: { readonly title: string; readonly build: () => LayersModel; readonly x: Tensor; readonly y: Tensor; readonly contenders: readonly Contender[] }[] = [
-    { title: 'CNN, 64 images', build: cnn, x: images, y: oneHot(64, 10), contenders: [{ name: 'float' }, { name: 'LSQ int4 weights', recipe: intWeights(4) }, { name: 'LSQ W4A4', recipe: lowBit(4) }, { name: 'int8 static', recipe: int8Static() }] },
-    { title: 'decoder, 8 × 64 tokens', build: decoder, x: tokens, y: tf.reshape(oneHot(512, 512), [8, 64, 512]), contenders: [{ name: 'float' }, { name: 'int8 dynamic, int4 groups of 32', recipe: int8DynamicInt4Weights() }] },
+  const suites: { readonly title: string; readonly build: () => LayersModel; readonly x: Tensor; readonly y: Tensor; readonly turns: number; readonly contenders: readonly Contender[] }[] = [
+    {
+      title: 'CNN, 64 images',
+      build: cnn,
+      x: images,
+      y: oneHot(64, 10),
+      turns,
+      contenders: [{ name: 'float' }, { name: 'LSQ int4 weights', recipe: intWeights(4) }, { name: 'LSQ W4A4', recipe: lowBit(4) }, { name: 'int8 static', recipe: int8Static() }],
+    },
+    {
+      title: 'decoder, 8 × 64 tokens',
+      build: decoder,
+      x: tokens,
+      y: tf.reshape(oneHot(512, 512), [8, 64, 512]),
+      turns: turns / 8,
+      contenders: [{ name: 'float' }, { name: 'int8 dynamic, int4 groups of 32', recipe: int8DynamicInt4Weights() }, { name: 'BitNet: ternary weights, int8 a row', recipe: bitnetRecipe() }],
+    },
   ]
-  for (const { title, build, x, y, contenders } of suites) {
+  const lines = ['## What quantization-aware training costs', '', '| model | training | ms a step | times float |', '|---|---|---:|---:|']
+  for (const { title, build, x, y, contenders, turns: count } of suites) {
     const running = contenders.map(({ name, recipe }) => ({ name, step: stepOf(build(), x, y, recipe), least: Infinity }))
-    for (const r of running) r.step()
-    for (let turn = 0; turn < turns; turn++) for (const r of running) r.least = Math.min(r.least, clock(r.step))
+    for (let warm = 0; warm < 3; warm++) for (const r of running) r.step()
+    for (let turn = 0; turn < Math.max(count, 3); turn++) for (const r of running) r.least = Math.min(r.least, clock(r.step))
     for (const r of running) lines.push(`| ${title} | ${r.name} | ${r.least.toFixed(1)} | ${(r.least / running[0].least).toFixed(2)} |`)
   }
+  registered.restore()
   return [...lines, '']
 }

@@ -18,6 +18,10 @@ export const layersEmitter: Emitter = {
     if (inserted.length > 0) {
       throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: `scale on '${inserted[0]}'`, found: 'no layer takes it, and the layers format has no place for it', fix: "emit 'dequantize' (ONNX), or leave this group out" })
     }
+    const twice = repeated(context.model.weights.map((w) => w.originalName))
+    if (twice !== undefined) {
+      throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: `model '${context.model.name}'`, found: `two variables named '${twice}'`, expected: 'a name for each: tfjs loads weights by name', fix: 'build layers inside a custom layer by calling them (apply), not by build(), so that their own names become part of it' })
+    }
     const values = layerValues(context)
     const notes: string[] = []
     if (context.activations.size > 0) notes.push(`${context.activations.size} quantized activations are left in float: tfjs layers compute in float32`)
@@ -57,6 +61,10 @@ export function readLayersArtifact(bytes: Uint8Array): io.ModelArtifacts {
 
 function isWhole(value: unknown): value is { modelTopology: object; weightSpecs: io.WeightsManifestEntry[]; weightData: string } {
   return typeof value === 'object' && value !== null && 'modelTopology' in value && 'weightSpecs' in value && Array.isArray(value.weightSpecs) && 'weightData' in value && typeof value.weightData === 'string'
+}
+
+function repeated(names: readonly string[]): string | undefined {
+  return names.find((name, i) => names.indexOf(name) !== i)
 }
 
 interface LayerValue {
