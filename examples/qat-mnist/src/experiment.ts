@@ -23,7 +23,7 @@ export async function runSeed(experiment: Experiment, rows: readonly Row[], seed
   const { results, settings, log } = experiment
   const scores = new Map<string, Result>()
   const note = async (name: string, key: readonly unknown[], measure: () => Promise<Result>): Promise<void> => {
-    const result = results.get(key) ?? (await results.set(key, await measure()))
+    const result = (await results.get(key)) ?? (await results.set(key, await measure()))
     scores.set(name, result)
     log(`seed ${seed}: ${name}: ${result.accuracy.toFixed(2)} %`)
   }

@@ -13,33 +13,30 @@ export interface Result {
 }
 
 /**
- * Results by row and seed, and the float models' weights, in a folder: a run that is cut off goes on where it was. A result is known
- * by everything it follows from (settings, recipe, seed), so that a changed recipe is trained anew.
+ * Results by row and seed, and the float models' weights, in a folder, a file each: a run that is cut off goes on where it was, and
+ * two may run side by side. A result is known by everything it follows from (settings, recipe, seed), so that a changed recipe is
+ * trained anew.
  */
 export class Results {
   readonly #folder: string | undefined
-  readonly #known = new Map<string, Result>()
 
   private constructor(folder: string | undefined) {
     this.#folder = folder
   }
 
   static async open(folder?: string): Promise<Results> {
-    const results = new Results(folder)
-    if (folder === undefined) return results
-    await mkdir(folder, { recursive: true })
-    const text = await readFile(join(folder, 'results.json'), 'utf8').catch(() => '{}')
-    for (const [key, result] of Object.entries(JSON.parse(text) as Record<string, Result>)) results.#known.set(key, result)
-    return results
+    if (folder !== undefined) await mkdir(folder, { recursive: true })
+    return new Results(folder)
   }
 
-  get(key: readonly unknown[]): Result | undefined {
-    return this.#known.get(id(key))
+  async get(key: readonly unknown[]): Promise<Result | undefined> {
+    if (this.#folder === undefined) return undefined
+    const text = await readFile(join(this.#folder, `${id(key)}.json`), 'utf8').catch(() => undefined)
+    return text === undefined ? undefined : (JSON.parse(text) as Result)
   }
 
   async set(key: readonly unknown[], result: Result): Promise<Result> {
-    this.#known.set(id(key), result)
-    await this.#write('results.json', JSON.stringify(Object.fromEntries(this.#known)))
+    await this.#write(`${id(key)}.json`, JSON.stringify(result))
     return result
   }
 
