@@ -1,3 +1,4 @@
-export { rotate, rotateGram, type RotateOptions } from './rotate.js'
+export type { RotateOptions } from './options.js'
+export { rotate, rotateGram } from './rotate.js'
 export { randomSigns } from './signs.js'
 export { spreadOf, type Spread } from './spread.js'

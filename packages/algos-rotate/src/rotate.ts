@@ -1,21 +1,9 @@
-import { API_VERSION, LowbitError, dequantize, hadamardOrder, largestHadamardBlock, quadraticForm, rotateRows, rtn, throwIfAborted, type GramStatistic, type RoundingAlgorithm, type TransformAlgorithm, type TransformJob, type TransformResult } from '@lowbit/core'
+import { API_VERSION, LowbitError, dequantize, largestHadamardBlock, quadraticForm, rotateRows, throwIfAborted, type GramStatistic, type RoundingAlgorithm, type TransformAlgorithm, type TransformJob, type TransformResult } from '@lowbit/core'
+import { resolveOptions, type ResolvedRotateOptions, type RotateOptions } from './options.js'
+import { planResidual } from './residual.js'
 import { randomSigns } from './signs.js'
 import { spreadOf } from './spread.js'
 import { VERSION } from './version.js'
-
-export interface RotateOptions {
-  /** Channels turned together: 2^k, 12·2^k, 20·2^k or 28·2^k, a divisor of the channels. Default: the largest there is. */
-  readonly order?: number
-  /**
-   * `better` (default): only where the output error of rounding falls by more than `minimumGain`. Rotation spreads outliers; it makes
-   * normal weights, and small groups that isolate an outlier by themselves, slightly worse. `always`: without asking.
-   */
-  readonly accept?: 'better' | 'always'
-  /** Share of the error that must go, 0 to 1: an explicit rotation costs time at run time. Default 0. */
-  readonly minimumGain?: number
-  /** What is measured: best the rounding that follows. It may need no statistics but `gram`. Default round-to-nearest. */
-  readonly rounding?: RoundingAlgorithm
-}
 
 /** Fewer channels than this in a block spread nothing. */
 const SMALLEST_ORDER = 4
@@ -23,32 +11,32 @@ const SMALLEST_ORDER = 4
 /**
  * Randomised Hadamard rotation (QuaRot, Ashkboos et al. 2024): input and weight columns are turned alike, so that the product stays
  * and outliers are shared out. Random signs come from the job's seed. Where nothing before the input can be turned, the host adds
- * the rotation as an operator.
+ * the rotation as an operator; with `scope: 'residual'` the stream between the blocks is turned, which takes no operator at all.
  * @throws LOWBIT_ARGUMENT for options out of range; the plan: LOWBIT_CALIBRATION without a Gram matrix.
  */
 export function rotate(options: RotateOptions = {}): TransformAlgorithm {
-  const { order, accept = 'better', minimumGain = 0, rounding } = options
-  const refuse = (name: string, found: unknown, expected: string): never => {
-    throw new LowbitError('LOWBIT_ARGUMENT', { thing: `rotate({ ${name} })`, found: String(found), expected })
-  }
-  if (order !== undefined && hadamardOrder(order) === undefined) refuse('order', order, '2^k, 12·2^k, 20·2^k or 28·2^k')
-  if (accept !== 'better' && accept !== 'always') refuse('accept', accept, 'better or always')
-  if (rounding !== undefined && typeof rounding.round !== 'function') refuse('rounding', JSON.stringify(rounding), 'a rounding algorithm, as rtn() or gptq() give it')
-  if (!(minimumGain >= 0 && minimumGain < 1)) refuse('minimumGain', minimumGain, 'a number from 0 to below 1')
+  const resolved = resolveOptions(options)
+  const { scope, accept, minimumGain, order } = resolved
+  const { rounding } = options
   return {
     kind: 'transform',
     name: '@lowbit/algos-rotate',
     version: VERSION,
     apiVersion: API_VERSION,
-    config: { accept, minimumGain, ...(order === undefined ? {} : { order }), ...(rounding === undefined ? {} : { rounding: { name: rounding.name, version: rounding.version, config: rounding.config } }) },
-    needs: () => ['gram'],
-    plan: (job) => plan(job, { order, accept, minimumGain, rounding: rounding ?? rtn() }),
+    scope,
+    config: {
+      ...(scope === 'group' ? {} : { scope }),
+      accept,
+      minimumGain,
+      ...(order === undefined ? {} : { order }),
+      ...(rounding === undefined ? {} : { rounding: { name: rounding.name, version: rounding.version, config: rounding.config } }),
+    },
+    needs: () => (scope === 'residual' ? [] : ['gram']),
+    plan: (job) => (scope === 'residual' ? planResidual(job, resolved) : plan(job, resolved)),
   }
 }
 
-type Resolved = Required<Omit<RotateOptions, 'order'>> & { readonly order: number | undefined }
-
-async function plan(job: TransformJob, options: Resolved): Promise<TransformResult> {
+async function plan(job: TransformJob, options: ResolvedRotateOptions): Promise<TransformResult> {
   const { channels, id } = job.group
   const thing = `rotation of ${id}`
   throwIfAborted(job.signal, thing)

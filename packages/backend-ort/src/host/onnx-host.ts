@@ -13,6 +13,7 @@ import {
   type HostTensor,
   LowbitError,
   type ModelHost,
+  type ResidualStream,
   type ObserveOptions,
   type QTensor,
   type RescueOptions,
@@ -31,7 +32,7 @@ import { findOrt, type OrtModule, type SessionOptions } from '../ort.js'
 import type { Session } from '../session.js'
 import { expectRecord, findSites, type FoundSites, readRows, type SiteRecord, untransposeGemms, writeRows } from '../sites/index.js'
 import { activationPoints, findRuinous } from '../static/index.js'
-import { addBias, applyRotation, applyScale, describeGroup, type GroupRecord, groupSites } from '../transforms/index.js'
+import { addBias, applyRotation, applyScale, describeGroup, describeStream, findStreams, type GroupRecord, groupSites, rotateStream, type StreamRecord } from '../transforms/index.js'
 import { VERSION } from '../version.js'
 import { onnxArtifact } from './artifact.js'
 import { fakeQuantizeActivations, fakeQuantizeWeights } from './fake-quant.js'
@@ -153,6 +154,8 @@ export class OnnxHost implements ModelHost {
   async apply(group: string, transform: Transform): Promise<ApplyResult> {
     this.#checkOpen()
     const found = this.#groups.find((g) => g.id === group)
+    const stream = found === undefined ? findStreams(this.#graph, this.#found.records).find((s) => s.id === group) : undefined
+    if (stream !== undefined) return this.#applyToStream(stream, transform)
     if (found === undefined) throw new LowbitError('LOWBIT_NOT_FOUND', { thing: `fold group '${group}'`, found: 'the model has none of this name', fix: 'list them with foldGroups()' })
     const { records } = this.#found
     this.#reshaped()
@@ -160,6 +163,17 @@ export class OnnxHost implements ModelHost {
     if (transform.kind === 'rotate') return applyRotation(this.#graph, records, found, transform.signs, transform.order, this.#source.load)
     await this.writeWeight(transform.site, transform.weight)
     return { how: 'folded' }
+  }
+
+  async residualStreams(): Promise<readonly ResidualStream[]> {
+    this.#checkOpen()
+    return Promise.all(findStreams(this.#graph, this.#found.records).map((s) => describeStream(this.#graph, s, this.#source.load)))
+  }
+
+  async #applyToStream(stream: StreamRecord, transform: Transform): Promise<ApplyResult> {
+    if (transform.kind !== 'rotate') return { how: 'refused', reason: `a residual stream takes rotations, not '${transform.kind}'` }
+    this.#reshaped()
+    return rotateStream(this.#graph, this.#found.records, stream, transform.signs, transform.order, this.#source.load)
   }
 
   async observe(requests: readonly StatisticRequest[], data: BatchSource, options: ObserveOptions = {}): Promise<Statistics> {

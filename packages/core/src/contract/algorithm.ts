@@ -44,10 +44,17 @@ export interface RoundingAlgorithm extends Plugin<'rounding'> {
   round(job: RoundingJob): Promise<RoundingResult>
 }
 
+export interface TransformSite extends SiteFacts {
+  readonly tensor: HostTensor<'float32'>
+  readonly scheme: Scheme
+  /** In a job about a residual stream: how the site stands to it, and the gain of the norm in between, to be folded into it. */
+  readonly stream?: { readonly role: 'reads' | 'writes'; readonly gain?: Float32Array }
+}
+
 export interface TransformJob {
   readonly group: Pick<FoldGroup, 'id' | 'producer' | 'channels'>
-  readonly sites: readonly (SiteFacts & { readonly tensor: HostTensor<'float32'>; readonly scheme: Scheme })[]
-  /** Of the input all these sites share. */
+  readonly sites: readonly TransformSite[]
+  /** Of the input all these sites share. Empty for a residual stream. */
   readonly statistics: JobStatistics
   readonly linalg: LinAlg
   readonly seed: number
@@ -66,6 +73,8 @@ export interface TransformResult {
 
 /** Changes the float model without changing what it computes: SmoothQuant, AWQ scales, rotations. */
 export interface TransformAlgorithm extends Plugin<'transform'> {
+  /** What is planned: fold groups one by one (default), or residual streams. */
+  readonly scope?: 'group' | 'residual'
   needs(scheme: Scheme): readonly StatisticName[]
   plan(job: TransformJob): Promise<TransformResult>
 }

@@ -58,6 +58,27 @@ export interface FoldGroup {
   readonly reason?: string
 }
 
+/**
+ * A tensor that runs through the model: every block reads it through a norm and adds to it. As an RMS norm commutes with a
+ * rotation once its gain is folded into the sites behind it, the whole stream can be turned without an operator at run time.
+ */
+export interface ResidualStream {
+  readonly id: string
+  readonly channels: number
+  /** Sites that read it: their columns turn. */
+  readonly readers: readonly ResidualReader[]
+  /** Sites that write or add to it: their rows turn, the columns of an embedding. */
+  readonly writers: readonly string[]
+  /** Why it cannot be turned, where it cannot. */
+  readonly reason?: string
+}
+
+export interface ResidualReader {
+  readonly site: string
+  /** `[channels]`: gain of the norm in between. Turning the stream multiplies the site's columns by it and makes the norm's 1. */
+  readonly gain?: Float32Array
+}
+
 /** An activation that static quantization may quantize. */
 export interface ActivationPoint {
   /** Tensor name. */
@@ -221,7 +242,10 @@ export interface ModelHost extends Plugin<'host'> {
   writeWeight(site: string, weight: HostTensor<'float32'>): Promise<void>
   /** Adds `delta [N]` to the site's bias, making one if needed. */
   addBias(site: string, delta: Float32Array): Promise<void>
+  /** @param group - a fold group, or a residual stream: that takes rotations only */
   apply(group: string, transform: Transform): Promise<ApplyResult>
+  /** Streams that run through the model. A host without the method has none. */
+  residualStreams?(): Promise<readonly ResidualStream[]>
   observe(requests: readonly StatisticRequest[], data: BatchSource, options?: ObserveOptions): Promise<Statistics>
   /** Decides a site's weight: `null` takes the decision back (float). */
   assign(site: string, q: QTensor | null): void

@@ -4,16 +4,19 @@ import { throwIfAborted } from '../errors.js'
 import type { TransformReport } from '../report/report.js'
 import { chunkByMemory, collect, type Wanted } from './collect.js'
 import type { StageContext } from './context.js'
+import { carryOut } from './carry-out.js'
 import type { SitePlan } from './plan.js'
+import { residualStage } from './residual-stage.js'
 
 type Quantized = Extract<SitePlan, { action: 'quantize' }>
 
 /**
- * Runs one transform algorithm over the fold groups. Statistics are taken of the model as it stands, so that a second
+ * Runs one transform algorithm over the fold groups, or over residual streams if that is its scope. Statistics are taken of the model as it stands, so that a second
  * transform sees what the first one left.
  * @param index - its place among the transforms
  */
 export async function transformStage(host: ModelHost, algorithm: TransformAlgorithm, index: number, plans: readonly Quantized[], context: StageContext): Promise<readonly TransformReport[]> {
+  if (algorithm.scope === 'residual') return residualStage(host, algorithm, plans, context)
   const byId = new Map(plans.map((p) => [p.site.id, p]))
   const label = `${algorithm.name}@${algorithm.version}`
   const work: (Wanted & { readonly group: FoldGroup; readonly members: readonly Quantized[] })[] = []
@@ -42,21 +45,7 @@ export async function transformStage(host: ModelHost, algorithm: TransformAlgori
         seed: context.seed,
         ...(context.signal === undefined ? {} : { signal: context.signal }),
       })
-      const applied: string[] = []
-      const reasons: string[] = result.skip === undefined ? [] : [result.skip]
-      for (const transform of result.transforms) {
-        const outcome = await host.apply(group.id, transform)
-        if (outcome.how !== 'refused') applied.push(`${transform.kind} ${outcome.how}`)
-        if (outcome.reason !== undefined) reasons.push(outcome.reason)
-      }
-      context.warnings.push(...(result.warnings ?? []).map((w) => `${group.id}: ${w}`))
-      reports.push({
-        group: group.id,
-        algorithm: label,
-        applied,
-        ...(reasons.length === 0 ? {} : { reason: reasons.join('; ') }),
-        ...(result.notes === undefined ? {} : { notes: result.notes }),
-      })
+      reports.push(await carryOut(host, group.id, label, result, context))
     }
   }
   context.onProgress({ phase: 'transform', done: work.length, total: work.length })

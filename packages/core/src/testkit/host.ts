@@ -110,6 +110,21 @@ export function hostSuite(options: HostSuiteOptions): void {
       }
     })
 
+    test('turns a residual stream without changing what it computes, or says why not', async (host) => {
+      const [first] = batches
+      for (const stream of (await host.residualStreams?.()) ?? []) {
+        const ids = new Set(host.sites().map((s) => s.id))
+        check([...stream.readers.map((r) => r.site), ...stream.writers].every((id) => ids.has(id)), `${stream.id} names a site that is not there`)
+        if ((stream.channels & (stream.channels - 1)) !== 0) continue
+        const before = await host.run(first)
+        const result = await host.apply(stream.id, { kind: 'rotate', order: stream.channels, signs: Int8Array.from({ length: stream.channels }, (_, i) => ((i * 5) % 3 === 0 ? -1 : 1)) })
+        check(result.how !== 'inserted', `${stream.id}: a stream is turned without an operator, or not at all`)
+        check((result.how === 'refused') === (stream.reason !== undefined), `${stream.id}: ${result.how}, though the reason against it is ${stream.reason ?? 'none'}`)
+        const moved = distance(before, await host.run(first))
+        check(moved <= Math.max(1e-4, host.supports.tolerance.relative), `${stream.id}: turning it changes the function by ${moved}`)
+      }
+    })
+
     test('gives statistics that agree with the activations themselves', async (host) => {
       if (!host.supports.statistics.includes('samples')) {
         options.onSkip?.({ test: 'statistics', reason: 'supports.statistics leaves out samples, which the others are checked by' })

@@ -1,4 +1,4 @@
-import type { ActivationParams, ActivationPoint, ApplyResult, Acceptance, Artifact, Batch, BatchSource, EmitOptions, FoldGroup, HostSupports, ModelHost, ObserveOptions, Site, TensorRef, Transform } from '../contract/host.js'
+import type { ActivationParams, ActivationPoint, ApplyResult, Acceptance, Artifact, Batch, BatchSource, EmitOptions, FoldGroup, HostSupports, ModelHost, ObserveOptions, ResidualStream, Site, TensorRef, Transform } from '../contract/host.js'
 import type { StatisticRequest, Statistics } from '../contract/statistics.js'
 import { LowbitError, throwIfAborted } from '../errors.js'
 import { rotateRows } from '../linalg/hadamard.js'
@@ -10,12 +10,14 @@ import { hasDType, tensor, type HostTensor } from '../tensor.js'
 import { API_VERSION } from '../plugin.js'
 import { VERSION } from '../version.js'
 import { encodeToy } from './toy-artifact.js'
-import { copyState, runToy, TOY_FOLDS, TOY_OUTPUTS, TOY_SITES, TOY_WIDTH, toyState, type ToyFold, type ToyHooks, type ToySite, type ToyState, type ToyTensor } from './toy-model.js'
+import { copyState, runToy, TOY_FOLDS, TOY_OUTPUTS, TOY_SITES, TOY_STREAM, TOY_WIDTH, toyState, type ToyFold, type ToyHooks, type ToySite, type ToyState, type ToyTensor } from './toy-model.js'
 import { ToyAnswers, ToyRecord, toyStatistic } from './toy-statistics.js'
 
 export interface ToyHostOptions {
   /** Draws the parameters. Default 1. */
   readonly seed?: number
+  /** The last norm. Default `layer-norm`; with `rms-norm` the residual stream can be turned. */
+  readonly finalNorm?: 'layer-norm' | 'rms-norm'
   /** Overrules `accepts`, to try out what a pickier backend would say. */
   readonly accepts?: (site: string, scheme: Scheme, format: string) => Acceptance
 }
@@ -59,7 +61,7 @@ class ToyHost implements ModelHost {
   constructor(options: ToyHostOptions) {
     this.#options = options
     this.config = { seed: options.seed ?? 1 }
-    this.#original = toyState(this.config.seed)
+    this.#original = toyState(this.config.seed, options.finalNorm !== 'rms-norm')
     this.#state = copyState(this.#original)
     this.#size = encodeToy(this.#original, new Map(), new Map(), undefined).length
   }
@@ -147,6 +149,7 @@ class ToyHost implements ModelHost {
 
   async apply(group: string, transform: Transform): Promise<ApplyResult> {
     this.#alive()
+    if (group === TOY_STREAM.id) return this.#rotateStream(transform)
     const fold = TOY_FOLDS.find((f) => f.tensor === group)
     if (fold === undefined) throw new LowbitError('LOWBIT_NOT_FOUND', { thing: 'fold group', found: group, expected: TOY_FOLDS.map((f) => f.tensor).join(', ') })
     if (transform.kind === 'clip') {
@@ -156,6 +159,20 @@ class ToyHost implements ModelHost {
     const channels = transform.kind === 'scale' ? transform.scales.length : transform.signs.length
     if (channels !== fold.channels) throw new LowbitError('LOWBIT_SHAPE', { thing: `${transform.kind} of ${group}`, found: `${channels} channels`, expected: `${fold.channels}` })
     return transform.kind === 'scale' ? this.#scale(fold, transform.scales) : this.#rotate(fold, transform.signs, transform.order)
+  }
+
+  async residualStreams(): Promise<readonly ResidualStream[]> {
+    this.#alive()
+    const reason = this.#streamReason()
+    return [
+      {
+        id: TOY_STREAM.id,
+        channels: TOY_WIDTH,
+        readers: TOY_STREAM.readers.map(({ site, norm }) => ({ site, ...(norm === undefined ? {} : { gain: this.#gain(norm).slice() }) })),
+        writers: TOY_STREAM.writers,
+        ...(reason === undefined ? {} : { reason }),
+      },
+    ]
   }
 
   async observe(requests: readonly StatisticRequest[], data: BatchSource, options: ObserveOptions = {}): Promise<Statistics> {
@@ -292,6 +309,43 @@ class ToyHost implements ModelHost {
     }
     this.#insert(fold, { kind: 'rotate', signs: signs.slice(), order })
     return { how: 'inserted', reason: fold.reason ?? 'its producer cannot be turned' }
+  }
+
+  #streamReason(): string | undefined {
+    if (this.#state.centred) return 'norm2 is a layer norm: it subtracts the mean, which no rotation commutes with'
+    const inserted = TOY_STREAM.tensors.find((t) => this.#state.inserts.has(t))
+    return inserted === undefined ? undefined : `something stands between ${inserted} and its sites`
+  }
+
+  #gain(norm: string): Float32Array {
+    const gain = this.#state.gains.get(norm)
+    if (gain === undefined) throw new LowbitError('LOWBIT_INTERNAL', { thing: `norm ${norm}`, found: 'no gain' })
+    return gain
+  }
+
+  #rotateStream(transform: Transform): ApplyResult {
+    if (transform.kind !== 'rotate') return { how: 'refused', reason: `a residual stream takes rotations, not ${transform.kind}` }
+    const reason = this.#streamReason()
+    if (reason !== undefined) return { how: 'refused', reason }
+    const { signs, order } = transform
+    for (const { site: id, norm } of TOY_STREAM.readers) {
+      const { weight } = this.#weight(id)
+      const gain = norm === undefined ? undefined : this.#gain(norm)
+      if (gain !== undefined) for (let i = 0; i < weight.length; i++) weight[i] *= gain[i % gain.length]
+      rotateRows(weight, signs, order)
+    }
+    for (const id of TOY_STREAM.writers) {
+      const { site, weight } = this.#weight(id)
+      // The embedding is tied to a reader and has turned with it.
+      if (site.kind === 'embedding') continue
+      const columns = transposed(weight, site.rows, site.columns)
+      rotateRows(columns, signs, order)
+      weight.set(transposed(columns, site.columns, site.rows))
+      const bias = this.#state.biases.get(id)
+      if (bias !== undefined) rotateRows(bias, signs, order)
+    }
+    for (const norm of ['norm1', 'norm2']) this.#gain(norm).fill(1)
+    return { how: 'folded' }
   }
 
   #insert(fold: ToyFold, op: { readonly kind: 'scale'; readonly scales: Float32Array } | { readonly kind: 'rotate'; readonly signs: Int8Array; readonly order: number }): void {

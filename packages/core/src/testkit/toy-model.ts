@@ -35,6 +35,8 @@ export interface ToyState {
   readonly biases: Map<string, Float32Array>
   readonly gains: Map<string, Float32Array>
   readonly inserts: Map<string, ToyInsert[]>
+  /** True if the last norm subtracts the mean, as a layer norm does. */
+  readonly centred: boolean
 }
 
 export const TOY_WIDTH = 16
@@ -101,8 +103,23 @@ export const TOY_FOLDS: readonly ToyFold[] = [
   { tensor: 'n2', sites: ['head'], channels: D, norm: 'norm2' },
 ]
 
+/** What runs through the model: read through norms or directly, and added to. */
+export const TOY_STREAM = {
+  id: 'residual:h',
+  readers: [
+    { site: 'v', norm: 'norm1' },
+    { site: 'gate', norm: 'norm1' },
+    { site: 'up', norm: 'norm1' },
+    { site: 'head', norm: 'norm2' },
+    { site: 'unembed', norm: undefined },
+  ],
+  writers: ['embed', 'reduce', 'o', 'down'],
+  /** Inputs of its readers. */
+  tensors: ['n1', 'n2'],
+} as const
+
 /** Fresh parameters. A few channels of the norms are loud, as in language models: there is something to smooth. */
-export function toyState(seed: number): ToyState {
+export function toyState(seed: number, centred = true): ToyState {
   const random = toyRandom(seed)
   const normal = (n: number, scale: number, shift = 0): Float32Array => Float32Array.from({ length: n }, () => shift + scale * toyNormal(random))
   const weights = new Map<string, Float32Array>()
@@ -113,13 +130,13 @@ export function toyState(seed: number): ToyState {
   }
   const gains = new Map<string, Float32Array>()
   for (const norm of ['norm1', 'norm2']) gains.set(norm, normal(D, 0.2, 1).map((g, i) => (i % 7 === 3 ? g * 8 : g)))
-  gains.set('norm2.bias', normal(D, 0.1))
-  return { weights, biases, gains, inserts: new Map() }
+  if (centred) gains.set('norm2.bias', normal(D, 0.1))
+  return { weights, biases, gains, inserts: new Map(), centred }
 }
 
 export function copyState(s: ToyState): ToyState {
   const copy = (m: Map<string, Float32Array>): Map<string, Float32Array> => new Map([...m].map(([k, v]) => [k, v.slice()]))
-  return { weights: copy(s.weights), biases: copy(s.biases), gains: copy(s.gains), inserts: new Map([...s.inserts].map(([k, v]) => [k, [...v]])) }
+  return { weights: copy(s.weights), biases: copy(s.biases), gains: copy(s.gains), inserts: new Map([...s.inserts].map(([k, v]) => [k, [...v]])), centred: s.centred }
 }
 
 /** What a run lets others see and change. */
@@ -155,7 +172,7 @@ export function runToy(state: ToyState, ids: ArrayLike<number>, image: ToyTensor
         break
       case 'rms-norm':
       case 'layer-norm':
-        put(node.output, norm(get(node.input), node.op, state.gains.get(node.norm), state.gains.get(`${node.norm}.bias`)))
+        put(node.output, norm(get(node.input), node.op === 'layer-norm' && state.centred, state.gains.get(node.norm), state.gains.get(`${node.norm}.bias`)))
         break
       case 'relu':
         put(node.output, map(get(node.input), (x) => Math.max(x, 0)))
@@ -236,11 +253,11 @@ function unfold(x: ToyTensor, site: ToySite): ToyTensor {
   })
 }
 
-function norm(x: ToyTensor, op: 'rms-norm' | 'layer-norm', gain: Float32Array | undefined, bias: Float32Array | undefined): ToyTensor {
+function norm(x: ToyTensor, centred: boolean, gain: Float32Array | undefined, bias: Float32Array | undefined): ToyTensor {
   const out = new Float32Array(x.data.length)
   for (let from = 0; from < out.length; from += D) {
     let mean = 0
-    if (op === 'layer-norm') for (let i = 0; i < D; i++) mean += x.data[from + i] / D
+    if (centred) for (let i = 0; i < D; i++) mean += x.data[from + i] / D
     let square = 0
     for (let i = 0; i < D; i++) square += (x.data[from + i] - mean) ** 2 / D
     const scale = 1 / Math.sqrt(square + 1e-6)

@@ -1,0 +1,26 @@
+import type { TransformResult } from '../contract/algorithm.js'
+import type { ModelHost } from '../contract/host.js'
+import type { TransformReport } from '../report/report.js'
+import type { StageContext } from './context.js'
+
+/**
+ * Applies what a transform algorithm planned for a fold group or stream, and says what became of it.
+ * @param label - `name@version` of the algorithm
+ */
+export async function carryOut(host: ModelHost, group: string, label: string, result: TransformResult, context: StageContext): Promise<TransformReport> {
+  const applied: string[] = []
+  const reasons: string[] = result.skip === undefined ? [] : [result.skip]
+  for (const transform of result.transforms) {
+    const outcome = await host.apply(group, transform)
+    if (outcome.how !== 'refused') applied.push(`${transform.kind} ${outcome.how}`)
+    if (outcome.reason !== undefined) reasons.push(outcome.reason)
+  }
+  context.warnings.push(...(result.warnings ?? []).map((w) => `${group}: ${w}`))
+  return {
+    group,
+    algorithm: label,
+    applied,
+    ...(reasons.length === 0 ? {} : { reason: reasons.join('; ') }),
+    ...(result.notes === undefined ? {} : { notes: result.notes }),
+  }
+}
