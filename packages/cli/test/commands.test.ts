@@ -63,13 +63,23 @@ describe('lowbit quantize', () => {
     expect(readFileSync(box.path('a.onnx')).equals(first)).toBe(true)
   })
 
-  it('uses GPTQ below 8 bits where there is data, and plain rounding elsewhere', async () => {
+  it('takes the best of GPTQ and rounding below 8 bits where there is data, and plain rounding elsewhere', async () => {
     const algorithms = async (...args: string[]): Promise<string> => {
       const { out } = await box.lowbit('quantize', box.path('model.onnx'), '-w', 'int4', '-g', '16', '-o', box.path('g.onnx'), '--json', ...args)
       return (JSON.parse(out) as { sites: { algorithm: string }[] }).sites.map((s) => s.algorithm.split('@').at(-2)).join(' ')
     }
-    expect(await algorithms('-c', box.path('data.npz'))).toBe('lowbit/algos-gptq lowbit/algos-gptq')
+    expect(await algorithms('-c', box.path('data.npz'))).toBe('lowbit/core/unbiased lowbit/core/unbiased')
     expect(await algorithms()).toBe('lowbit/core/rtn lowbit/core/rtn')
+  })
+
+  it('says what was chosen, and a recipe of it gives the same bytes', async () => {
+    const args = ['-w', 'int3', '-g', '16', '-c', box.path('data.npz')]
+    const { out } = await box.lowbit('quantize', box.path('model.onnx'), ...args, '-f', 'dequantize', '-o', box.path('a.onnx'), '--save-recipe', box.path('recipe.json'))
+    expect(out).toMatch(/Least output error, by output channels: .*gptq actOrder static \d/)
+    const bytes = readFileSync(box.path('a.onnx'))
+    const { code } = await box.lowbit('run', box.path('recipe.json'))
+    expect(code).toBe(0)
+    expect(readFileSync(box.path('a.onnx')).equals(bytes)).toBe(true)
   })
 
   it('writes a page that shows the model’s names as text, not as markup', async () => {
@@ -96,6 +106,28 @@ describe('lowbit quantize', () => {
     expect((await box.lowbit('quantize', box.path('model.onnx'), '--calibration-cache', box.path('model.stats'))).err).toMatch(/--calibration-cache.*no calibration data/)
   })
 
+  it('says where a transform could not be folded, why, and what was done instead', async () => {
+    const { out, code } = await box.lowbit('quantize', box.path('model.onnx'), '-t', 'smoothquant', '-c', box.path('data.npz'))
+    expect(code).toBe(0)
+    expect(out).toMatch(/1 × @lowbit\/algos-smoothquant: scale inserted: .+ \(x\)/)
+    expect(out).toMatch(/1 × @lowbit\/algos-smoothquant: scale folded/)
+  })
+
+  it('works with too few samples, and says how many more help', async () => {
+    const { out, code } = await box.lowbit('quantize', box.path('model.onnx'), '-w', 'int4', '-g', '16', '-c', box.path('data.npz'))
+    expect(code).toBe(0)
+    expect(out).toMatch(/24 calibration rows for 64 input columns: 40 more/)
+  })
+
+  it('names the layer and the sample of a NaN', async () => {
+    const x = randomTensor([24, 64], 9)
+    x.data[5 * 64 + 3] = Number.NaN
+    writeFileSync(box.path('nan.npz'), writeNpz({ x }))
+    const { err, code } = await box.lowbit('quantize', box.path('model.onnx'), '-w', 'int4', '-g', '16', '-c', box.path('nan.npz'))
+    expect(code).toBe(1)
+    expect(err).toMatch(/LOWBIT_NONFINITE.*(x|first).*(sample|batch) 5/)
+  })
+
   it('lists what was left in float and why', async () => {
     const { out } = await box.lowbit('quantize', box.path('model.onnx'), '-w', 'int4', '-g', '16', '--override', 'second=float')
     expect(out).toMatch(/1 of 2 sites quantized/)
@@ -110,6 +142,20 @@ describe('lowbit sensitivity and --budget', () => {
     const rows = JSON.parse(out) as { site: string; damage: number; scheme: { dtype: string } }[]
     expect(rows.map((r) => r.scheme.dtype)).toEqual(['int2', 'int2', 'int8', 'int8'])
     expect(rows.every((r, i) => i === 0 || r.damage <= rows[i - 1].damage)).toBe(true)
+  })
+
+  it.each(['model', 'hessian', 'output', 'weight'])('prints a ranked table by %s', async (measure) => {
+    const { code, out, err } = await box.lowbit('sensitivity', box.path('model.onnx'), '-c', box.path('data.npz'), '-w', 'int4', '-g', '16', '-m', measure)
+    expect(err).toBe('')
+    expect(code).toBe(0)
+    expect(out).toMatch(/^\s*1  (first|second) .*\n\s*2  (first|second) /m)
+    expect(out.includes('±')).toBe(measure === 'hessian')
+  })
+
+  it('needs no data to compare weights', async () => {
+    const { code, out } = await box.lowbit('sensitivity', box.path('model.onnx'), '-w', 'int4', '-g', '16')
+    expect(code).toBe(0)
+    expect(out).toMatch(/weight SQNR/)
   })
 
   it('chooses schemes that fit a size', async () => {

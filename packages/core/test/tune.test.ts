@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { int8, rankSites, quantize, tune, weightScheme, type Journal, type Rung, type Trial, type TuneOptions } from '@lowbit/core'
+import { int8, rankSites, quantize, rtn, tune, weightScheme, type Journal, type QuantizeOptions, type RoundingAlgorithm, type Rung, type Trial, type TuneOptions } from '@lowbit/core'
 import { toyBatches, toyHost } from '@lowbit/core/testkit'
 
 const data = toyBatches({ batches: 2, rows: 8 })
@@ -76,9 +76,25 @@ describe('tune', () => {
     const second = await tune(open, { ladder, metric: counting, tolerance: 1e-3, maxFloat: 1, journal })
     expect(second).toEqual(first)
     expect(measured).toBe(1)
+    const looser = await tune(open, { ladder, metric: counting, tolerance: 10, maxFloat: 1, journal })
+    expect(looser.best?.trial.rung).toBe('int2')
+    expect(measured).toBe(2)
   })
 
   it('refuses a metric that is no number', async () => {
     await expect(tune(open, { ladder, metric: async () => NaN, tolerance: 1 })).rejects.toThrow(/LOWBIT_ARGUMENT.*NaN/)
+  })
+
+  it('rounds a site once for all trials of a recipe, unless sites depend on each other', async () => {
+    const rounded = async (options: Partial<QuantizeOptions>): Promise<number> => {
+      let count = 0
+      const inner = rtn({ range: 'search-gram' })
+      const rounding: RoundingAlgorithm = { ...inner, round: (job) => (count++, inner.round(job)) }
+      const { trials } = await tune(open, { ladder: [{ name: 'int2', options: { weights: weightScheme('int2'), rounding, calibration: data, exclude: ['embed', 'unembed'], ...options } }], metric, tolerance: 0, maxFloat: 4 })
+      expect(trials.length).toBeGreaterThan(2)
+      return count
+    }
+    expect(await rounded({})).toBe(8)
+    expect(await rounded({ mode: 'sequential' })).toBeGreaterThan(16)
   })
 })

@@ -1,4 +1,5 @@
 import type { Recipe } from '@lowbit/core'
+import { CALIBRATED_DEFAULT } from '../algorithms.js'
 
 /** A recipe with a name, as `--ladder` files hold them. */
 export interface LadderStep {
@@ -6,13 +7,11 @@ export interface LadderStep {
   readonly recipe: Recipe
 }
 
-const gptq = { use: '@lowbit/algos-gptq' }
-
 /** What `lowbit tune` tries when nothing else is said: smallest first. */
 export function defaultLadder(calibrated: boolean): readonly LadderStep[] {
   const step = (name: string, recipe: Omit<Recipe, 'lowbit'>): LadderStep => ({ name, recipe: { lowbit: 1, ...recipe } })
   return [
-    ...(calibrated ? [step('int4 group 32, GPTQ', { format: 'matmul-nbits', weights: { dtype: 'int4', group: 32 }, rounding: gptq })] : []),
+    ...(calibrated ? [step('int4 group 32, calibrated', { format: 'matmul-nbits', weights: { dtype: 'int4', group: 32 }, rounding: CALIBRATED_DEFAULT })] : []),
     step('int4 group 32, searched scale', { format: 'matmul-nbits', weights: { dtype: 'int4', group: 32 }, rounding: { use: '@lowbit/core/rtn', config: { range: 'search' } } }),
     ...(calibrated ? [step('static int8', { format: 'qdq', weights: { dtype: 'int8' }, activations: { dtype: 'uint8' } })] : []),
     step('dynamic int8', { format: 'dynamic', weights: { dtype: 'int8' } }),

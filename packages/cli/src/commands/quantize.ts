@@ -2,6 +2,7 @@ import { writeFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import { isCodeType, LowbitError, parseRecipe, type Json, type PluginUse, type Recipe, type RecipeScheme } from '@lowbit/core'
+import { CALIBRATED_DEFAULT } from '../algorithms.js'
 import { addDataFlags, dataJson, oneOf, wholeNumber, type DataFlags } from '../data/spec.js'
 import { reportJson, reportText } from '../report/text.js'
 import { processTerminal, type Terminal } from '../output/terminal.js'
@@ -23,6 +24,7 @@ interface QuantizeFlags extends DataFlags {
   readonly method?: string
   readonly percentile?: string
   readonly rescue?: boolean
+  readonly operators?: string
   readonly calibration?: string
   readonly calibrationCache?: string
   readonly include?: readonly string[]
@@ -43,6 +45,7 @@ interface QuantizeFlags extends DataFlags {
 
 /** Short names of algorithms on the command line → package and configuration. */
 const SHORT: Readonly<Record<string, PluginUse>> = {
+  best: CALIBRATED_DEFAULT,
   rtn: '@lowbit/core/rtn',
   search: { use: '@lowbit/core/rtn', config: { range: 'search' } },
   // The settings that give the codes of ONNX Runtime's own HQQ.
@@ -69,11 +72,12 @@ export function quantizeCommand(program: Command): void {
     .option('--asymmetric', 'zero points (default for uint types)')
     .option('--reduce-range', 'use half of the code range, safe on x86 without VNNI')
     .option('-f, --format <format>', 'matmul-nbits, dequantize, dynamic, qdq, qoperator (default: int8 with calibration qdq, int8 without dynamic, below 8 bits matmul-nbits)')
-    .option('-a, --algorithm <name>', 'rtn, search (scale of least squared error), hqq, gptq, or a package name (default: below 8 bits with calibration gptq, else rtn)')
+    .option('-a, --algorithm <name>', 'best (of gptq in both column orders and rtn, each row what has the least output error), rtn, search (scale of least squared error), hqq, gptq, or a package name (default: below 8 bits with calibration best, else rtn)')
     .option('-t, --transform <names>', 'smoothquant, awq, rotate; several with commas, in order')
     .option('--activations <type>', 'static activations: uint8, int8, uint16, int16 (default for qdq and qoperator uint8)')
     .option('--method <method>', 'static ranges: minmax, percentile, entropy, mse')
-    .option('--no-rescue', 'do not look for activations that ruin the model (by default they stay in float)')
+    .option('--operators <which>', 'static: default (products with weights, and what lies between them), all (as ONNX Runtime’s own quantizer), or a list such as Conv,MatMul,Add')
+    .option('--no-rescue', 'do not look for activations and weights that ruin the model (by default they get 16 bits or stay in float)')
     .option('--percentile <percent>', 'percent of values kept inside, for --method percentile')
     .option('-c, --calibration <path>', '.npz, .npy, .safetensors, or a folder of those or of images')
   addDataFlags(command)
@@ -101,11 +105,13 @@ Examples:
   $ lowbit quantize model.onnx --weights int4 --group 32
       int4 weights in MatMulNBits
   $ lowbit quantize model.onnx -w int4 -c samples.npz -o small.onnx
-      int4 with GPTQ, calibrated on samples.npz
+      int4 with what rounds each row best, calibrated on samples.npz
   $ lowbit quantize model.onnx -c photos/ --image-size 224
       static int8, calibrated on a folder of images
   $ lowbit quantize model.onnx -c photos/ --calibration-cache model.stats --method entropy
       keep the statistics: the next run with another --method or --activations reads them instead of the photos
+  $ lowbit quantize model.onnx -c photos/ --operators all --activations uint16
+      every operator that takes part elsewhere, with 16-bit activations
   $ lowbit quantize model.onnx -w int4 -x "*lm_head*" --save-recipe recipe.json
       leave one layer in float, keep the settings in a file`,
     )
@@ -135,8 +141,8 @@ export function recipeFromFlags(model: string, flags: QuantizeFlags, folder: str
   const dtype = (flags.weights ?? (flags.budget === undefined ? 'int8' : 'int4')).split(',')[0]
   const format = flags.format ?? defaultFormat(dtype, flags)
   const weights = forAlgorithm(schemeFromFlags(dtype, format, flags), format, flags)
-  // With data, what the tables show to be best below 8 bits; without, or with a budget's many schemes, plain rounding.
-  const algorithm = flags.algorithm ?? (flags.calibration !== undefined && !dtype.endsWith('8') && flags.budget === undefined ? 'gptq' : undefined)
+  // With data, what the tables show to be best below 8 bits; without, plain rounding.
+  const algorithm = flags.algorithm ?? (flags.calibration !== undefined && !dtype.endsWith('8') ? 'best' : undefined)
   const needsActivations = format === 'qdq' || format === 'qoperator'
   const recipe = {
     lowbit: 1,
@@ -193,6 +199,7 @@ function activationsFromFlags(flags: QuantizeFlags): Json {
     dtype: oneOf('--activations', flags.activations ?? 'uint8', ['uint8', 'int8', 'uint16', 'int16']),
     ...(flags.method === undefined ? {} : { method: oneOf('--method', flags.method, ['minmax', 'percentile', 'entropy', 'mse']) }),
     ...(flags.rescue === false ? { rescue: false } : {}),
+    ...(flags.operators === undefined ? {} : { operators: flags.operators === 'all' || flags.operators === 'default' ? flags.operators : flags.operators.split(',').map((op) => op.trim()) }),
     ...(flags.percentile === undefined ? {} : { percentile: Number(flags.percentile) }),
   }
 }

@@ -63,7 +63,8 @@ async function run(model: string, flags: TuneFlags): Promise<void> {
     const calibration = flags.calibration === undefined ? undefined : await openData(dataSpec(dataJson(flags.calibration, flags), folder), float.inputs())
     const measure = builtInMetric(metricName, data, (batch) => float.run(batch), labels)
     const journalFolder = join(dirname(resolve(flags.output ?? model)), `.${basename(model)}.lowbit-tune`)
-    const identity = await runIdentity([metricName, ladder], [resolve(model), ...data.files, ...(calibration?.files ?? [])])
+    const versions = Object.entries(ALGORITHMS).map(([name, make]) => [name, make({}).version])
+    const identity = await runIdentity([metricName, ladder, dataJson('', flags), versions], [resolve(model), ...data.files, ...(calibration?.files ?? []), ...(flags.labels === undefined ? [] : [flags.labels])])
     const prepare = (step: LadderStep): boolean => step.recipe.format === 'qdq' || step.recipe.format === 'qoperator'
     const result = await tune(() => openOnnx(model, { prepare: ladder.some(prepare) }), {
       ladder: ladder.map(({ name, recipe }) => ({ name, options: { ...resolveRecipe(recipe, ALGORITHMS), ...(calibration === undefined ? {} : { calibration }) } })),

@@ -1,4 +1,5 @@
 import { describeScheme, type Report } from '@lowbit/core'
+import { chosenLine } from './chosen.js'
 import { formatBytes, formatDecibels, formatPercent, shorten, textTable } from '../output/table.js'
 
 /** Sites shown one by one before the rest is only counted. */
@@ -30,14 +31,28 @@ export function reportText(report: Report, output: string): string {
     lines.push('', `Sites that lost most${done.length > WORST ? ` (${WORST} of ${done.length})` : ''}:`)
     lines.push(textTable([{ heading: 'site' }, { heading: 'op' }, { heading: 'N × K' }, { heading: 'scheme' }, { heading: 'weight dB', right: true }, { heading: 'output dB', right: true }], rows))
   }
+  const chosen = chosenLine(report)
+  if (chosen !== undefined) lines.push('', chosen)
   if (float.length > 0) {
     const reasons = new Map<string, number>()
     for (const site of float) reasons.set(site.reason ?? 'no reason given', (reasons.get(site.reason ?? 'no reason given') ?? 0) + 1)
     lines.push('', 'Left in float:', ...[...reasons].map(([reason, count]) => `  ${count} × ${reason}`))
   }
-  for (const transform of report.transforms.filter((t) => t.applied.length === 0).slice(0, WORST)) {
-    lines.push(`  ${transform.algorithm} left ${shorten(transform.group, 48)} alone: ${transform.reason ?? ''}`)
-  }
+  const transforms = transformLines(report)
+  if (transforms.length > 0) lines.push('', 'Transforms:', ...transforms)
   if (report.warnings.length > 0) lines.push('', 'Warnings:', ...report.warnings.slice(0, 20).map((w) => `  ${w}`))
   return lines.join('\n')
+}
+
+/** What transforms did, and the reason where it was not folding into what comes before; equal ones counted. */
+function transformLines({ transforms }: Report): readonly string[] {
+  const counts = new Map<string, { count: number; first: string }>()
+  for (const { algorithm, group, applied, reason } of transforms) {
+    const line = `${algorithm.replace(/@[^@]*$/, '')}: ${applied.length === 0 ? 'left alone' : applied.join(', ')}${reason === undefined ? '' : `: ${reason}`}`
+    const seen = counts.get(line)
+    if (seen === undefined) counts.set(line, { count: 1, first: group })
+    else seen.count++
+  }
+  const lines = [...counts].map(([line, { count, first }]) => `  ${count} × ${line} (${shorten(first, 40)}${count > 1 ? ' …' : ''})`)
+  return lines.length > WORST ? [...lines.slice(0, WORST), `  and ${lines.length - WORST} other outcomes: see the JSON report`] : lines
 }

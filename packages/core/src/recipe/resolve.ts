@@ -17,11 +17,7 @@ export type PluginTable = Readonly<Record<string, PluginFactory>>
  */
 export function resolveRecipe(recipe: Recipe, table: PluginTable): QuantizeOptions {
   checkPins(recipe, table)
-  const rounding = (use: PluginUse): RoundingAlgorithm => {
-    const plugin = make(use, table)
-    if (plugin.kind !== 'rounding') throw wrongKind(plugin.name, plugin.kind, 'rounding')
-    return checkPlugin(plugin, 'rounding')
-  }
+  const rounding = (use: PluginUse): RoundingAlgorithm => resolveRounding(use, table)
   const transform = (use: PluginUse): TransformAlgorithm => {
     const plugin = make(use, table)
     if (plugin.kind !== 'transform') throw wrongKind(plugin.name, plugin.kind, 'transforms')
@@ -41,6 +37,34 @@ export function resolveRecipe(recipe: Recipe, table: PluginTable): QuantizeOptio
     ...(recipe.transforms === undefined ? {} : { transforms: recipe.transforms.map(transform) }),
     ...(overrides === undefined ? {} : { overrides }),
   }
+}
+
+/**
+ * One rounding algorithm by name, also where it stands inside another one's configuration: text, or an object of `use`, `config` and the
+ * `version` that it must have.
+ * @throws LOWBIT_RECIPE for anything else; LOWBIT_VERSION and LOWBIT_NOT_FOUND as {@link resolveRecipe}.
+ */
+export function resolveRounding(use: Json, table: PluginTable): RoundingAlgorithm {
+  const { name, config, version } = pluginUse(use)
+  const plugin = factoryOf(name, table)(config)
+  if (plugin.kind !== 'rounding') throw wrongKind(plugin.name, plugin.kind, 'rounding')
+  if (version !== undefined && version !== plugin.version) {
+    throw new LowbitError('LOWBIT_VERSION', { thing: `algorithm ${JSON.stringify(name)}`, found: `version ${plugin.version} is installed`, expected: `exactly ${version}`, fix: `run \`npm install ${name}@${version}\`` })
+  }
+  return checkPlugin(plugin, 'rounding')
+}
+
+function pluginUse(use: Json): { readonly name: string; readonly config: { readonly [key: string]: Json }; readonly version?: string } {
+  if (typeof use === 'string') return { name: use, config: {} }
+  if (isObject(use)) {
+    const { use: name, config = {}, version } = use
+    if (typeof name === 'string' && isObject(config) && (version === undefined || typeof version === 'string')) return { name, config, ...(version === undefined ? {} : { version }) }
+  }
+  throw new LowbitError('LOWBIT_RECIPE', { thing: 'algorithm', found: JSON.stringify(use), expected: 'a package name, or { "use": name, "config": options }' })
+}
+
+function isObject(value: Json): value is { readonly [key: string]: Json } {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 /** Every pinned package must be there in exactly that version, used or not: a pin is a statement about the whole run. */

@@ -1,14 +1,18 @@
-import type { RoundingAlgorithm, RoundingResult } from '../contract/algorithm.js'
+import type { RoundingAlgorithm, RoundingJob, RoundingResult } from '../contract/algorithm.js'
 import type { Json } from '../contract/plugin.js'
-import { LowbitError, throwIfAborted } from '../errors.js'
+import { isLowbitError, LowbitError, throwIfAborted } from '../errors.js'
 import { API_VERSION } from '../plugin.js'
+import type { QTensor } from '../qtensor.js'
 import { dequantize } from '../reference/dequantize.js'
 import { VERSION } from '../version.js'
-import { outputError } from './output-error.js'
+import { rowErrors } from './output-error.js'
 
 /**
- * Several rounding algorithms at every site, and of their results the one with the least output error, measured through the Gram matrix;
- * the first on a tie, and where a site has no Gram matrix. Takes as long as all of them together.
+ * Several rounding algorithms, and of their results what has the least output error, measured through the Gram matrix: for each output
+ * channel where every channel has its own scales, else for the whole site. The first wins a tie, and where a site has no Gram matrix.
+ * Takes as long as all of them together. A candidate that cannot do a scheme is left out, unless none can.
+ *
+ * The notes hold what each candidate would have cost and how many rows it won.
  * @throws LOWBIT_ARGUMENT without candidates.
  */
 export function bestOf(candidates: readonly RoundingAlgorithm[]): RoundingAlgorithm {
@@ -18,22 +22,87 @@ export function bestOf(candidates: readonly RoundingAlgorithm[]): RoundingAlgori
     name: '@lowbit/core/best-of',
     version: VERSION,
     apiVersion: API_VERSION,
-    config: candidates.map(({ name, version, config }): Json => ({ name, version, config })),
+    config: { candidates: candidates.map(({ name, version, config }): Json => ({ use: name, version, config })) },
     needs: (scheme) => [...new Set([...candidates.flatMap((c) => c.needs(scheme)), 'gram' as const])],
-    async round(job) {
-      const { gram } = job.statistics
-      const errors: number[] = []
-      let best: { readonly result: RoundingResult; readonly error: number; readonly at: number } | undefined
-      for (const [at, candidate] of candidates.entries()) {
-        throwIfAborted(job.signal, `rounding of ${job.site.id}`)
-        const result = await candidate.round(job)
-        const error = gram === undefined ? at : outputError(job.weight.data, dequantize(result.q).data, job.site.weight.rows, gram, job.linalg)
-        if (gram !== undefined) errors.push(error)
-        if (best === undefined || error < best.error) best = { result, error, at }
-      }
-      if (best === undefined) throw new LowbitError('LOWBIT_INTERNAL', { thing: 'bestOf', found: 'no result' })
-      const { result, at } = best
-      return { ...result, notes: { ...result.notes, chosen: candidates[at].name, config: candidates[at].config, errors } }
-    },
+    round: (job) => choose(job, candidates),
   }
 }
+
+/** What one candidate made of a site. */
+interface Attempt {
+  readonly algorithm: RoundingAlgorithm
+  readonly result: RoundingResult
+  /** Output error of each row; none without a Gram matrix. */
+  readonly errors: Float64Array | undefined
+}
+
+async function choose(job: RoundingJob, candidates: readonly RoundingAlgorithm[]): Promise<RoundingResult> {
+  const { gram } = job.statistics
+  const attempts: Attempt[] = []
+  let refusal: unknown
+  for (const algorithm of candidates) {
+    throwIfAborted(job.signal, `rounding of ${job.site.id}`)
+    if (gram === undefined && attempts.length > 0) break
+    try {
+      const result = await algorithm.round(job)
+      const errors = gram === undefined ? undefined : rowErrors(job.weight.data, dequantize(result.q).data, job.site.weight.rows, gram, job.linalg)
+      attempts.push({ algorithm, result, errors })
+    } catch (error) {
+      if (!isLowbitError(error, 'LOWBIT_UNSUPPORTED')) throw error
+      refusal ??= error
+    }
+  }
+  const winners = winnerOfRows(attempts, job)
+  if (winners === undefined) throw refusal
+  const won = attempts.map((_, at) => winners.reduce((n, w) => n + Number(w === at), 0))
+  const main = attempts[won.indexOf(Math.max(...won))]
+  const used = attempts.filter((_, at) => won[at] > 0)
+  const warnings = [...new Set(used.flatMap(({ result }) => result.warnings ?? []))]
+  const chosen = attempts.map(({ algorithm, errors }, at): Json => ({ use: algorithm.name, config: algorithm.config, rows: won[at], ...(errors === undefined ? {} : { error: sum(errors) }) }))
+  return {
+    q: used.length === 1 ? main.result.q : pickRows(attempts.map((a) => a.result.q), winners),
+    notes: { ...main.result.notes, chosen },
+    ...(warnings.length === 0 ? {} : { warnings }),
+  }
+}
+
+/** Index of the attempt that each row is taken of; undefined without attempts. */
+function winnerOfRows(attempts: readonly Attempt[], job: RoundingJob): Uint8Array | undefined {
+  if (attempts.length === 0) return undefined
+  const winners = new Uint8Array(job.site.weight.rows)
+  const errors = attempts.map((a) => a.errors ?? new Float64Array(winners.length))
+  if (!rowsStandAlone(attempts)) {
+    const totals = errors.map(sum)
+    return winners.fill(totals.indexOf(Math.min(...totals)))
+  }
+  for (let row = 0; row < winners.length; row++) {
+    for (let at = 1; at < errors.length; at++) if (errors[at][row] < errors[winners[row]][row]) winners[row] = at
+  }
+  return winners
+}
+
+/** True if results can be mixed: scales belong to single rows, and codes and parameters are of the same kind. */
+function rowsStandAlone(attempts: readonly Attempt[]): boolean {
+  const [first, ...others] = attempts.map(({ result }) => result.q)
+  const { granularity } = first.scheme
+  const rowwise = (granularity.kind === 'channel' && granularity.axis === 0) || (granularity.kind === 'group' && granularity.axis === 1)
+  return rowwise && others.every((q) => JSON.stringify([q.scheme, q.params.shape]) === JSON.stringify([first.scheme, first.params.shape]) && (q.params.zeroPoints === undefined) === (first.params.zeroPoints === undefined))
+}
+
+function pickRows(sources: readonly QTensor[], winners: Uint8Array): QTensor {
+  const [first] = sources
+  const columns = first.codes.length / winners.length
+  const perRow = first.params.scales.length / winners.length
+  const codes = first.codes.slice()
+  const scales = first.params.scales.slice()
+  const zeroPoints = first.params.zeroPoints?.slice()
+  for (const [row, at] of winners.entries()) {
+    const { codes: from, params } = sources[at]
+    codes.set(from.subarray(row * columns, (row + 1) * columns), row * columns)
+    scales.set(params.scales.subarray(row * perRow, (row + 1) * perRow), row * perRow)
+    if (params.zeroPoints !== undefined) zeroPoints?.set(params.zeroPoints.subarray(row * perRow, (row + 1) * perRow), row * perRow)
+  }
+  return { ...first, codes, params: { ...first.params, scales, ...(zeroPoints === undefined ? {} : { zeroPoints }) } }
+}
+
+const sum = (values: Float64Array): number => values.reduce((a, b) => a + b, 0)

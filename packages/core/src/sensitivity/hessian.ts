@@ -15,15 +15,22 @@ export interface TraceEstimate {
  */
 export function hutchinson(product: (v: Float64Array) => ArrayLike<number>, probes: Iterable<Float64Array>): TraceEstimate {
   const samples: number[] = []
-  const running: number[] = []
-  let sum = 0
   for (const v of probes) {
     const hv = product(v)
     let sample = 0
     for (let i = 0; i < v.length; i++) sample += v[i] * hv[i]
     samples.push(sample)
+  }
+  return traceOf(samples)
+}
+
+/** The estimate that samples of `vᵀ H v` give. */
+export function traceOf(samples: readonly number[]): TraceEstimate {
+  const running: number[] = []
+  let sum = 0
+  for (const sample of samples) {
     sum += sample
-    running.push(sum / samples.length)
+    running.push(sum / (running.length + 1))
   }
   const n = samples.length
   const trace = n === 0 ? Number.NaN : sum / n

@@ -9,9 +9,14 @@ import { LowbitError } from '../errors.js'
  * @throws LOWBIT_SHAPE if sizes do not fit.
  */
 export function outputError(weight: Float32Array, quantized: Float32Array, rows: number, gram: GramStatistic, linalg: LinAlg): number {
+  return rowErrors(weight, quantized, rows, gram, linalg).reduce((a, b) => a + b, 0)
+}
+
+/** {@link outputError} of each output channel, `[rows]`. */
+export function rowErrors(weight: Float32Array, quantized: Float32Array, rows: number, gram: GramStatistic, linalg: LinAlg): Float64Array {
   const delta = new Float64Array(weight.length)
   for (let i = 0; i < delta.length; i++) delta[i] = quantized[i] - weight[i]
-  return quadraticForm(delta, rows, gram, linalg)
+  return rowForms(delta, rows, gram, linalg)
 }
 
 /** Squared output of a layer, `tr(W G Wᵀ)`: what an error is relative to. */
@@ -19,19 +24,32 @@ export function outputPower(weight: Float32Array, rows: number, gram: GramStatis
   return quadraticForm(Float64Array.from(weight), rows, gram, linalg)
 }
 
-/** `Σ_n d_n G d_nᵀ` over the rows of `delta [rows, K]`. Never negative: rounding may leave a hair below 0. */
+/** `Σ_n d_n G d_nᵀ` over the rows of `delta [rows, K]`. */
 export function quadraticForm(delta: Float64Array, rows: number, gram: GramStatistic, linalg: LinAlg): number {
+  return rowForms(delta, rows, gram, linalg).reduce((a, b) => a + b, 0)
+}
+
+/** `d_n G d_nᵀ` of each row of `delta [rows, K]`. Never negative: rounding may leave a hair below 0. */
+function rowForms(delta: Float64Array, rows: number, gram: GramStatistic, linalg: LinAlg): Float64Array {
+  return rowProducts(delta, delta, rows, gram, linalg).map((form) => Math.max(form, 0))
+}
+
+/**
+ * `a_n G b_nᵀ` of each row of two `[rows, K]` matrices: the product of the outputs that they give, summed over calibration rows.
+ * @throws LOWBIT_SHAPE if sizes do not fit.
+ */
+export function rowProducts(a: Float64Array, b: Float64Array, rows: number, gram: GramStatistic, linalg: LinAlg): Float64Array {
   const { size: k, groups } = gram
-  if (delta.length !== rows * k || rows % groups !== 0) {
-    throw new LowbitError('LOWBIT_SHAPE', { thing: 'output error', found: `${delta.length} weights in ${rows} rows, Gram matrices of ${k} × ${k} for ${groups} groups`, expected: 'rows of K weights, a whole number of rows a group' })
+  if (a.length !== rows * k || b.length !== a.length || rows % groups !== 0) {
+    throw new LowbitError('LOWBIT_SHAPE', { thing: 'output error', found: `${a.length} weights in ${rows} rows, Gram matrices of ${k} × ${k} for ${groups} groups`, expected: 'rows of K weights, a whole number of rows a group' })
   }
   const perGroup = rows / groups
-  let total = 0
+  const products = new Float64Array(rows)
   for (let g = 0; g < groups; g++) {
-    const part = delta.subarray(g * perGroup * k, (g + 1) * perGroup * k)
+    const from = g * perGroup * k
     const matrix = Float64Array.from(gram.data.subarray(g * k * k, (g + 1) * k * k))
-    const product = linalg.matmul(part, matrix, perGroup, k, k)
-    for (let i = 0; i < part.length; i++) total += product[i] * part[i]
+    const seen = linalg.matmul(a.subarray(from, from + perGroup * k), matrix, perGroup, k, k)
+    for (let i = 0; i < seen.length; i++) products[g * perGroup + Math.floor(i / k)] += seen[i] * b[from + i]
   }
-  return Math.max(total, 0)
+  return products
 }

@@ -1,7 +1,7 @@
 import type { RoundingAlgorithm } from '../contract/algorithm.js'
 import type { BatchSource, ModelHost, Site } from '../contract/host.js'
 import type { LinAlg } from '../contract/linalg.js'
-import { throwIfAborted } from '../errors.js'
+import { LowbitError, throwIfAborted } from '../errors.js'
 import { fastLinAlg } from '../linalg/fast.js'
 import { chunkByMemory, collect, DEFAULT_MAX_MEMORY } from '../pipeline/collect.js'
 import { schemeBytes } from '../pipeline/size.js'
@@ -11,20 +11,35 @@ import { dequantize } from '../reference/dequantize.js'
 import { rtn } from '../rounding/rtn.js'
 import type { Scheme } from '../scheme.js'
 import { cheapestChoices } from './allocate.js'
+import { hawqPerturbation } from './hessian.js'
+import { ModelOutputs, ratio } from './model-output.js'
 import { outputError, outputPower } from './output-error.js'
+import { weightTrace } from './weight-trace.js'
+
+/**
+ * What damage is.
+ * - `model`: squared error over power of the model's outputs with only this site quantized: a run over the data for each site and scheme.
+ * - `hessian`: the same as HAWQ-V2 predicts it (Dong et al. 2020): half the mean trace of its Hessian, estimated by Hutchinson's method, times
+ *   the squared error of the weight. Two runs over the data for each probe, however many schemes there are.
+ * - `output`: squared error over power of the site's own output, from the Gram matrix: quick, and good for comparing schemes at one site, but
+ *   an error counts the same wherever it is: bits should not be allocated over sites with it.
+ * - `weight`: squared error over power of the weight itself: no data.
+ */
+export type SensitivityMeasure = 'model' | 'hessian' | 'output' | 'weight'
+
+export const SENSITIVITY_MEASURES: readonly SensitivityMeasure[] = ['model', 'hessian', 'output', 'weight']
 
 export interface SensitivityOptions {
   /** Schemes to try at every site, in any order. */
   readonly schemes: readonly Scheme[]
-  readonly calibration: BatchSource
+  /** Needed by every measure but `weight`. */
+  readonly calibration?: BatchSource
   /** Default round-to-nearest. */
   readonly rounding?: RoundingAlgorithm
-  /**
-   * `model` (default): squared error over power of the model's outputs with only this site quantized. A run over the data for each site
-   * and scheme. `output`: the same of the site's own output, from the Gram matrix: quick, and good for comparing schemes at one site,
-   * but an error counts the same wherever it is: an allocation of bits over sites should not be made with it.
-   */
-  readonly measure?: 'output' | 'model'
+  /** Default `model`. */
+  readonly measure?: SensitivityMeasure
+  /** `hessian`: random directions that the trace is estimated from. Default 4. */
+  readonly probes?: number
   /** Only sites for which this holds. */
   readonly include?: (site: Site) => boolean
   readonly maxMemory?: number
@@ -44,6 +59,9 @@ export interface SensitivityRow {
   readonly bytes: number
   /** Bytes in float32. */
   readonly floatBytes: number
+  /** `hessian`: trace of the site's Hessian and its standard error. */
+  readonly trace?: number
+  readonly standardError?: number
 }
 
 /**
@@ -52,32 +70,63 @@ export interface SensitivityRow {
  * @throws LOWBIT_CALIBRATION without data, LOWBIT_ABORTED.
  */
 export async function sensitivity(host: ModelHost, options: SensitivityOptions): Promise<readonly SensitivityRow[]> {
-  const { schemes, calibration, rounding = rtn(), measure = 'model', maxMemory = DEFAULT_MAX_MEMORY, linalg = fastLinAlg, seed = 0, signal, onProgress } = options
+  const { schemes, calibration, rounding = rtn(), measure = 'model', probes = DEFAULT_PROBES, maxMemory = DEFAULT_MAX_MEMORY, linalg = fastLinAlg, seed = 0, signal, onProgress } = options
   const sites = host.sites().filter((s) => s.tiedTo === undefined && s.kind !== 'embedding' && (options.include?.(s) ?? true))
   const needs = [...new Set([...schemes.flatMap((s) => rounding.needs(s)), ...(measure === 'output' ? (['gram'] as const) : [])])]
-  const reference = measure === 'model' ? await outputsOf(host, calibration) : []
+  const outputs = measure === 'model' || measure === 'hessian' ? await ModelOutputs.of(host, needData(calibration, measure)) : undefined
   const rows: SensitivityRow[] = []
   const observe = { maxMemory, ...(signal === undefined ? {} : { signal }) }
-  let done = 0
+  const tell = (done: number, item?: string): void => onProgress?.({ phase: 'compare', done, total: sites.length * schemes.length, ...(item === undefined ? {} : { item }) })
   for (const chunk of chunkByMemory(sites.map((site) => ({ site, needs })), maxMemory)) {
     const statistics = await collect(host, chunk, calibration, observe)
     for (const [i, { site }] of chunk.entries()) {
       const weight = await host.readWeight(site.id)
+      const trace = measure === 'hessian' && outputs !== undefined ? await weightTrace(host, site, weight, outputs, probes, seed, signal) : undefined
       for (const scheme of schemes) {
         throwIfAborted(signal, 'sensitivity')
+        tell(rows.length, site.id)
         const { q } = await rounding.round({ site, weight, scheme, statistics: statistics[i], linalg, seed, ...(signal === undefined ? {} : { signal }) })
+        const rounded = dequantize(q).data
         const { gram } = statistics[i]
-        const damage =
-          measure === 'model' || gram === undefined
-            ? await modelDamage(host, site.id, q, calibration, reference)
-            : ratio(outputError(weight.data, dequantize(q).data, site.weight.rows, gram, linalg), outputPower(weight.data, site.weight.rows, gram, linalg))
+        const damage = async (): Promise<number> => {
+          if (trace !== undefined) return Math.max(0, hawqPerturbation(trace.trace, weight.data, rounded)) / 2
+          if (outputs !== undefined) return assigned(host, site.id, q, () => outputs.damage())
+          if (gram !== undefined && measure === 'output') return ratio(outputError(weight.data, rounded, site.weight.rows, gram, linalg), outputPower(weight.data, site.weight.rows, gram, linalg))
+          return weightDamage(weight.data, rounded)
+        }
         const shape = [site.weight.rows, site.weight.columns]
-        rows.push({ site: site.id, scheme, damage, bytes: schemeBytes(scheme, shape), floatBytes: weight.data.length * 4 })
+        rows.push({ site: site.id, scheme, damage: await damage(), bytes: schemeBytes(scheme, shape), floatBytes: weight.data.length * 4, ...(trace === undefined ? {} : { trace: trace.trace, standardError: trace.standardError }) })
       }
-      onProgress?.({ phase: 'compare', done: ++done, total: sites.length, item: site.id })
     }
   }
+  tell(rows.length)
   return rows.sort((a, b) => b.damage - a.damage)
+}
+
+const DEFAULT_PROBES = 4
+
+function needData(data: BatchSource | undefined, measure: SensitivityMeasure): BatchSource {
+  if (data !== undefined) return data
+  throw new LowbitError('LOWBIT_CALIBRATION', { thing: `sensitivity by ${measure}`, found: 'no calibration data', fix: 'pass `calibration`, or measure by weight' })
+}
+
+async function assigned(host: ModelHost, site: string, q: QTensor, measure: () => Promise<number>): Promise<number> {
+  host.assign(site, q)
+  try {
+    return await measure()
+  } finally {
+    host.assign(site, null)
+  }
+}
+
+function weightDamage(weight: Float32Array, rounded: Float32Array): number {
+  let noise = 0
+  let power = 0
+  for (let i = 0; i < weight.length; i++) {
+    noise += (rounded[i] - weight[i]) ** 2
+    power += weight[i] ** 2
+  }
+  return ratio(noise, power)
 }
 
 /** A scheme a site; `null` where the site stays in float. */
@@ -102,35 +151,3 @@ export function allocateBits(table: readonly SensitivityRow[], bytes: number, { 
   const { choices, cost, size } = cheapestChoices(layers, bytes)
   return { schemes: new Map(sites.map(([site, rows], i) => [site, rows[choices[i]]?.scheme ?? null])), damage: cost, bytes: size }
 }
-
-type Outputs = readonly (readonly Float64Array[])[]
-
-async function outputsOf(host: ModelHost, data: BatchSource): Promise<Outputs> {
-  const all: Float64Array[][] = []
-  for await (const batch of data) {
-    const outputs = await host.run(batch)
-    all.push(Object.keys(outputs).sort().map((name) => Float64Array.from({ length: outputs[name].data.length }, (_, i) => Number(outputs[name].data[i]))))
-  }
-  return all
-}
-
-async function modelDamage(host: ModelHost, site: string, q: QTensor, data: BatchSource, reference: Outputs): Promise<number> {
-  host.assign(site, q)
-  try {
-    let noise = 0
-    let power = 0
-    for (const [b, outputs] of (await outputsOf(host, data)).entries()) {
-      for (const [o, values] of outputs.entries()) {
-        for (let i = 0; i < values.length; i++) {
-          noise += (values[i] - reference[b][o][i]) ** 2
-          power += reference[b][o][i] ** 2
-        }
-      }
-    }
-    return ratio(noise, power)
-  } finally {
-    host.assign(site, null)
-  }
-}
-
-const ratio = (noise: number, power: number): number => (noise === 0 ? 0 : noise / power)

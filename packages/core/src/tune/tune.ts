@@ -1,6 +1,7 @@
+import type { RoundingResult } from '../contract/algorithm.js'
 import type { Artifact, Batch, ModelHost } from '../contract/host.js'
 import { LowbitError, throwIfAborted } from '../errors.js'
-import type { QuantizeOptions } from '../pipeline/options.js'
+import type { JobStore, QuantizeOptions } from '../pipeline/options.js'
 import { quantize, type QuantizeResult } from '../pipeline/quantize.js'
 import type { OnProgress } from '../progress.js'
 import type { Report } from '../report/report.js'
@@ -96,6 +97,7 @@ class RungTrials {
   readonly #options: TuneOptions
   readonly #target: number
   readonly #trials: Trial[]
+  readonly #jobs: JobStore | undefined
 
   constructor(open: () => Promise<ModelHost>, rung: Rung, options: TuneOptions, target: number, trials: Trial[]) {
     this.#open = open
@@ -103,6 +105,7 @@ class RungTrials {
     this.#options = options
     this.#target = target
     this.#trials = trials
+    this.#jobs = rung.options.jobs ?? (sitesStandAlone(rung.options) ? new KeptJobs() : undefined)
   }
 
   async search(): Promise<Trial | undefined> {
@@ -137,7 +140,8 @@ class RungTrials {
     const key = JSON.stringify([this.#rung.name, float])
     onProgress?.({ phase: 'compare', done: this.#trials.length, total: this.#trials.length + 1, item: `${this.#rung.name}, ${float.length} sites in float` })
     const kept = await journal?.load(key)
-    const trial = kept ?? (await this.#measure(float))
+    // What is good enough may have changed since the trial was kept.
+    const trial = kept === undefined ? await this.#measure(float) : { ...kept, reached: kept.metric >= this.#target }
     if (kept === undefined) await journal?.save(key, trial)
     this.#trials.push(trial)
     onTrial?.(trial)
@@ -151,7 +155,7 @@ class RungTrials {
     })
   }
 
-  /** Sites by predicted damage, worst first. Rounding is repeated, not stored: a resumed run has no report to read. */
+  /** Sites by predicted damage, worst first. Quantized once more: a resumed run has no report to read. */
   async #ranking(): Promise<readonly string[]> {
     return this.#quantized([], async (_, { report }) => rankSites(report))
   }
@@ -160,11 +164,33 @@ class RungTrials {
     const { signal } = this.#options
     const host = await this.#open()
     try {
-      return await use(host, await quantize(host, { ...withFloat(this.#rung.options, float), ...(signal === undefined ? {} : { signal }) }))
+      return await use(
+        host,
+        await quantize(host, { ...withFloat(this.#rung.options, float), ...(signal === undefined ? {} : { signal }), ...(this.#jobs === undefined ? {} : { jobs: this.#jobs }) }),
+      )
     } finally {
       await host.dispose()
     }
   }
+}
+
+/** Rounded sites of a rung: what stays in float elsewhere does not change them. */
+class KeptJobs implements JobStore {
+  readonly #results = new Map<string, RoundingResult>()
+
+  load(site: string): Promise<RoundingResult | undefined> {
+    return Promise.resolve(this.#results.get(site))
+  }
+
+  save(site: string, result: RoundingResult): Promise<void> {
+    this.#results.set(site, result)
+    return Promise.resolve()
+  }
+}
+
+/** True if a site's result depends on no decision about another one. */
+function sitesStandAlone({ mode, transforms }: QuantizeOptions): boolean {
+  return mode !== 'sequential' && (transforms === undefined || transforms.length === 0)
 }
 
 /** Quantized sites that own their weight, those that lost most first. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import * as fc from 'fast-check'
-import { allocateBits, cheapestChoices, dequantize, fastLinAlg, int2, int4, int8, outputError, outputPower, rtn, sensitivity, type Choice } from '@lowbit/core'
+import { allocateBits, cheapestChoices, dequantize, fastLinAlg, int2, int4, int8, outputError, outputPower, rtn, sensitivity, SENSITIVITY_MEASURES, type Choice } from '@lowbit/core'
 import { toyBatches, toyHost, toyJob } from '@lowbit/core/testkit'
 
 describe('output error', () => {
@@ -69,7 +69,7 @@ describe('cheapest choices', () => {
 })
 
 describe('sensitivity', () => {
-  it.each(['output', 'model'] as const)('ranks sites by %s damage, fewer bits above more, and leaves the host alone', async (measure) => {
+  it.each(SENSITIVITY_MEASURES)('ranks sites by %s damage, fewer bits above more, and leaves the host alone', async (measure) => {
     const host = toyHost()
     const batches = toyBatches()
     const before = await host.run(batches[0])
@@ -94,5 +94,23 @@ describe('sensitivity', () => {
     expect(allocateBits(table, all, { float: false }).damage).toBeLessThan(half.damage)
     expect([...allocateBits(table, 1e9).schemes.values()].every((s) => s === null)).toBe(true)
     expect(() => allocateBits(table, 100)).toThrow(/at least \d+/)
+  })
+
+  it('estimates traces whose prediction is near what quantizing does where errors are small', async () => {
+    const options = { schemes: [int8({ group: 8 })], calibration: toyBatches() }
+    const measured = await sensitivity(toyHost(), { ...options, measure: 'model' })
+    const predicted = await sensitivity(toyHost(), { ...options, measure: 'hessian', probes: 32 })
+    for (const { site, damage, trace, standardError } of predicted) {
+      expect(trace).toBeGreaterThan(0)
+      expect(standardError).toBeLessThan(trace ?? 0)
+      const real = measured.find((r) => r.site === site)?.damage ?? Number.NaN
+      expect(Math.abs(Math.log2(damage / real)), site).toBeLessThan(1)
+    }
+  })
+
+  it('measures weights without data, and says what is missing for the rest', async () => {
+    const schemes = [int4({ group: 8 })]
+    expect(await sensitivity(toyHost(), { schemes, measure: 'weight' })).toHaveLength(8)
+    for (const measure of SENSITIVITY_MEASURES.filter((m) => m !== 'weight')) await expect(sensitivity(toyHost(), { schemes, measure })).rejects.toThrow(/LOWBIT_CALIBRATION/)
   })
 })
