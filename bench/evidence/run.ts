@@ -1,13 +1,16 @@
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
+import { parseArgs } from 'node:util'
 import { firstLight } from './first-light.ts'
+import { mergeTables } from './merge.ts'
 import { ptq } from './ptq.ts'
 import { smoothing } from './smoothing.ts'
 import { staticInt8 } from './static.ts'
-import type { EvidenceModule, EvidenceTable } from './types.ts'
+import { training } from './training.ts'
+import type { EvidenceModule, EvidenceTable, Selection } from './types.ts'
 
 /** In the order they stand in docs/evidence.md. */
-const MODULES: readonly EvidenceModule[] = [firstLight, staticInt8, ...ptq, smoothing]
+const MODULES: readonly EvidenceModule[] = [firstLight, staticInt8, ...ptq, smoothing, ...training]
 
 const RESULTS = new URL('../results/', import.meta.url)
 const PAGE = new URL('../../docs/evidence.md', import.meta.url)
@@ -18,30 +21,50 @@ interface Kept {
   readonly tables: readonly EvidenceTable[]
 }
 
-/** Runs the named modules, or all, keeps their figures as JSON and writes the page from everything that is kept. */
-async function main(names: readonly string[]): Promise<void> {
+/** Runs the named modules, or all, keeps their figures as JSON and writes the page from everything that is kept; `--page` does the last alone. */
+async function main(args: readonly string[]): Promise<void> {
+  const { values, positionals: names } = parseArgs({ args: [...args], allowPositionals: true, options: { rows: { type: 'string' }, columns: { type: 'string' }, page: { type: 'boolean' } } })
+  if (values.page === true) return writeFileSync(PAGE, page())
   const chosen = names.length === 0 ? MODULES : MODULES.filter((m) => names.includes(m.name))
   if (chosen.length === 0) throw new Error(`no such evidence: ${names.join(', ')}; there is ${MODULES.map((m) => m.name).join(', ')}`)
+  const selection: Selection = { row: matcher(values.rows), column: matcher(values.columns) }
+  const some = values.rows !== undefined || values.columns !== undefined
+  const whole = chosen.find((m) => m.partial !== true)
+  if (some && whole !== undefined) throw new Error(`${whole.name} runs whole or not at all: name others with --rows and --columns`)
   mkdirSync(RESULTS, { recursive: true })
   for (const module of chosen) {
     const start = performance.now()
-    const tables = await module.run((line) => console.log(line))
+    const fresh = await module.run((line) => console.log(line), selection)
+    const file = new URL(`evidence-${module.name}.json`, RESULTS)
+    // Read after the run: another one may have kept its cells meanwhile.
+    const tables = some && existsSync(file) ? mergeTables(fresh, readKept(file).tables) : fresh
     const kept: Kept = { name: module.name, machine: `${cpus()[0].model}, Node ${process.versions.node}`, tables }
-    writeFileSync(new URL(`evidence-${module.name}.json`, RESULTS), `${JSON.stringify(kept, null, 2)}\n`)
+    writeFileSync(file, `${JSON.stringify(kept, null, 2)}\n`)
     console.log(`${module.name}: ${((performance.now() - start) / 1000).toFixed(0)} s`)
   }
   writeFileSync(PAGE, page())
 }
 
+/** `GPTQ*`, several with `;` between: `*` stands for any characters. Without a pattern everything. */
+function matcher(patterns: string | undefined): (name: string) => boolean {
+  if (patterns === undefined) return () => true
+  const tests = patterns.split(';').map((p) => new RegExp(`^${p.trim().replace(/[\\^$+?.()[\]{}|/]/g, '\\$&').replaceAll('*', '.*')}$`))
+  return (name) => tests.some((t) => t.test(name))
+}
+
+function readKept(file: URL): Kept {
+  return JSON.parse(readFileSync(file, 'utf8'))
+}
+
 function page(): string {
   const kept = readdirSync(RESULTS)
     .filter((f) => f.startsWith('evidence-') && f.endsWith('.json'))
-    .map((f): Kept => JSON.parse(readFileSync(new URL(f, RESULTS), 'utf8')))
+    .map((f) => readKept(new URL(f, RESULTS)))
     .sort((a, b) => order(a.name) - order(b.name))
   const parts = kept.flatMap(({ name, machine, tables }) =>
     tables.map((t) => `## ${t.title}\n\n${t.note}. \`npm run evidence -- ${name}\` on ${machine}.\n\n${markdown(t)}\n`),
   )
-  return `# Evidence\n\nEvery figure on this page is written by \`npm run evidence\`; \`npm run evidence -- name\` renews one part.\n\n${parts.join('\n')}`
+  return `# Evidence\n\nEvery figure on this page is written by \`npm run evidence\`; \`npm run evidence -- name\` renews one part, with \`--rows\` and \`--columns\` single cells of a table after calibration.\n\n${parts.join('\n')}`
 }
 
 function order(name: string): number {

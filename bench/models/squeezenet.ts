@@ -10,19 +10,30 @@ const STD = [0.229, 0.224, 0.225]
 
 /** SqueezeNet 1.1 on 300 ImageNet pictures, 100 to calibrate and 200 to test. */
 export function squeezenet(): BenchModel {
+  let test: Promise<LabelledImages> | undefined
   return {
     name: 'squeezenet1.1',
     path: needSharedData('squeezenet1.1.onnx'),
-    calibration: () => images('calibration'),
-    evaluate: async (float, quantized) => compareClassifiers(await images('test'), float, quantized),
+    calibration: async () => (await images('calibration')).batches,
+    evaluate: async (float, quantized) => {
+      const { batches, labels } = await (test ??= images('test'))
+      return compareClassifiers(batches, float, quantized, labels)
+    },
   }
 }
 
-/** Centre crop of 224, normalized, `[1, 3, 224, 224]`. */
-async function images(part: string): Promise<Batch[]> {
+interface LabelledImages {
+  /** Centre crops of 224, normalized, `[1, 3, 224, 224]`. */
+  readonly batches: readonly Batch[]
+  /** ImageNet classes: what the files are named after. */
+  readonly labels: readonly number[]
+}
+
+async function images(part: string): Promise<LabelledImages> {
   const folder = needSharedData(`imagenet-sample/${part}`)
   const files = (await readdir(folder)).filter((f) => f.endsWith('.jpg')).sort()
-  return Promise.all(files.map((file) => imageBatch(`${folder}/${file}`)))
+  const batches = await Promise.all(files.map((file) => imageBatch(`${folder}/${file}`)))
+  return { batches, labels: files.map((f) => Number.parseInt(f, 10)) }
 }
 
 async function imageBatch(path: string): Promise<Batch> {
