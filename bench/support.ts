@@ -101,7 +101,8 @@ ${wasm.join('\n')}
 | Firefox, Safari | | not run. By specification they run the modules of WebAssembly 2.0 (simd128) and of 3.0 (relaxed SIMD) as far as they implement these; the probe decides at start | | | |
 
 ${dot === undefined ? '' : `On this machine: ${dot}. `}What another does is found out at start, on known numbers: \`probeRelaxedSimd()\` says it in a sentence, and an engine
-that gives wrong sums falls back to simd128. Results are the same bits everywhere. VNNI and ARM machines were not at hand: their paths rest on the probe and have not been run.
+that gives wrong sums falls back to simd128. Results are the same bits everywhere. VNNI and ARM machines were not at hand: there the probe chooses a
+four-way dot product for int8, which has been run on this machine only for bytes that it multiplies exactly (7 bits).
 
 Threads need shared memory: always there in Node, in a browser only on a page that is cross-origin isolated (\`Cross-Origin-Opener-Policy: same-origin\`,
 \`Cross-Origin-Embedder-Policy: require-corp\`); elsewhere one thread runs and \`supports.findings\` says so.

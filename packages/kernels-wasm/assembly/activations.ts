@@ -51,7 +51,10 @@ const SHIFTER: f32 = 12582912
 function quantizeRow(job: usize, m: i32, x: usize, inverse: f32, scratch: usize): void {
   const groups = Job.word(job, Job.GROUPS), group = Job.word(job, Job.GROUP), used = Job.word(job, Job.GROUP_USED)
   const sub = Job.word(job, Job.SUB), columns = Job.word(job, Job.COLUMNS), offset = Job.word(job, Job.OFFSET)
-  const bytes = ASC_FEATURE_RELAXED_SIMD && Job.word(job, Job.KIND) != Job.Q8
+  const kind = Job.word(job, Job.KIND)
+  const bytes = ASC_FEATURE_RELAXED_SIMD && kind != Job.Q8
+  // where sums begin in 32 bits there is one start for a group
+  const wide = !bytes || kind == Job.Q8_UNSIGNED || kind == Job.Q8_SIGNED
   const factor = f32x4.splat(inverse)
   let a = Job.pointer(job, Job.ACT) + <usize>m * Job.pointer(job, Job.ACT_STRIDE)
   let init = Job.pointer(job, Job.INIT) + <usize>m * Job.pointer(job, Job.INIT_STRIDE)
@@ -75,7 +78,7 @@ function quantizeRow(job: usize, m: i32, x: usize, inverse: f32, scratch: usize)
         v128.store(a, v)
         a += 16
         pairs = i16x8.add(pairs, two)
-        if ((k + 16) % sub == 0) {
+        if (!wide && (k + 16) % sub == 0) {
           pairs = i16x8.add(pairs, i8x16.shuffle(pairs, pairs, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7))
           pairs = i16x8.add(pairs, i8x16.shuffle(pairs, pairs, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11))
           v128.store32_lane(init, i16x8.mul(pairs, i16x8.splat(<i16>-offset)), 0)
@@ -90,7 +93,7 @@ function quantizeRow(job: usize, m: i32, x: usize, inverse: f32, scratch: usize)
       }
     }
     const sum = i32x4.extract_lane(total, 0) + i32x4.extract_lane(total, 1) + i32x4.extract_lane(total, 2) + i32x4.extract_lane(total, 3)
-    if (!bytes) {
+    if (wide) {
       store<i32>(init, -offset * sum)
       init += 4
     }

@@ -1,3 +1,4 @@
+import { multiplyDot } from './dot'
 import { multiplyFloats, multiplyWeightOnly } from './floats'
 import { gemm } from './gemm'
 import { gemvQ2 } from './gemv-q2'
@@ -10,8 +11,9 @@ const FEW_ROWS: i32 = 2
 
 /** Blocks `from` to `to` (eight rows of weights each) of int8 activations × integer codes. */
 export function multiply(job: usize, from: i32, to: i32, scratch: usize): void {
-  if (Job.word(job, Job.M) > FEW_ROWS) return gemm(job, from, to, scratch)
   const kind = Job.word(job, Job.KIND)
+  if (kind == Job.Q8_UNSIGNED || kind == Job.Q8_SIGNED) return multiplyDot(job, from, to)
+  if (Job.word(job, Job.M) > FEW_ROWS) return gemm(job, from, to, scratch)
   if (kind == Job.Q4) gemvQ4(job, from, to)
   else if (kind == Job.Q2) gemvQ2(job, from, to)
   else gemvQ8(job, from, to)

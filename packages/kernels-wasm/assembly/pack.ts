@@ -1,4 +1,4 @@
-import { Q2, Q4 } from './job'
+import { Q2, Q4, Q8 } from './job'
 
 /**
  * Eight rows of codes, one a byte, to one block of the packed layout of a kind (see the kernels).
@@ -41,11 +41,16 @@ export function packBlock(kind: i32, rows: usize, stride: usize, count: i32, col
           v128.store(out, v128.or(t2, i16x8.shl(t3, 4)), 32)
         } else if (kind == Q2) {
           v128.store(out, v128.or(v128.or(t0, i16x8.shl(t1, 2)), v128.or(i16x8.shl(t2, 4), i16x8.shl(t3, 6))))
-        } else {
+        } else if (kind == Q8) {
           v128.store(out, evenOdd(t0))
           v128.store(out, evenOdd(t1), 32)
           v128.store(out, evenOdd(t2), 64)
           v128.store(out, evenOdd(t3), 96)
+        } else {
+          v128.store(out, t0)
+          v128.store(out, t1, 32)
+          v128.store(out, t2, 64)
+          v128.store(out, t3, 96)
         }
       }
       to += kind == Q4 ? 64 : kind == Q2 ? 32 : 128

@@ -1,5 +1,5 @@
 import { lowPairMask, nibbleMask, nibbleMask16, pairMask16 } from './constants'
-import { Q4, Q8 } from './job'
+import { Q4, Q8, Q8_SIGNED, Q8_UNSIGNED } from './job'
 
 /** Eight rows of packed codes to one byte a code, `[k / 4][2 vectors][4 rows][4 codes]`, for the relaxed matrix product. */
 export function unpackBytes(kind: i32, from: usize, codes: i32, to: usize): void {
@@ -40,6 +40,17 @@ export function unpackWords(kind: i32, from: usize, codes: i32, to: usize): void
       v128.store(to, v128.load8x8_s(from, 16), 16)
       v128.store(to, v128.load8x8_s(from, 8), 32)
       v128.store(to, v128.load8x8_s(from, 24), 48)
+      from += 32
+      to += 64
+    }
+  } else if (kind == Q8_SIGNED || kind == Q8_UNSIGNED) {
+    for (let k = 0; k < codes; k += 4) {
+      const w0 = v128.load(from), w1 = v128.load(from, 16)
+      const e0 = i16x8.shl(w0, 8), e1 = i16x8.shl(w1, 8), signed = kind == Q8_SIGNED
+      v128.store(to, signed ? i16x8.shr_s(e0, 8) : i16x8.shr_u(e0, 8))
+      v128.store(to, signed ? i16x8.shr_s(e1, 8) : i16x8.shr_u(e1, 8), 16)
+      v128.store(to, signed ? i16x8.shr_s(w0, 8) : i16x8.shr_u(w0, 8), 32)
+      v128.store(to, signed ? i16x8.shr_s(w1, 8) : i16x8.shr_u(w1, 8), 48)
       from += 32
       to += 64
     }

@@ -1,6 +1,6 @@
 import { LowbitError, type SyncKernelProvider } from '@lowbit/core'
 import { MOST_THREADS } from './control.js'
-import { SCHEMES } from './format.js'
+import { SCHEMES, type ByteDot } from './format.js'
 import { instantiate, makeMemory, moduleBytes, type WasmTier } from './instance.js'
 import { Pool, possibleThreads } from './pool.js'
 import { probeRelaxedSimd } from './probe.js'
@@ -25,7 +25,7 @@ export interface WasmKernelOptions {
  * @throws LOWBIT_UNSUPPORTED if a named tier does not run here, LOWBIT_ARGUMENT for a wrong number of threads
  */
 export async function createWasmKernels(options: WasmKernelOptions = {}): Promise<SyncKernelProvider> {
-  const { tier, findings } = chooseTier(options.tier)
+  const { tier, findings, byteDot } = chooseTier(options.tier)
   if (tier === 'scalar') return new ScalarKernels(findings)
   const wanted = chooseThreads(options.threads, findings)
   const shared = wanted > 1
@@ -33,10 +33,10 @@ export async function createWasmKernels(options: WasmKernelOptions = {}): Promis
   const memory = makeMemory(shared)
   const exports = instantiate(module, memory)
   const pool = shared ? await Pool.start(wanted - 1, module, memory, exports, (sentence) => findings.push(sentence)) : undefined
-  return new WasmKernels({ exports, memory, pool, supports: { tier, threads: pool?.threads ?? 1, synchronous: true, reproducible: 'rows', schemes: SCHEMES, findings, ...ROUNDINGS } })
+  return new WasmKernels({ exports, memory, pool, byteDot, supports: { tier, threads: pool?.threads ?? 1, synchronous: true, reproducible: 'rows', schemes: SCHEMES, findings, ...ROUNDINGS } })
 }
 
-function chooseTier(wanted: Tier | undefined): { tier: Tier; findings: string[] } {
+function chooseTier(wanted: Tier | undefined): { tier: Tier; findings: string[]; byteDot?: ByteDot } {
   if (wanted === 'scalar') return { tier: 'scalar', findings: ['plain TypeScript, as asked for'] }
   if (typeof WebAssembly === 'undefined' || !WebAssembly.validate(moduleBytes('simd128', false))) {
     if (wanted !== undefined) throw refused(wanted, ['this engine has no WebAssembly SIMD'])
@@ -44,7 +44,7 @@ function chooseTier(wanted: Tier | undefined): { tier: Tier; findings: string[] 
   }
   if (wanted === 'simd128') return { tier: 'simd128', findings: ['simd128, as asked for'] }
   const { relaxed, findings } = probeRelaxedSimd()
-  if (relaxed !== 'absent' && relaxed !== 'wrong') return { tier: 'relaxed-simd', findings: [...findings] }
+  if (relaxed !== 'absent' && relaxed !== 'wrong') return { tier: 'relaxed-simd', findings: [...findings], byteDot: relaxed === 'saturating' ? undefined : relaxed }
   if (wanted !== undefined) throw refused(wanted, findings)
   return { tier: 'simd128', findings: [...findings] }
 }

@@ -1,5 +1,5 @@
 import { LowbitError, type HostTensor, type PackedWeights, type QTensor } from '@lowbit/core'
-import { BLOCK_ROWS, zeroOf, type Format } from './format.js'
+import { BLOCK_ROWS, jobKind, zeroOf, type Format } from './format.js'
 import { codesOutside, granule, storedZeroPoints } from './weights.js'
 import type { Heap, Piece } from './memory.js'
 import type { KernelExports } from './instance.js'
@@ -80,7 +80,7 @@ export function packCodes(q: QTensor, format: Format, heap: Heap, memory: WebAss
       const count = Math.min(CHUNK_ROWS, rows - first)
       bytes.set(source.subarray(first * columns, (first + count) * columns), staging.at)
       for (let row = 0; row < count; row += BLOCK_ROWS) {
-        exports.packBlock(format.kind, staging.at + row * columns, columns, Math.min(BLOCK_ROWS, count - row), columns, format.groupUsed, format.group, format.add, codes.at + ((first + row) / BLOCK_ROWS) * blockBytes, limits, limits + 32)
+        exports.packBlock(jobKind(format), staging.at + row * columns, columns, Math.min(BLOCK_ROWS, count - row), columns, format.groupUsed, format.group, format.add, codes.at + ((first + row) / BLOCK_ROWS) * blockBytes, limits, limits + 32)
       }
     }
     if (format.kind !== 8) {
@@ -112,7 +112,7 @@ function writeTable(table: Float32Array, q: QTensor, format: Format, rows: numbe
 }
 
 /** The format of floats: `[blocks, K, 8]`. */
-const FLOATS: Format = { kind: 32, add: 0, offset: 0, top: 0, groupUsed: 0, group: 0, groups: 0, sub: 0 }
+const FLOATS: Format = { kind: 32, dot: undefined, add: 0, offset: 0, top: 0, groupUsed: 0, group: 0, groups: 0, sub: 0 }
 
 /** @throws LOWBIT_LIMIT */
 export function packFloats(w: HostTensor<'float32'>, heap: Heap, memory: WebAssembly.Memory): PackedMatrix {
@@ -144,7 +144,7 @@ export function unpackValues(matrix: PackedMatrix, memory: WebAssembly.Memory): 
         continue
       }
       const g = Math.floor(k / format.groupUsed)
-      const stored = storedCode(format.kind, bytes, base, r, g * format.group + (k - g * format.groupUsed))
+      const stored = storedCode(format, bytes, base, r, g * format.group + (k - g * format.groupUsed))
       const table = (block * format.groups + g) * BLOCK_ROWS + r
       const zero = matrix.zeros === undefined ? 0 : (floats[matrix.zeros.at / 4 + table] ?? 0)
       out[n * columns + k] = Math.fround(stored - format.offset + zero) * (floats[(matrix.scales?.at ?? 0) / 4 + table] ?? 0)
@@ -154,11 +154,15 @@ export function unpackValues(matrix: PackedMatrix, memory: WebAssembly.Memory): 
 }
 
 /** The stored code of row `r` of a block at padded column `k`: where each kind keeps it. */
-function storedCode(kind: 2 | 4 | 8, bytes: Uint8Array, base: number, r: number, k: number): number {
+function storedCode({ kind, dot }: Format, bytes: Uint8Array, base: number, r: number, k: number): number {
   const half = (r >> 2) * 16
   const lane = (r & 3) * 4 + (k & 3)
   if (kind === 4) return ((bytes[base + (k >> 3) * 32 + half + lane] ?? 0) >> (k & 4)) & 15
   if (kind === 2) return ((bytes[base + (k >> 4) * 32 + half + lane] ?? 0) >> (((k >> 2) & 3) * 2)) & 3
+  if (dot !== undefined) {
+    const byte = bytes[base + (k >> 2) * 32 + half + lane] ?? 0
+    return dot === 'unsigned' ? byte : (byte << 24) >> 24
+  }
   // of four codes, 0 and 2 come before 1 and 3
   return ((bytes[base + (k >> 2) * 32 + half + (k & 1) * 8 + (r & 3) * 2 + ((k & 2) >> 1)] ?? 0) << 24) >> 24
 }

@@ -2,7 +2,7 @@ import {
   expectHadamardBlock, quantizeRows, type ActivationCodes, type ActivationOptions, type HadamardOptions, type HostTensor, type KernelSupports, type MatmulOptions, type PackedWeights, type SyncKernelProvider,
 } from '@lowbit/core'
 import { checkFloats, checkProduct, disposed, notFinite } from './checks.js'
-import { BLOCK_ROWS, formatOf } from './format.js'
+import { BLOCK_ROWS, formatOf, jobKind, type ByteDot } from './format.js'
 import { HEAP_START, type KernelExports } from './instance.js'
 import { JOB_WORDS, writeJob } from './job.js'
 import { Heap, type Piece } from './memory.js'
@@ -20,6 +20,8 @@ export interface WasmEngine {
   readonly memory: WebAssembly.Memory
   readonly supports: KernelSupports
   readonly pool: Pool | undefined
+  /** What the probe found of whole bytes. */
+  readonly byteDot: ByteDot
 }
 
 /** Where the parts of one product lie, all in one piece of memory. */
@@ -57,6 +59,7 @@ export class WasmKernels implements SyncKernelProvider {
   readonly #exports: KernelExports
   readonly #memory: WebAssembly.Memory
   readonly #pool: Pool | undefined
+  readonly #byteDot: ByteDot
   readonly #heap: Heap
   #space: Piece | undefined
   #alive = true
@@ -67,6 +70,7 @@ export class WasmKernels implements SyncKernelProvider {
     this.#exports = engine.exports
     this.#memory = engine.memory
     this.#pool = engine.pool
+    this.#byteDot = engine.byteDot
     this.#heap = new Heap(engine.memory, HEAP_START)
   }
 
@@ -74,7 +78,7 @@ export class WasmKernels implements SyncKernelProvider {
     this.#expectAlive()
     const weights = readWeights(source)
     if (!('codes' in weights)) return new WasmWeights(packFloats(weights, this.#heap, this.#memory), this.#heap)
-    return new WasmWeights(packCodes(weights, formatOf(weights.scheme, weights.shape[1] ?? 0), this.#heap, this.#memory, this.#exports), this.#heap)
+    return new WasmWeights(packCodes(weights, formatOf(weights.scheme, weights.shape[1] ?? 0, this.#byteDot), this.#heap, this.#memory, this.#exports), this.#heap)
   }
 
   matmul(x: HostTensor<'float32'>, weights: PackedWeights, out?: HostTensor<'float32'>, options: MatmulOptions = {}): HostTensor<'float32'> {
@@ -86,7 +90,7 @@ export class WasmKernels implements SyncKernelProvider {
     f32.set(x.data, space.x / 4)
     if (options.bias !== undefined) f32.set(options.bias, space.bias / 4)
     writeJob(new Int32Array(this.#memory.buffer), space.job, {
-      ...space, ...matrix.format, kind: matrix.format.kind, m: product.rows, columns: matrix.columns, codes: matrix.codes.at, blockBytes: matrix.blockBytes,
+      ...space, ...matrix.format, kind: jobKind(matrix.format), m: product.rows, columns: matrix.columns, codes: matrix.codes.at, blockBytes: matrix.blockBytes,
       scales: matrix.scales?.at ?? 0, zeros: matrix.zeros?.at ?? 0, xStride: matrix.columns * 4, bias: options.bias === undefined ? 0 : space.bias,
     })
     if (!floats) {
@@ -166,7 +170,7 @@ export class WasmKernels implements SyncKernelProvider {
     const actStride = line(padded * 2)
     const initStride = line(subs * 4)
     const outStride = blocks * BLOCK_ROWS * 4
-    const strassen = !floats && format.kind === 8 && format.groups === 1 && m >= STRASSEN.rows && columns >= STRASSEN.columns && blocks >= STRASSEN.blocks
+    const strassen = !floats && format.kind === 8 && format.dot === undefined && format.groups === 1 && m >= STRASSEN.rows && columns >= STRASSEN.columns && blocks >= STRASSEN.blocks
     const scratchStride = line(Math.max(256 + padded * 16 + columns * 32, strassen ? rows * 128 + 7 * (padded * 8 + 192) : 0))
     const sizes = {
       job: JOB_WORDS.length * 4, x: rows * columns * 4, act: rows * actStride, init: rows * initStride, sums: rows * format.groups * 4,

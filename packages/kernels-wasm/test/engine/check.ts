@@ -1,6 +1,7 @@
 /** What an engine does: tiers, bits and the kernel suite, in any engine that runs JavaScript. */
 import { kernelSuite } from '@lowbit/core/testkit'
 import { createWasmKernels, probeRelaxedSimd, type ProbeResult, type Tier } from '../../src/index.js'
+import { byteDotMismatches } from './byte-dot.js'
 import { digest } from './digest.js'
 import { Collector } from './collector.js'
 
@@ -30,5 +31,6 @@ export async function checkEngine(): Promise<EngineFindings> {
   const chosen = await createWasmKernels()
   chosen.dispose()
   const { tier, threads, findings } = chosen.supports
-  return { probe: probeRelaxedSimd(), chosen: { tier, threads, findings }, digests, ...(await collector.run()) }
+  const { tests, failures } = await collector.run()
+  return { probe: probeRelaxedSimd(), chosen: { tier, threads, findings }, digests, tests, failures: [...failures, ...(await byteDotMismatches())] }
 }
