@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import type { SyncKernelProvider } from '@lowbit/core'
@@ -43,10 +43,13 @@ const WEIGHTS: readonly { readonly title: string; readonly weight: ToyWeight; re
 /** A turn of one contender, and how many turns each gets: they take turns, so that a busy machine is busy for all. */
 const TURN_MS = 25
 const TURNS = 12
+/** With several threads a turn counts only where no other program had a core, so there are more of them. */
+const THREADED_TURNS = 24
 
 /**
  * `npm run bench -- kernels [--node 22|24] [--threads 2] [--quick]`: the kernels beside ONNX Runtime (web, node) and tfjs.
- * `--node` runs on another engine (`npm run engines` installs them).
+ * `--node` runs on another engine (`npm run engines` installs them). With `--threads` only the products on so many threads are
+ * measured, beside one thread, and join the figures that are there.
  */
 export async function benchKernels(args: readonly string[]): Promise<void> {
   const at = args.indexOf('--node')
@@ -57,37 +60,39 @@ export async function benchKernels(args: readonly string[]): Promise<void> {
     process.exitCode = status ?? 1
     return
   }
-  const threads = args.includes('--threads') ? [1, Number(args[args.indexOf('--threads') + 1])] : [1]
+  const threads = args.includes('--threads') ? Number(args[args.indexOf('--threads') + 1]) : 1
   const quick = args.includes('--quick')
   const one = await createWasmKernels({ threads: 1 })
   const limit = await measureLimit(one.supports.tier === 'relaxed-simd')
   const rows: Row[] = []
-  for (const count of threads) {
-    const kernels = count === 1 ? one : await createWasmKernels({ threads: count })
-    for (const shape of quick ? SHAPES.slice(0, 1) : SHAPES) {
-      for (const { title, weight, peer } of WEIGHTS) {
-        const peers = await Promise.all([onnxRuntime('web', peer, shape, count), onnxRuntime('node', peer, shape, count)])
-        const row = { shape, threads: count, weights: title, measured: await race([ours(kernels, weight, shape), ...(count === 1 ? [] : [ours(one, weight, shape, 'lowbit, one thread')]), ...peers], shape, count) }
-        for (const p of peers) await p.close()
-        rows.push(row)
-        console.log(line(row))
-      }
-      if (count > 1) continue
-      const peers = [await onnxRuntime('web', 'float32', shape, 1), await onnxRuntime('node', 'float32', shape, 1), await tfjs(shape)]
-      const row = { shape, threads: 1, weights: 'float32', measured: await race([float(one, shape), ...peers], shape, 1) }
+  const kernels = threads === 1 ? one : await createWasmKernels({ threads })
+  for (const shape of quick ? SHAPES.slice(0, 1) : SHAPES) {
+    for (const { title, weight, peer } of WEIGHTS) {
+      const peers = await Promise.all([onnxRuntime('web', peer, shape, threads), onnxRuntime('node', peer, shape, threads)])
+      const row = { shape, threads, weights: title, measured: await race([ours(kernels, weight, shape), ...(threads === 1 ? [] : [ours(one, weight, shape, 'lowbit, one thread')]), ...peers], shape, threads) }
       for (const p of peers) await p.close()
       rows.push(row)
       console.log(line(row))
     }
-    if (kernels !== one) kernels.dispose()
-  }
-  const bench: KernelBench = {
-    cpu: cpus()[0]?.model ?? 'unknown', cores: cpus().length, node: process.versions.node, tier: one.supports.tier, findings: one.supports.findings, limit, rows, prepack: prepacks(one),
+    if (threads > 1) continue
+    const peers = [await onnxRuntime('web', 'float32', shape, 1), await onnxRuntime('node', 'float32', shape, 1), await tfjs(shape)]
+    const row = { shape, threads: 1, weights: 'float32', measured: await race([float(one, shape), ...peers], shape, 1) }
+    for (const p of peers) await p.close()
+    rows.push(row)
+    console.log(line(row))
   }
   const folder = new URL('results/', import.meta.url)
   mkdirSync(folder, { recursive: true })
-  const name = `kernels-node${process.versions.node.split('.')[0]}-${bench.tier}${quick ? '.tmp' : ''}`
-  writeFileSync(new URL(`${name}.json`, folder), `${JSON.stringify(bench, null, 1)}\n`)
+  const name = `kernels-node${process.versions.node.split('.')[0]}-${one.supports.tier}${quick ? '.tmp' : ''}`
+  const json = new URL(`${name}.json`, folder)
+  const before = existsSync(json) ? (JSON.parse(readFileSync(json, 'utf8')) as KernelBench) : undefined
+  const bench: KernelBench = {
+    cpu: cpus()[0]?.model ?? 'unknown', cores: cpus().length, node: process.versions.node, tier: one.supports.tier, findings: one.supports.findings,
+    limit: threads > 1 && before !== undefined ? before.limit : limit,
+    rows: [...rows, ...(before?.rows ?? []).filter((row) => row.threads !== threads)].sort((a, b) => a.threads - b.threads),
+    prepack: threads > 1 && before !== undefined ? before.prepack : prepacks(one),
+  }
+  writeFileSync(json, `${JSON.stringify(bench, null, 1)}\n`)
   writeFileSync(new URL(`${name}.md`, folder), report(bench))
   console.log(report(bench))
   process.exit(0)
@@ -113,7 +118,7 @@ function float(kernels: SyncKernelProvider, { m, k, n }: Shape): Contender {
  */
 async function race(contenders: readonly Contender[], { m, k, n }: Shape, threads: number): Promise<Measured[]> {
   const least = contenders.map(() => Infinity)
-  for (let turn = 0; turn < TURNS; turn++) {
+  for (let turn = 0; turn < (threads === 1 ? TURNS : THREADED_TURNS); turn++) {
     for (const [i, contender] of contenders.entries()) {
       const cpu = process.cpuUsage()
       const stop = performance.now() + TURN_MS
