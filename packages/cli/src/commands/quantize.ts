@@ -23,6 +23,7 @@ interface QuantizeFlags extends DataFlags {
   readonly activations?: string
   readonly method?: string
   readonly percentile?: string
+  readonly sample?: string
   readonly rescue?: boolean
   readonly operators?: string
   readonly calibration?: string
@@ -79,6 +80,7 @@ export function quantizeCommand(program: Command): void {
     .option('--operators <which>', 'static: default (products with weights, and what lies between them), all (as ONNX Runtime’s own quantizer), or a list such as Conv,MatMul,Add')
     .option('--no-rescue', 'do not look for activations and weights that ruin the model (by default they get 16 bits or stay in float)')
     .option('--percentile <percent>', 'percent of values kept inside, for --method percentile')
+    .option('--sample <n>', 'values of each activation that a batch adds to its histogram, or all (default 4096); limits are always those of all')
     .option('-c, --calibration <path>', '.npz, .npy, .safetensors, or a folder of those or of images')
   addDataFlags(command)
     .option('--include <pattern>', 'only sites that match; may be repeated', list)
@@ -201,6 +203,7 @@ function activationsFromFlags(flags: QuantizeFlags): Json {
     ...(flags.rescue === false ? { rescue: false } : {}),
     ...(flags.operators === undefined ? {} : { operators: flags.operators === 'all' || flags.operators === 'default' ? flags.operators : flags.operators.split(',').map((op) => op.trim()) }),
     ...(flags.percentile === undefined ? {} : { percentile: Number(flags.percentile) }),
+    ...(flags.sample === undefined ? {} : { sample: flags.sample === 'all' ? 'all' : wholeNumber('--sample', flags.sample, 16) }),
   }
 }
 
