@@ -24,7 +24,7 @@ else {
     if (tried.has(paths)) continue
     tried.add(paths)
     describe(name, () => {
-      kernelSuite({ runner: { describe, it }, factory, supports, ...(without.length === 0 ? { rounds: 3, longest: 2048 } : { rounds: 1, longest: 300 }), tallest: 70 })
+      kernelSuite({ runner: { describe, it }, factory, supports, ...(without.length === 0 ? { rounds: 3, longest: 11008, tallest: 512 } : { rounds: 1, longest: 300, tallest: 70 }) })
     })
   }
 }

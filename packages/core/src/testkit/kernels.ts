@@ -100,6 +100,21 @@ export function kernelSuite(options: KernelSuiteOptions): readonly Skipped[] {
       for (const kernels of [providers[0], providers[2]]) if (kernels !== undefined) await product(kernels, pick(supports), 2, 9, 70, 'int8', 6)
       for (const kernels of providers) kernels.dispose()
     })
+    runner.it('is freed by `using`, weights and provider', async () => {
+      let left: { kernels: Provider; packed: PackedWeights } | undefined
+      {
+        using kernels = await options.factory()
+        using packed = kernels.prepack(toyWeights(pick(supports), 4, 32, 1))
+        left = { kernels, packed }
+        {
+          using inner = kernels.prepack(toyWeights(pick(supports), 4, 32, 2))
+          await kernels.matmul(zeros('float32', [1, 32]), inner)
+        }
+        await kernels.matmul(zeros('float32', [1, 32]), packed)
+      }
+      const { kernels, packed } = left
+      await refuses(() => kernels.matmul(zeros('float32', [1, 32]), packed), 'LOWBIT_DISPOSED', 'a provider that `using` has freed')
+    })
     runner.it('quantizes activations as the oracle does', () => using(options, (kernels) => activationCodes(kernels)))
     runner.it('transforms by Hadamard', () => using(options, (kernels) => hadamards(kernels)))
     runner.it('refuses wrong shapes, dtypes, values and freed handles', () => using(options, (kernels) => refusals(kernels, pick(supports))))
