@@ -132,6 +132,41 @@ describe('oscillation control', () => {
   })
 })
 
+describe('rescaled', () => {
+  const [n, k] = [4, 20]
+  const factors = Float32Array.of(0.5, 2, 1, 4)
+  // Powers of two: multiplying rounds nothing, so that codes stay to the last one.
+  const lying: [string, readonly number[], Parameters<TrainingAlgorithm['fakeQuant']>[0]['scheme']['granularity'], (i: number) => number][] = [
+    ['a channel of [N, K]', [n, k], { kind: 'channel', axis: 0 }, (i) => Math.floor(i / k)],
+    ['a channel of [K, N]', [k, n], { kind: 'channel', axis: 1 }, (i) => i % n],
+    ['groups of [N, K], the last one short', [n, k], { kind: 'group', axis: 1, size: 8 }, (i) => Math.floor(i / k)],
+    ['groups of [K, N], the last one short', [k, n], { kind: 'group', axis: 0, size: 8 }, (i) => i % n],
+  ]
+  const algorithms: [string, TrainingAlgorithm][] = [['lsq', lsq()], ['lsqPlus', lsqPlus()], ['balanced', balanced()], ['lsq with oscillation tracking', withOscillation(lsq())]]
+  for (const [name, algorithm] of algorithms) {
+    for (const [where, shape, granularity, channel] of lying) {
+      it(`${name}: scales follow a weight whose channels are multiplied, ${where}`, () => {
+        const fakeQuant = algorithm.fakeQuant({ scheme: { dtype: 'int3', granularity, symmetric: true }, shape, role: 'weight' })
+        const data = noise(n * k, 8, 0.3)
+        const held = holdVariables(ops, fakeQuant, data)
+        const before = fakeQuant.quantize(ops, ops.constant(data, shape), held.state(1, false))
+        const values = fakeQuant.rescaled?.((variable) => Float32Array.from(held.get(variable).data), factors) ?? {}
+        expect(Object.keys(values)).toEqual(['log_scale'])
+        for (const [variable, value] of Object.entries(values)) held.set(variable, ops.constant(value, held.get(variable).shape))
+        const moved = data.map((v, i) => v * factors[channel(i)])
+        const after = fakeQuant.quantize(ops, ops.constant(moved, shape), held.state(1, false))
+        expect(Array.from(after.codes.data)).toEqual(Array.from(before.codes.data))
+        expect(after.scales.data.reduce((a, b) => a + b)).not.toBeCloseTo(before.scales.data.reduce((a, b) => a + b), 2)
+      })
+    }
+  }
+
+  it('leaves one scale a tensor alone: it cannot follow', () => {
+    const fakeQuant = lsq().fakeQuant({ scheme: weightScheme('int4', { perTensor: true }), shape: [n, k], role: 'weight' })
+    expect(fakeQuant.rescaled?.(() => new Float32Array(1), factors)).toEqual({})
+  })
+})
+
 describe('distillation', () => {
   it('is zero, with no gradient, where student and teacher agree, and positive elsewhere', () => {
     const teacher = ops.constant(noise(12, 4, 3), [3, 4])
