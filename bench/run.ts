@@ -17,6 +17,16 @@ switch (name) {
     await benchPython(rest)
     break
   }
+  case 'linalg': {
+    const { benchLinAlg } = await import('./linalg.ts')
+    await benchLinAlg()
+    break
+  }
+  case 'residual': {
+    const { benchResidual } = await import('./residual.ts')
+    await benchResidual()
+    break
+  }
   case 'memory': {
     const { benchMemory } = await import('./memory.ts')
     await benchMemory()
@@ -38,7 +48,7 @@ switch (name) {
     break
   }
   default:
-    console.error(`no such benchmark: ${name ?? '(none)'}; there is: kernels, lookup, webgpu, support, tfjs, python, memory`)
+    console.error(`no such benchmark: ${name ?? '(none)'}; there is: kernels, lookup, webgpu, support, tfjs, python, memory, linalg, residual`)
     process.exitCode = 1
 }
 
