@@ -8,10 +8,10 @@ const paths: Record<string, string[]> = JSON.parse(readFileSync(`${root}tsconfig
 const shared = fileURLToPath(new URL('../shared/', import.meta.url))
 
 /**
- * Tests in a real browser: headless Chromium, found at CHROMIUM or where Debian's package `chromium` puts it. WebGPU runs on the
- * software adapter that Chromium brings. The page is cross-origin isolated, so that threads work.
+ * Tests in a real browser: headless Chromium, found at CHROMIUM or where Debian's package `chromium` puts it. WebGPU and
+ * WebGL run on the software adapter that Chromium brings. The page is cross-origin isolated, so that threads work.
  */
-const args = ['--no-sandbox', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader']
+const args = ['--no-sandbox', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader', '--use-gl=angle', '--use-angle=swiftshader', '--enable-unsafe-swiftshader']
 
 declare module 'vitest' {
   export interface ProvidedContext {

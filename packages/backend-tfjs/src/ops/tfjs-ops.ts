@@ -103,7 +103,9 @@ function extreme(tf: TfCore, x: Tensor, reduce: (x: Tensor, axes?: number[], kee
       value: keepDims ? tf.clone(kept) : tf.reshape(kept, reducedShape(given.shape, list)),
       gradFunc: (dy: Tensor, saved: Tensor[]) => {
         const [values, best] = saved as [Tensor, Tensor]
-        const mask = tf.cast(tf.equal(values, best), 'float32')
+        // The webgpu backend keeps what is cast from bool as integers, and its transpose (of a sum over other axes than the last) can
+        // not read those: the product makes floats of them.
+        const mask = tf.mul(tf.cast(tf.equal(values, best), 'float32'), 1)
         return tf.mul(mask, tf.div(tf.reshape(dy, best.shape), tf.sum(mask, list, true)))
       },
     }
