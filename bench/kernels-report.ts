@@ -7,7 +7,7 @@ export function report(bench: KernelBench): string {
   return [
     `# Kernels on ${bench.cpu}, Node ${bench.node}, tier ${bench.tier}`,
     '',
-    `${bench.findings.join('; ')}. Written by \`npm run bench -- kernels\`; 10⁹ operations a second (a multiplication and an addition are two), least time of a call (by the clock, or with one thread by processor time, which other programs do not lengthen), contenders taking turns in one process (ORT and tfjs with as many threads as we have); ours include quantizing the activations and copying x and y. "×" is our speed over the peer's: below 1 we lose. int8 with 32 rows or more makes seven products where the count of operations says eight.`,
+    `${bench.findings.join('; ')}. Written by \`npm run bench -- kernels\`; 10⁹ operations a second (a multiplication and an addition are two), least time of a call (by the clock, or with one thread by processor time, which other programs do not lengthen), contenders taking turns in one process (with several threads ours first and then the peers, on as many); ours include quantizing the activations and copying x and y. "×" is our speed over the peer's: below 1 we lose. int8 with 32 rows or more makes seven products where the count of operations says eight.`,
     '',
     `Limits of one thread: ${limit.bytes > 0 ? `${limit.bytes.toFixed(0)} GOPS with 8-bit products, ` : ''}${limit.words.toFixed(0)} GOPS with 16-bit products (register loops), ${limit.bandwidth.toFixed(1)} GB/s from memory.`,
     '',

@@ -44,7 +44,7 @@ const WEIGHTS: readonly { readonly title: string; readonly weight: ToyWeight; re
 const TURN_MS = 25
 const TURNS = 12
 /** With several threads a turn counts only where no other program had a core, so there are more of them. */
-const THREADED_TURNS = 24
+const THREADED_TURNS = 16
 
 /**
  * `npm run bench -- kernels [--node 22|24] [--threads 2] [--quick]`: the kernels beside ONNX Runtime (web, node) and tfjs.
@@ -65,18 +65,17 @@ export async function benchKernels(args: readonly string[]): Promise<void> {
   const one = await createWasmKernels({ threads: 1 })
   const limit = await measureLimit(one.supports.tier === 'relaxed-simd')
   const rows: Row[] = []
-  const kernels = threads === 1 ? one : await createWasmKernels({ threads })
-  for (const shape of quick ? SHAPES.slice(0, 1) : SHAPES) {
+  if (threads > 1) rows.push(...(await threaded(one, threads, quick)))
+  for (const shape of threads > 1 ? [] : quick ? SHAPES.slice(0, 1) : SHAPES) {
     for (const { title, weight, peer } of WEIGHTS) {
-      const peers = await Promise.all([onnxRuntime('web', peer, shape, threads), onnxRuntime('node', peer, shape, threads)])
-      const row = { shape, threads, weights: title, measured: await race([ours(kernels, weight, shape), ...(threads === 1 ? [] : [ours(one, weight, shape, 'lowbit, one thread')]), ...peers], shape, threads) }
+      const peers = await Promise.all([onnxRuntime('web', peer, shape, 1), onnxRuntime('node', peer, shape, 1)])
+      const row = { shape, threads, weights: title, measured: await race([ours(one, weight, shape), ...peers], shape, 1) }
       for (const p of peers) await p.close()
       rows.push(row)
       console.log(line(row))
     }
-    if (threads > 1) continue
     const peers = [await onnxRuntime('web', 'float32', shape, 1), await onnxRuntime('node', 'float32', shape, 1), await tfjs(shape)]
-    const row = { shape, threads: 1, weights: 'float32', measured: await race([float(one, shape), ...peers], shape, 1) }
+    const row = { shape, threads, weights: 'float32', measured: await race([float(one, shape), ...peers], shape, 1) }
     for (const p of peers) await p.close()
     rows.push(row)
     console.log(line(row))
@@ -96,6 +95,30 @@ export async function benchKernels(args: readonly string[]): Promise<void> {
   writeFileSync(new URL(`${name}.md`, folder), report(bench))
   console.log(report(bench))
   process.exit(0)
+}
+
+/**
+ * Several threads beside one, and then the peers on as many. The peers' threads look for work for a while after a product and
+ * would take the cores from ours, so they are not started before ours are measured.
+ */
+async function threaded(one: SyncKernelProvider, threads: number, quick: boolean): Promise<Row[]> {
+  const shapes = quick ? SHAPES.slice(0, 1) : SHAPES
+  const products = shapes.flatMap((shape) => WEIGHTS.map((weights) => ({ shape, ...weights })))
+  const kernels = await createWasmKernels({ threads })
+  const rows: Row[] = []
+  for (const { shape, title, weight } of products) {
+    rows.push({ shape, threads, weights: title, measured: await race([ours(kernels, weight, shape), ours(one, weight, shape, 'lowbit, one thread')], shape, threads) })
+    console.log(line(rows.at(-1)))
+  }
+  kernels.dispose()
+  for (const [i, { shape, peer }] of products.entries()) {
+    const peers = await Promise.all([onnxRuntime('web', peer, shape, threads), onnxRuntime('node', peer, shape, threads)])
+    const row = rows[i]
+    if (row !== undefined) rows[i] = { ...row, measured: [...row.measured, ...(await race(peers, shape, threads))] }
+    for (const p of peers) await p.close()
+    console.log(line(rows[i]))
+  }
+  return rows
 }
 
 function ours(kernels: SyncKernelProvider, weight: ToyWeight, { m, k, n }: Shape, name = 'lowbit'): Contender {
@@ -164,6 +187,8 @@ function processorTime(calls: number, body: () => void): number {
   return (user + system) / 1000 / calls
 }
 
-function line({ shape, weights, measured, threads }: Row): string {
+function line(row: Row | undefined): string {
+  if (row === undefined) return ''
+  const { shape, weights, measured, threads } = row
   return `${shape.m}×${shape.k}×${shape.n} ${weights}, ${threads} thread(s): ${measured.map((r) => `${r.name} ${r.gops.toFixed(1)}`).join(', ')} GOPS`
 }
