@@ -5,13 +5,11 @@ import { dequantize } from '../reference/dequantize.js'
 import { VERSION } from '../version.js'
 import { rowProducts } from './output-error.js'
 
-/** A row is stretched or shrunk by this much at most: beyond it nothing of the row is left that a gain could bring back. */
-const MOST = 2
-
 /**
- * Gives back to each output channel the size that rounding took from it. Codes and scales of least output error shrink a layer's output a
- * little: what cannot be expressed is left out. One layer loses nothing by it, but over dozens of layers the shares multiply. Here the scales
- * of row n are multiplied by `w G wᵀ / w G ŵᵀ`, so that regressing the quantized output on the float one gives 1. Codes stay as they are.
+ * Gives back to each output channel the size that rounding took from it, as far as this costs nothing. Codes and scales of least output
+ * error shrink a layer's output a little: what cannot be expressed is left out. One layer loses nothing by it, but over dozens of layers
+ * the shares multiply. With G the Gram matrix, the scales of a row are multiplied by `w G wᵀ / w G ŵᵀ`, which gives the quantized output
+ * slope 1 when regressed on the float one, or by as much of that as leaves the row's output error no larger than it was; codes stay.
  * Banner et al. 2018 (section 3.3) correct the norms of the weights for the same reason; the Gram matrix corrects what the layer puts out.
  *
  * Rows without scales of their own, and sites without a Gram matrix, are left as they are.
@@ -33,11 +31,22 @@ export function unbiased(rounding: RoundingAlgorithm): RoundingAlgorithm {
       const rounded = Float64Array.from(dequantize(result.q).data)
       const { rows } = job.site.weight
       const whole = rowProducts(weight, weight, rows, gram, job.linalg)
-      const kept = rowProducts(weight, rounded, rows, gram, job.linalg)
-      const gains = whole.map((power, row) => (power > 0 && kept[row] > 0 ? Math.min(MOST, Math.max(1 / MOST, power / kept[row])) : 1))
+      const shared = rowProducts(weight, rounded, rows, gram, job.linalg)
+      const own = rowProducts(rounded, rounded, rows, gram, job.linalg)
+      const gains = whole.map((power, row) => freeGain(power, shared[row], own[row]))
       return { ...result, q: stretched(result.q, gains), notes: { ...result.notes, gain: gains.reduce((a, b) => a + b, 0) / Math.max(1, rows) } }
     },
   }
+}
+
+/**
+ * The gain nearest to `whole / shared` that does not raise the error `whole − 2 c shared + c² own`: that is lowest at `shared / own`, and
+ * as large as at 1 again as far on the other side.
+ */
+function freeGain(whole: number, shared: number, own: number): number {
+  if (!(whole > 0 && shared > 0 && own > 0)) return 1
+  const turn = (2 * shared) / own - 1
+  return Math.min(Math.max(whole / shared, Math.min(1, turn)), Math.max(1, turn))
 }
 
 function stretched(q: QTensor, gains: Float64Array): QTensor {

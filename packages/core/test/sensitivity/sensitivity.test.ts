@@ -97,7 +97,7 @@ describe('sensitivity', () => {
   })
 
   it('estimates traces whose prediction is near what quantizing does where errors are small', async () => {
-    const options = { schemes: [int8({ group: 8 })], calibration: toyBatches() }
+    const options = { schemes: [int8({ group: 8 })], calibration: toyBatches({ batches: 1 }) }
     const measured = await sensitivity(toyHost(), { ...options, measure: 'model' })
     const predicted = await sensitivity(toyHost(), { ...options, measure: 'hessian', probes: 32 })
     for (const { site, damage, trace, standardError } of predicted) {
