@@ -11,16 +11,21 @@ import type { EvidenceModule, EvidenceTable, Selection } from './types.ts'
 export const ptq: readonly EvidenceModule[] = [module('ptq-stories', storiesTask), module('ptq-ocr', ocrTask), module('ptq-squeezenet', squeezenetTask), module('ptq-mnist', mnistTask)]
 
 function module(name: string, make: () => Promise<Task>): EvidenceModule {
-  return { name, partial: true, run: async (log, selection) => [await table(await make(), log, selection)] }
+  return { name, partial: true, run: async (log, selection, keep) => [await table(await make(), log, selection, keep)] }
 }
 
-async function table(task: Task, log: (line: string) => void, selection: Selection): Promise<EvidenceTable> {
+async function table(task: Task, log: (line: string) => void, selection: Selection, keep: (tables: readonly EvidenceTable[]) => void): Promise<EvidenceTable> {
   const { id, title, note, model, columns, methods, exclude, show, targets, format } = task
   const float = await openOnnx(model.path)
   const runFloat = remembered((batch) => float.run(batch))
   const calibration = await model.calibration()
   const cache = new StatisticsCache()
+  const time = 'After each figure: processor time of the whole quantization, calibration included, all threads together'
   const rows: string[][] = [['float32', show(await model.evaluate(runFloat, runFloat)), ...columns.slice(1).map(() => '')]]
+  const tableOf = (done: readonly string[][]): EvidenceTable => {
+    const rest = Object.keys(methods).slice(done.length - 1).map((name) => [name, ...columns.map(() => '')])
+    return { id, title, note: `${note}. ${time}`, columns: ['method', ...columns.map((c) => c.title)], rows: [...done, ...rest, ['reference figures', ...targets]] }
+  }
   log(`${title}: float32 ${rows[0][1]}`)
   for (const [name, method] of Object.entries(methods)) {
     const cells: string[] = []
@@ -39,11 +44,10 @@ async function table(task: Task, log: (line: string) => void, selection: Selecti
       await opened.dispose()
     }
     rows.push([name, ...cells])
+    if (cells.some((c) => c !== '')) keep([tableOf(rows)])
   }
-  rows.push(['reference figures', ...targets])
   await float.dispose()
-  const time = 'After each figure: processor time of the whole quantization, calibration included, all threads together'
-  return { id, title, note: `${note}. ${time}`, columns: ['method', ...columns.map((c) => c.title)], rows }
+  return tableOf(rows)
 }
 
 /** The float model's answers: every method is compared with the same ones. */

@@ -34,12 +34,13 @@ async function main(args: readonly string[]): Promise<void> {
   mkdirSync(RESULTS, { recursive: true })
   for (const module of chosen) {
     const start = performance.now()
-    const fresh = await module.run((line) => console.log(line), selection)
     const file = new URL(`evidence-${module.name}.json`, RESULTS)
-    // Read after the run: another one may have kept its cells meanwhile.
-    const tables = some && existsSync(file) ? mergeTables(fresh, readKept(file).tables) : fresh
-    const kept: Kept = { name: module.name, machine: `${cpus()[0].model}, Node ${process.versions.node}`, tables }
-    writeFileSync(file, `${JSON.stringify(kept, null, 2)}\n`)
+    const keep = (fresh: readonly EvidenceTable[], merge: boolean): void => {
+      const tables = merge && existsSync(file) ? mergeTables(fresh, readKept(file).tables) : fresh
+      const kept: Kept = { name: module.name, machine: `${cpus()[0].model}, Node ${process.versions.node}`, tables }
+      writeFileSync(file, `${JSON.stringify(kept, null, 2)}\n`)
+    }
+    keep(await module.run((line) => console.log(line), selection, (tables) => keep(tables, true)), some)
     console.log(`${module.name}: ${((performance.now() - start) / 1000).toFixed(0)} s`)
   }
   writeFileSync(PAGE, page())
@@ -72,9 +73,12 @@ function order(name: string): number {
   return at < 0 ? MODULES.length : at
 }
 
+/** Rows and columns without a figure are left out. */
 function markdown({ columns, rows }: EvidenceTable): string {
-  const line = (cells: readonly (string | number)[]): string => `| ${cells.map((c) => String(c).replaceAll('|', '\\|')).join(' | ')} |`
-  return [line(columns), line(columns.map((_, i) => (i === 0 ? '---' : '---:'))), ...rows.map(line)].join('\n')
+  const filled = rows.filter((row) => row.some((cell, i) => i > 0 && cell !== ''))
+  const shown = columns.map((_, i) => i).filter((i) => i === 0 || filled.some((row) => row[i] !== ''))
+  const line = (cells: readonly (string | number)[]): string => `| ${shown.map((i) => String(cells[i]).replaceAll('|', '\\|')).join(' | ')} |`
+  return [line(columns), line(columns.map((_, i) => (i === 0 ? '---' : '---:'))), ...filled.map(line)].join('\n')
 }
 
 await main(process.argv.slice(2))

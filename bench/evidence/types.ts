@@ -21,6 +21,6 @@ export interface EvidenceModule {
   readonly name: string
   /** It can compute some cells alone: the others of its tables are empty and keep what was measured before. */
   readonly partial?: boolean
-  /** Writes lines about what it is doing to `log`. */
-  run(log: (line: string) => void, selection: Selection): Promise<readonly EvidenceTable[]>
+  /** Writes lines about what it is doing to `log`; may hand tables that are not full yet to `keep`, so that a run that is stopped was not for nothing. */
+  run(log: (line: string) => void, selection: Selection, keep: (tables: readonly EvidenceTable[]) => void): Promise<readonly EvidenceTable[]>
 }
