@@ -36,10 +36,7 @@ const language: EvidenceModule = {
   async run(log) {
     const text = at('../shared/data/tinystories_val.txt')
     const folder = at(`${KEPT}/bitnet`)
-    if (!existsSync(text)) {
-      log(`bitnet: skipped, there is no ${text}`)
-      return []
-    }
+    if (!existsSync(text)) throw new Error(`bitnet reads ${text}, which is not there`)
     await mkdir(folder, { recursive: true })
     const flags = ['--text', text, '--tokenizer', at('../shared/data/tok512.bin'), '--steps', '800', '--batch', '8', '--time', '256', '--learning-rate', '4e-3', '--samples', '0']
     await example('bitnet-text', [...flags, '--checkpoint', `${folder}/checkpoints`, '--json', `${folder}/result.json`, '--curves', at('bench/results/bitnet.svg')], log)
