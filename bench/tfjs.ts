@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { cpus } from 'node:os'
 import { dirname } from 'node:path'
@@ -18,20 +18,27 @@ const wasm: typeof Wasm = require('@tensorflow/tfjs-backend-wasm')
 /**
  * `npm run bench -- tfjs [gradients | training] [--quick]`: training on the tfjs wasm backend with our gradients, beside stock wasm
  * (where it can) and the cpu backend; and what quantization-aware training costs. Least times of interleaved turns, one thread, one
- * process. With the name of a part: that alone, printed and not kept. Quick: fewer turns, the cpu backend for the whole step alone.
+ * process. With the name of a part: that alone, the other parts of the results stay. Quick: fewer turns, the cpu backend for the whole step alone.
  */
 export async function benchTfjs(args: readonly string[]): Promise<void> {
   const quick = args.includes('--quick')
   const wanted = (part: string): boolean => !args.some((a) => a === 'gradients' || a === 'training') || args.includes(part)
   wasm.setWasmPaths(`${dirname(require.resolve('@tensorflow/tfjs-backend-wasm'))}/`)
-  const lines = [`# Training with TensorFlow.js on ${cpus()[0].model}, Node ${process.versions.node}, one thread`, '', 'Written by `npm run bench -- tfjs`: least times of interleaved turns in one process.', '']
+  const lines: string[] = []
   if (wanted('gradients')) lines.push(...(await gradients(quick ? 3 : 12, !quick)))
   if (wanted('training')) lines.push(...(await wholeStep(quick ? 3 : 12)), ...(await quantizedTraining(quick ? 12 : 80)))
-  console.log(lines.join('\n'))
-  if (!wanted('gradients') || !wanted('training')) return
-  const results = new URL('./results/', import.meta.url)
-  mkdirSync(results, { recursive: true })
-  writeFileSync(new URL('tfjs.md', results), `${lines.join('\n')}\n`)
+  const title = `# Training with TensorFlow.js on ${cpus()[0].model}, Node ${process.versions.node}, one thread`
+  const made = sections(lines.join('\n'))
+  console.log([title, '', ...made.values()].join('\n'))
+  const file = new URL('./results/tfjs.md', import.meta.url)
+  const kept = sections(existsSync(file) ? readFileSync(file, 'utf8') : '')
+  mkdirSync(new URL('.', file), { recursive: true })
+  writeFileSync(file, [title, '', 'Written by `npm run bench -- tfjs`: least times of interleaved turns in one process, a process a part.', '', ...new Map([...kept, ...made]).values()].join('\n'))
+}
+
+/** What stands under each heading of the second level. */
+function sections(text: string): Map<string, string> {
+  return new Map(text.split(/^(?=## )/m).flatMap((part) => (part.startsWith('## ') ? [[part.slice(0, part.indexOf('\n')), `${part.trimEnd()}\n`] as const] : [])))
 }
 
 interface Case {

@@ -1,6 +1,7 @@
-import { int4, quantize, rtn, type HostTensor, type QuantizeOptions } from '@lowbit/core'
+import { int4, int8, quantize, rtn, type HostTensor, type QuantizeOptions } from '@lowbit/core'
 import { awq } from '@lowbit/algos-awq'
 import { gptq } from '@lowbit/algos-gptq'
+import { smoothQuant } from '@lowbit/algos-smoothquant'
 import type { LayersModel, SymbolicTensor } from '@tensorflow/tfjs-layers'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openLayersModel, registerWasmGradients, type WasmGradients } from '../src/index.js'
@@ -41,7 +42,7 @@ function model(): LayersModel {
 
 /** Neighbouring values go together, as in pictures: Gram matrices are far from diagonal. */
 const batch = (seed: number, rows = 16): { image: HostTensor } => ({
-  image: { dtype: 'float32', shape: [rows, 10, 10, 3], data: Float32Array.from({ length: rows * 300 }, (_, i) => Math.sin(i * 0.021 + seed * 3) + 0.4 * Math.sin(i * 0.9 + seed) * Math.cos(Math.floor(i / 300) * 2.1)) },
+  image: { dtype: 'float32', shape: [rows, 10, 10, 3], data: Float32Array.from({ length: rows * 300 }, (_, i) => Math.sin(i * 0.021 + Math.floor(i / 300) * 0.83 + seed * 3) + 0.4 * Math.sin(i * 0.9 + seed) * Math.cos(Math.floor(i / 300) * 2.1)) },
 })
 
 /** Squared error of the model's outputs on data that calibration did not see. */
@@ -72,6 +73,15 @@ describe('post-training algorithms on a LayersModel', () => {
     const scaled = await error({ rounding: rtn(), transforms: [awq()], format: 'dequantize' })
     expect(scaled.folded.length).toBeGreaterThan(1)
     expect(scaled.error).toBeLessThan(plain.error)
+  })
+
+  it('SmoothQuant changes nothing in float and helps int8 activations per tensor', async () => {
+    const activations = { dtype: 'int8', method: 'minmax' } as const
+    const options = { weights: int8(), activations, format: 'dequantize' }
+    const plain = await error(options)
+    const smooth = await error({ ...options, transforms: [smoothQuant({ alpha: 0.5 })] })
+    expect(smooth.folded.length).toBeGreaterThan(1)
+    expect(smooth.error).toBeLessThan(plain.error)
   })
 
   it('bias correction takes the mean error out', async () => {
