@@ -1,6 +1,7 @@
 import { type Batch, type BatchSource, type Comparison, DifferenceMeter, type HostTensor, LowbitError, type OnProgress, type OutputComparison, throwIfAborted, top1Agreement } from '@lowbit/core'
 import type { OnnxHost } from '../host/onnx-host.js'
 import { rankLayers } from './rank-layers.js'
+import { findSaturation } from './saturation.js'
 import { toNumbers } from './values.js'
 
 export interface CompareOptions {
@@ -8,6 +9,8 @@ export interface CompareOptions {
   readonly layers?: boolean
   /** Batches that the ranking looks at. Default 8. */
   readonly layerBatches?: number
+  /** Look for sites of the second model that saturate on x86 without VNNI. Default true. */
+  readonly saturation?: boolean
   /** Measure latency. Default true. */
   readonly latency?: boolean
   readonly signal?: AbortSignal
@@ -85,6 +88,7 @@ export async function compareModels(a: OnnxHost, b: OnnxHost, data: BatchSource,
     sizeBefore: a.size(),
     sizeAfter: b.size(),
     ...(latency ? { latencyBefore: median(times.a), latencyAfter: median(times.b) } : {}),
+    ...(options.saturation === false ? {} : { saturation: await findSaturation(b, data, signal === undefined ? {} : { signal }) }),
     ...(options.layers === true ? { layers: await rankLayers(a, b, data, options) } : {}),
   }
 }

@@ -1,2 +1,3 @@
 export * from './compare-models.js'
 export * from './rank-layers.js'
+export * from './saturation.js'

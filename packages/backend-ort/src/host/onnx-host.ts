@@ -15,6 +15,7 @@ import {
   type ModelHost,
   type ResidualStream,
   type ObserveOptions,
+  type OperatorChoice,
   type QTensor,
   type RescueOptions,
   type RescueResult,
@@ -26,12 +27,13 @@ import {
   throwIfAborted,
   type Transform,
 } from '@lowbit/core'
+import { tensorInfo } from '../calibrate/index.js'
 import { EMITTERS, expectEmitter } from '../emit/emitters.js'
 import { type Graph, toTensorRef } from '../graph/index.js'
 import { findOrt, type OrtModule, type SessionOptions } from '../ort.js'
 import type { Session } from '../session.js'
 import { expectRecord, findSites, type FoundSites, readRows, type SiteRecord, untransposeGemms, writeRows } from '../sites/index.js'
-import { activationPoints, findRuinous } from '../static/index.js'
+import { activationPoints, findRuinous, STATIC_OPERATORS } from '../static/index.js'
 import { addBias, applyRotation, applyScale, describeGroup, describeStream, findStreams, type GroupRecord, groupSites, rotateStream, type StreamRecord } from '../transforms/index.js'
 import { VERSION } from '../version.js'
 import { onnxArtifact } from './artifact.js'
@@ -78,6 +80,9 @@ export class OnnxHost implements ModelHost {
   readonly #activations = new Map<string, ActivationParams>()
   readonly #sessions = new Map<Which, Promise<Session>>()
   #points: readonly ActivationPoint[] | undefined
+  #operators: OperatorChoice = 'default'
+  /** Of the tensors as they were when operators were chosen. */
+  #types: ReadonlyMap<string, TensorRef> = new Map()
   #disposed = false
 
   /** Use {@link openOnnx}. */
@@ -114,7 +119,18 @@ export class OnnxHost implements ModelHost {
   }
 
   activations(): readonly ActivationPoint[] {
-    return (this.#points ??= activationPoints(this.#graph, this.#found.records))
+    return (this.#points ??= activationPoints(this.#graph, this.#found.records, { operators: this.#operators, types: this.#types }))
+  }
+
+  async chooseOperators(choice: OperatorChoice): Promise<void> {
+    this.#checkOpen()
+    const unknown = typeof choice === 'string' ? undefined : choice.find((op) => !STATIC_OPERATORS.includes(op))
+    if (unknown !== undefined) {
+      throw new LowbitError('LOWBIT_ARGUMENT', { thing: `operator '${unknown}'`, found: 'not one that static quantization can take', expected: STATIC_OPERATORS.join(', ') })
+    }
+    this.#operators = choice
+    this.#points = undefined
+    if (choice !== 'default') this.#types = await tensorInfo(await findOrt(this.#given), this.#graph)
   }
 
   size(): number {

@@ -13,7 +13,8 @@ export interface StaticDecisions {
 
 export interface StaticOptions {
   /**
-   * How int8 weights are stored. Default `uint8`, with zero point 128: on x86 without VNNI the kernels for unsigned activations
+   * How int8 weights are stored. Convolutions behind int8 activations always `int8`: no kernel takes anything else. Else default
+   * `uint8`, with zero point 128: on x86 without VNNI the kernels for unsigned activations
    * and signed weights add pairs of products in 16 bits and saturate, those for unsigned weights do not. `int8` is up to a third
    * faster there and exact only with weights of a reduced range.
    */

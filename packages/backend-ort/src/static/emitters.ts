@@ -18,7 +18,7 @@ const OLDEST_OPSET = 13
 /**
  * Static int8 as QuantizeLinear / DequantizeLinear pairs, which ONNX Runtime fuses into integer operators.
  *
- * Settings: `weightStorage` `uint8` (default, exact on every CPU) or `int8`.
+ * Settings: `weightStorage` behind uint8 activations, `uint8` (default, exact on every CPU) or `int8`.
  */
 export const qdqEmitter: Emitter = staticEmitter('qdq', emitQdq)
 

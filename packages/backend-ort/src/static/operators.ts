@@ -29,6 +29,9 @@ const ARITHMETIC = [
   'LayerNormalization', 'LeakyRelu', 'Mul', 'PRelu', 'Relu', 'Sigmoid', 'Softmax', 'Sub', 'TopK', 'Where',
 ]
 
+/** Every operator that can take part in static quantization. */
+export const STATIC_OPERATORS: readonly string[] = [...PRODUCTS, ...MOVEMENTS, ...ARITHMETIC].sort()
+
 /** The role of a node. MatMul counts as a product with or without a constant weight. */
 export function staticRole(graph: Graph, node: NodeProto): StaticRole {
   if (PRODUCTS.some((op) => isOp(node, op))) return 'product'

@@ -1,4 +1,4 @@
-import type { ActivationPoint, TensorRef } from '@lowbit/core'
+import type { ActivationPoint, OperatorChoice, TensorRef } from '@lowbit/core'
 import type { NodeProto } from '@lowbit/formats'
 import { type Graph, isOp } from '../graph/index.js'
 import { operandName, siteNode, type SiteRecord } from '../sites/site-record.js'
@@ -7,17 +7,9 @@ import { shieldedTensors } from './masks.js'
 import { activationInputs, activationOutputs, hasIntegerProduct, staticRole, writesIntegersOnly } from './operators.js'
 import { Union } from './union.js'
 
-/**
- * Which operators get integer inputs and outputs.
- * - `sites` (default): the products with weights, and what lies between two of them. The rest stays in float, where it costs
- *   little time and eight bits would cost accuracy.
- * - `all`: every operator that ONNX Runtime's own quantizer takes by default.
- */
-export type OperatorChoice = 'sites' | 'all'
-
 export interface PointOptions {
   readonly operators?: OperatorChoice
-  /** Types of the tensors, needed for `all`: only float32 tensors are activations. */
+  /** Types of the tensors, needed for anything but `default`: only float32 tensors are activations. */
   readonly types?: ReadonlyMap<string, TensorRef>
 }
 
@@ -26,18 +18,21 @@ export interface PointOptions {
  * Masks, ids and shapes never appear.
  */
 export function activationPoints(graph: Graph, records: readonly SiteRecord[], options: PointOptions = {}): ActivationPoint[] {
+  const { operators = 'default', types = new Map() } = options
+  const takesPart = (node: NodeProto): boolean => typeof operators === 'string' || operators.includes(node.opType)
   const chosen = new Set<string>()
   const readers = new Map<string, string[]>()
   for (const record of records) {
     const { site } = record
     if (!hasIntegerProduct(record.op)) continue
     const node = siteNode(graph, record)
+    if (!takesPart(node)) continue
     const input = operandName(graph, record, 'data')
     chosen.add(input)
     readers.set(input, [...(readers.get(input) ?? []), site.id])
     if (writesIntegersOnly(node)) chosen.add(afterActivation(graph, node))
   }
-  if (options.operators === 'all') addOperators(graph, chosen, options.types ?? new Map())
+  if (operators !== 'default') addOperators(graph, chosen, types, takesPart)
   const union = shareThroughMovements(graph, chosen)
   const within = holders(graph, chosen, union)
   const order = [...graph.proto.input.map((i) => i.name), ...graph.sort().flatMap((node) => node.output)]
@@ -108,11 +103,11 @@ function isNonNegative(graph: Graph, name: string): boolean {
   return staticRole(graph, producer) === 'movement' && activationInputs(producer).every((i) => isNonNegative(graph, producer.input[i] ?? ''))
 }
 
-function addOperators(graph: Graph, chosen: Set<string>, types: ReadonlyMap<string, TensorRef>): void {
+function addOperators(graph: Graph, chosen: Set<string>, types: ReadonlyMap<string, TensorRef>, takesPart: (node: NodeProto) => boolean): void {
   const shielded = shieldedTensors(graph)
   const isActivation = (name: string): boolean => types.get(name)?.dtype === 'float32' && graph.constant(name) === undefined && !shielded.has(name)
   for (const node of graph.nodes()) {
-    if (staticRole(graph, node) === 'float') continue
+    if (staticRole(graph, node) === 'float' || !takesPart(node)) continue
     const names = [...activationInputs(node).map((i) => node.input[i] ?? ''), ...activationOutputs(node)]
     // The logits of a Softmax are as sensitive as its mask: eight bits over their whole range flatten it.
     if (isOp(node, 'Softmax')) names.shift()

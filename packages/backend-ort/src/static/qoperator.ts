@@ -1,4 +1,4 @@
-import { floatAttribute, intAttribute, node as makeNode, type NodeProto } from '@lowbit/formats'
+import { DataType, floatAttribute, intAttribute, node as makeNode, type NodeProto } from '@lowbit/formats'
 import { type Graph, isOp, MICROSOFT } from '../graph/index.js'
 import type { StaticDecisions, StaticNotes, StaticOptions } from './decisions.js'
 import { activationInputs, staticRole } from './operators.js'
@@ -47,6 +47,7 @@ function quantizedOutput(graph: Graph, node: NodeProto): { readonly quantize: No
   const [reader, ...others] = graph.consumers(output)
   if (reader === undefined || others.length > 0 || graph.isOutput(output) || !isOp(reader, 'QuantizeLinear')) return undefined
   const [, scale = '', zero = ''] = reader.input
+  if (isWide(graph, zero)) return undefined
   return { quantize: reader, tensor: [reader.output[0] ?? '', scale, zero] }
 }
 
@@ -55,11 +56,27 @@ function quantizedInput(graph: Graph, name: string): Quantized | undefined {
   const node = graph.producer(name)
   if (node === undefined || !isOp(node, 'DequantizeLinear')) return undefined
   const [codes = '', scale = '', zero = ''] = node.input
-  return [codes, scale, zero]
+  return isWide(graph, zero) ? undefined : [codes, scale, zero]
+}
+
+/** Integer operators take 8 bits only. */
+function isWide(graph: Graph, zeroPoint: string): boolean {
+  const type = graph.constant(zeroPoint)?.dataType
+  return type === DataType.INT16 || type === DataType.UINT16
+}
+
+/** Integer operators take activations of one type, and signed ones only with signed weights. */
+function isOneType(graph: Graph, node: NodeProto, inputs: readonly (Quantized | undefined)[], output: Quantized | undefined): boolean {
+  const typeOf = (tensor: Quantized | undefined): number | undefined => (tensor === undefined ? undefined : graph.constant(tensor[2])?.dataType)
+  const activations = [...activationInputs(node).filter((i) => graph.constant(inputs[i]?.[0] ?? '') === undefined).map((i) => typeOf(inputs[i])), typeOf(output)]
+  const types = new Set(activations.filter((type) => type !== undefined))
+  const isProduct = staticRole(graph, node) === 'product'
+  return types.size <= 1 && !(isProduct && types.has(DataType.INT8) && typeOf(inputs[1]) === DataType.UINT8)
 }
 
 function fusedNode(graph: Graph, node: NodeProto, output: { readonly tensor: Quantized } | undefined): NodeProto | undefined {
   const inputs = node.input.map((name) => quantizedInput(graph, name))
+  if (!isOneType(graph, node, inputs, output?.tensor)) return undefined
   const [first, second, third] = inputs
   const made = (op: string, names: readonly string[], domain = MICROSOFT): NodeProto => {
     const fused = makeNode(op, names, [output?.tensor[0] ?? node.output[0] ?? ''], {}, domain, node.name)

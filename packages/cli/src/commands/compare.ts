@@ -7,6 +7,7 @@ import { addDataFlags, dataJson, dataSpec, type DataFlags } from '../data/spec.j
 import { syntheticBatches } from '../data/synthetic.js'
 import { formatBytes, formatDecibels, formatPercent, shorten, textTable } from '../output/table.js'
 import { processTerminal } from '../output/terminal.js'
+import { saturationLines } from '../report/saturation.js'
 
 interface CompareFlags extends DataFlags {
   readonly data?: string
@@ -62,6 +63,7 @@ function describe(c: Comparison): string {
   if (c.latencyBefore !== undefined && c.latencyAfter !== undefined) {
     lines.push(`latency  ${c.latencyBefore.toFixed(2)} ms → ${c.latencyAfter.toFixed(2)} ms (${(c.latencyBefore / c.latencyAfter).toFixed(2)}× as fast), median over ${c.batches} batches, interleaved`)
   }
+  lines.push(...saturationLines(c))
   if (c.layers !== undefined) {
     lines.push('', 'Damage of each site alone, worst first:', textTable([{ heading: 'site' }, { heading: 'SQNR dB', right: true }], c.layers.slice(0, 25).map((l) => [shorten(l.id, 60), formatDecibels(l.sqnr)])))
   }

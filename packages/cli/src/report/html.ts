@@ -2,6 +2,7 @@ import { describeScheme, type Comparison, type Report, type SiteReport } from '@
 import { formatBytes, formatDecibels, formatPercent } from '../output/table.js'
 import { loadCharts } from './charts.js'
 import { worstSites, type Distribution, type ReportDetails } from './details.js'
+import { SATURATION_ADVICE, saturationRow } from './saturation.js'
 
 /** Bars in the chart of sites. */
 const CHARTED_SITES = 40
@@ -21,6 +22,7 @@ export async function reportHtml(report: Report, details: ReportDetails, compari
     ]),
     report.warnings.length === 0 ? '' : `<h2>Warnings</h2><ul>${report.warnings.map((w) => `<li>${escape(w)}</li>`).join('')}</ul>`,
     comparison === undefined ? '' : `<h2>Outputs</h2>${outputsTable(comparison)}`,
+    comparison?.saturation === undefined || comparison.saturation.length === 0 ? '' : `<h2>Saturation on some CPUs</h2><p>${escape(SATURATION_ADVICE)}</p>${table(['site', 'op', '#sums that differ', '#SQNR dB'], comparison.saturation.map((s) => saturationRow(s)))}`,
     worst.length === 0 ? '' : `<h2>Error of each site</h2><p>Signal to quantization noise of the ${measured} in decibels; shorter is worse. ${worst.length} worst of ${done}.</p>${charts.bars('', worst.map((s) => ({ name: s.id, value: s.outputSqnr ?? s.weightSqnr ?? 0 })), 'dB')}`,
     comparison?.layers === undefined ? '' : `<h2>Damage of each site alone</h2>${charts.bars('', comparison.layers.slice(0, CHARTED_SITES).map((l) => ({ name: l.id, value: l.sqnr })), 'dB')}`,
     distributions('Weights of the worst sites', details.weights, charts.distribution),

@@ -93,6 +93,15 @@ export interface ActivationPoint {
   readonly ops: readonly string[]
 }
 
+/**
+ * Operators that get quantized inputs and outputs.
+ * - `default`: products with weights, and what lies between two of them. The rest stays in float, where it costs little time and
+ *   eight bits would cost accuracy.
+ * - `all`: every operator that ONNX Runtime's own quantizer takes by default.
+ * - a list: these operators, by the host's names.
+ */
+export type OperatorChoice = 'default' | 'all' | readonly string[]
+
 /** Scale and zero point of one static activation. */
 export interface ActivationParams {
   readonly dtype: 'int8' | 'uint8' | 'int16' | 'uint16'
@@ -234,6 +243,11 @@ export interface ModelHost extends Plugin<'host'> {
   foldGroups(): readonly FoldGroup[]
   /** Empty where `supports.activations` is false. */
   activations(): readonly ActivationPoint[]
+  /**
+   * Chooses the operators whose inputs and outputs `activations()` shows from now on. Optional: without it there is the default.
+   * @throws LOWBIT_ARGUMENT for an operator that cannot take part
+   */
+  chooseOperators?(choice: OperatorChoice): Promise<void>
   /** Bytes of the model as opened. */
   size(): number
   accepts(site: string, scheme: Scheme, format: string): Acceptance

@@ -20,8 +20,9 @@ const WIDE = { int8: 'int16', int16: 'int16', uint8: 'uint16', uint16: 'uint16' 
 /**
  * Finds scale and zero point of every static activation from calibration data. Points of one group share the range of
  * the first that was observed with the widest limits.
+ * @param stage - tells this state of the model from others
  */
-export async function activationStage(host: ModelHost, wanted: StaticActivations, options: QuantizeOptions, context: StageContext): Promise<Calibrated> {
+export async function activationStage(host: ModelHost, wanted: StaticActivations, options: QuantizeOptions, context: StageContext, stage = 'activations'): Promise<Calibrated> {
   const points = host.activations()
   if (context.calibration === undefined) {
     throw new LowbitError('LOWBIT_CALIBRATION', { thing: 'static activations', found: 'no calibration data', fix: 'pass `calibration`, a few dozen typical inputs, or use the `dynamic` format' })
@@ -34,7 +35,7 @@ export async function activationStage(host: ModelHost, wanted: StaticActivations
     if (within !== undefined) continue
     requests.set(id, statistic === 'range' ? { statistic, target: { tensor: id } } : { statistic, target: { tensor: id }, options: sample === 'all' ? { bins } : { bins, sample } })
   }
-  const statistics = await observeThrough(host, 'activations', [...requests.values()], context.calibration, context)
+  const statistics = await observeThrough(host, stage, [...requests.values()], context.calibration, context)
   const overrides = (options.overrides ?? []).filter((o) => o.activation !== undefined).map((o) => ({ ...o, test: nameMatcher(o.match) }))
 
   const shared = new Map<string, { params: ActivationParams; wide: ActivationParams; min: number; max: number }>()

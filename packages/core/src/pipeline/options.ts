@@ -1,5 +1,5 @@
 import type { RoundingAlgorithm, RoundingJob, RoundingResult, TransformAlgorithm } from '../contract/algorithm.js'
-import type { ActivationParams, BatchSource } from '../contract/host.js'
+import type { ActivationParams, BatchSource, OperatorChoice } from '../contract/host.js'
 import type { LinAlg } from '../contract/linalg.js'
 import type { Json } from '../contract/plugin.js'
 import type { OnProgress } from '../progress.js'
@@ -31,6 +31,8 @@ export interface StaticActivations {
   readonly sample?: number | 'all'
   /** Give the few activations that ruin the model back to float, where the host can find them. Default true. */
   readonly rescue?: boolean
+  /** Which operators take part. Default `default`. */
+  readonly operators?: OperatorChoice
 }
 
 /**

@@ -1,4 +1,4 @@
-import type { Artifact, ModelHost } from '../contract/host.js'
+import type { Artifact, ModelHost, OperatorChoice } from '../contract/host.js'
 import type { Json } from '../contract/plugin.js'
 import { LowbitError, throwIfAborted } from '../errors.js'
 import { fastLinAlg } from '../linalg/fast.js'
@@ -11,7 +11,7 @@ import { DEFAULT_MAX_MEMORY } from './collect.js'
 import type { StageContext } from './context.js'
 import type { QuantizeOptions } from './options.js'
 import { planSites, type SitePlan } from './plan.js'
-import { rescueStage } from './rescue-stage.js'
+import { RescueStage, type RescueOutcome } from './rescue-stage.js'
 import { roundingStage } from './rounding-stage.js'
 import { transformStage } from './transform-stage.js'
 
@@ -58,6 +58,7 @@ export async function quantize(host: ModelHost, options: QuantizeOptions): Promi
     return value
   }
 
+  await chooseOperators(host, options.activations?.operators)
   const plans = planSites(host, format, options)
   const quantized = plans.filter((p) => p.action === 'quantize')
   const transformReports: TransformReport[] = []
@@ -67,8 +68,14 @@ export async function quantize(host: ModelHost, options: QuantizeOptions): Promi
   }
   const rounded = await timed('round', () => roundingStage(host, quantized, options, context))
   const wanted = options.activations
-  const calibrated = wanted === undefined ? { activations: [], wide: new Map() } : await timed('calibrate', () => activationStage(host, wanted, options, context))
-  const { activations, sites } = wanted?.rescue === false ? { ...calibrated, sites: new Map() } : await timed('rescue', () => rescueStage(host, calibrated, rounded, options.overrides ?? [], context))
+  let outcome: RescueOutcome = { activations: [], sites: new Map() }
+  if (wanted !== undefined) {
+    const calibrated = await timed('calibrate', () => activationStage(host, wanted, options, context))
+    outcome = { ...outcome, activations: calibrated.activations }
+    const rescue = new RescueStage(host, rounded, options.overrides ?? [], context)
+    if (wanted.rescue !== false) outcome = await timed('rescue', () => rescue.run(calibrated, () => activationStage(host, wanted, options, context, 'activations behind rescued weights')))
+  }
+  const { activations, sites } = outcome
   if (identity !== undefined) await options.calibrationCache?.save(identity)
 
   const plugins = pluginRecords(host, plans, transforms)
@@ -82,6 +89,12 @@ export async function quantize(host: ModelHost, options: QuantizeOptions): Promi
   )
   const report = makeReport({ host, format, artifact, plans, rounded: new Map([...rounded, ...sites]), activations, transformReports, plugins, described, warnings: [...context.warnings, ...artifact.notes], milliseconds })
   return { artifact, report, save: (path) => artifact.save(path) }
+}
+
+async function chooseOperators(host: ModelHost, choice: OperatorChoice | undefined): Promise<void> {
+  if (host.chooseOperators !== undefined) return host.chooseOperators(choice ?? 'default')
+  if (choice === undefined || choice === 'default') return
+  throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: 'activations.operators', found: `${host.name} has no choice of operators`, expected: "'default'" })
 }
 
 /** Holds a cache of statistics to what they depend on. Of the settings, the ranges and types of activations are not among that. */

@@ -1,4 +1,4 @@
-import type { ActivationParams, ModelHost, Rescued, RescueResult } from '../contract/host.js'
+import type { ActivationParams, ModelHost, Rescued, RescueOptions, RescueResult } from '../contract/host.js'
 import { Sha256 } from '../digest/sha256.js'
 import type { QTensor } from '../qtensor.js'
 import type { ActivationReport, SiteReport } from '../report/report.js'
@@ -15,7 +15,7 @@ export interface Calibrated {
   readonly wide: ReadonlyMap<string, ActivationParams>
 }
 
-/** What a rescue changed in the report. */
+/** What calibration and rescue leave behind for the report. */
 export interface RescueOutcome {
   readonly activations: readonly ActivationReport[]
   /** By id, where they changed. */
@@ -24,46 +24,109 @@ export interface RescueOutcome {
 
 const WIDE: Scheme = { dtype: 'int16', granularity: { kind: 'channel', axis: 0 }, symmetric: true }
 
+const NONE: Calibrated = { activations: [], wide: new Map() }
+
+/** Output signal over noise, in decibels, below which nothing behind a weight can be trusted. */
+const RUINED = 20
+
 /**
  * Finds the few activations and weights whose rounding ruins the model, gives them 16 bits or float, and says so in their lines of
  * the report. What an override decided is left alone.
+ *
+ * Activations are calibrated behind rounded weights. Where a weight is what ruined the model, their ranges are wrong too: then the
+ * weights are looked at alone, and the activations calibrated again.
  */
-export async function rescueStage(host: ModelHost, { activations, wide }: Calibrated, sites: ReadonlyMap<string, SiteReport>, overrides: readonly Override[], context: StageContext): Promise<RescueOutcome> {
-  const unchanged = { activations, sites: new Map() }
-  const { calibration, cache, signal, onProgress } = context
-  if (host.rescue === undefined || calibration === undefined || !activations.some((a) => a.status === 'quantized')) return unchanged
-  const wideWeight = async (site: string): Promise<QTensor> => {
-    const { data, shape: [rows, columns] } = await host.readWeight(site)
-    return roundToNearest(data, rows, columns, WIDE)
-  }
-  const isDecided = overrides.filter((o) => o.weights !== undefined).map((o) => nameMatcher(o.match))
-  const weights = host.sites().map((s) => s.id).filter((id) => sites.get(id)?.status === 'quantized' && !isDecided.some((test) => test(id)))
-  const key = new Sha256().update(JSON.stringify([activations, [...sites].map(([id, s]) => [id, s.scheme])])).hex()
-  const result = cache?.rescue(key) ?? (await host.rescue(calibration, { onProgress, wideActivations: wide, weights, wideWeight, ...(signal === undefined ? {} : { signal }) }))
-  cache?.setRescue(key, result)
-  const { before, after, rescued } = result
-  if (rescued.length === 0) return unchanged
+export class RescueStage {
+  readonly #host: ModelHost
+  readonly #context: StageContext
+  /** Sites whose weights may be changed. */
+  readonly #weights: readonly string[]
+  readonly #sites: Map<string, SiteReport>
+  readonly #changed = new Map<string, SiteReport>()
 
-  const changed = { activations: new Map<string, ActivationReport>(), sites: new Map<string, SiteReport>() }
-  for (const found of rescued) {
-    context.warnings.push(sentence(found))
-    const reason = `rescued, now ${found.to}: it made ${percent(found.share)} of the output noise`
-    for (const id of found.points) {
-      if (found.kind === 'activations') {
+  constructor(host: ModelHost, sites: ReadonlyMap<string, SiteReport>, overrides: readonly Override[], context: StageContext) {
+    this.#host = host
+    this.#context = context
+    this.#sites = new Map(sites)
+    const isDecided = overrides.filter((o) => o.weights !== undefined).map((o) => nameMatcher(o.match))
+    this.#weights = host.sites().map((s) => s.id).filter((id) => sites.get(id)?.status === 'quantized' && !isDecided.some((test) => test(id)))
+  }
+
+  /** @param recalibrate - takes the ranges of the activations again */
+  async run(calibrated: Calibrated, recalibrate: () => Promise<Calibrated>): Promise<RescueOutcome> {
+    const isPossible = this.#host.rescue !== undefined && this.#context.calibration !== undefined && calibrated.activations.some((a) => a.status === 'quantized')
+    const first = isPossible ? await this.#find(calibrated) : undefined
+    if (first === undefined || (first.rescued.length === 0 && first.before >= RUINED)) return { activations: calibrated.activations, sites: this.#changed }
+    const isBehindWeights = first.before < RUINED && (first.after < RUINED || first.rescued.some((r) => r.kind === 'weight'))
+    if (!isBehindWeights || !(await this.#rescueWeights(calibrated))) return { activations: await this.#finish(calibrated, first, first.before), sites: this.#changed }
+    const again = await recalibrate()
+    return { activations: await this.#finish(again, await this.#find(again), first.before), sites: this.#changed }
+  }
+
+  /** Looks at the weights alone, if they alone ruin the model. @returns false, and nothing changed, if they do not */
+  async #rescueWeights(calibrated: Calibrated): Promise<boolean> {
+    const params = new Map(calibrated.activations.flatMap((a) => (isQuantized(a) ? [[a.id, { dtype: a.dtype, scale: a.scale, zeroPoint: a.zeroPoint }] as const] : [])))
+    for (const id of params.keys()) this.#host.assignActivation(id, null)
+    const result = await this.#find(NONE, { enough: RUINED, batches: 4 })
+    await this.#apply(NONE, result)
+    if (result.rescued.length > 0) return true
+    for (const [id, before] of params) this.#host.assignActivation(id, before)
+    return false
+  }
+
+  async #finish(calibrated: Calibrated, result: RescueResult, before: number): Promise<readonly ActivationReport[]> {
+    const activations = await this.#apply(calibrated, result)
+    this.#context.warnings.push(`output signal over noise, in calibration: ${before.toFixed(1)} dB before the rescue, ${result.after.toFixed(1)} dB after it`)
+    return activations
+  }
+
+  async #find({ activations, wide }: Calibrated, limits: Pick<RescueOptions, 'enough' | 'batches'> = {}): Promise<RescueResult> {
+    const { calibration = [], cache, signal, onProgress } = this.#context
+    const key = new Sha256().update(JSON.stringify([activations, [...this.#sites].map(([id, s]) => [id, s.status, s.scheme])])).hex()
+    const options = { ...limits, onProgress, wideActivations: wide, weights: this.#weights, wideWeight: (site: string) => this.#wideWeight(site), ...(signal === undefined ? {} : { signal }) }
+    const result = cache?.rescue(key) ?? (await this.#host.rescue?.(calibration, options)) ?? { before: Infinity, after: Infinity, rescued: [] }
+    cache?.setRescue(key, result)
+    return result
+  }
+
+  async #apply({ activations, wide }: Calibrated, { rescued }: RescueResult): Promise<readonly ActivationReport[]> {
+    const changed = new Map<string, ActivationReport>()
+    for (const found of rescued) {
+      this.#context.warnings.push(sentence(found))
+      const reason = `rescued, now ${found.to}: it made ${percent(found.share)} of the output noise`
+      for (const id of found.points) {
+        if (found.kind === 'weight') {
+          await this.#widen(id, found.to, reason)
+          continue
+        }
         const params = found.to === '16-bit' ? (wide.get(id) ?? null) : null
-        host.assignActivation(id, params)
+        this.#host.assignActivation(id, params)
         const { min, max } = activations.find((a) => a.id === id) ?? {}
         const range = min === undefined || max === undefined ? {} : { min, max }
-        changed.activations.set(id, params === null ? { id, status: 'float', reason } : { id, status: 'quantized', ...params, ...range, reason })
-        continue
+        changed.set(id, params === null ? { id, status: 'float', reason } : { id, status: 'quantized', ...params, ...range, reason })
       }
-      const q = found.to === '16-bit' ? await wideWeight(id) : null
-      host.assign(id, q)
-      for (const site of host.sites().filter((s) => (s.tiedTo ?? s.id) === id)) changed.sites.set(site.id, siteReport(sites.get(site.id), site, q, reason))
+    }
+    return activations.map((a) => changed.get(a.id) ?? a)
+  }
+
+  async #widen(owner: string, to: Rescued['to'], reason: string): Promise<void> {
+    const q = to === '16-bit' ? await this.#wideWeight(owner) : null
+    this.#host.assign(owner, q)
+    for (const site of this.#host.sites().filter((s) => (s.tiedTo ?? s.id) === owner)) {
+      const report = siteReport(this.#sites.get(site.id), site, q, reason)
+      this.#sites.set(site.id, report)
+      this.#changed.set(site.id, report)
     }
   }
-  context.warnings.push(describeRescue(before, after))
-  return { activations: activations.map((a) => changed.activations.get(a.id) ?? a), sites: changed.sites }
+
+  async #wideWeight(site: string): Promise<QTensor> {
+    const { data, shape: [rows, columns] } = await this.#host.readWeight(site)
+    return roundToNearest(data, rows, columns, WIDE)
+  }
+}
+
+function isQuantized(report: ActivationReport): report is ActivationReport & ActivationParams {
+  return report.status === 'quantized'
 }
 
 function siteReport(before: SiteReport | undefined, { id, kind, op, weight, tiedTo }: ReturnType<ModelHost['sites']>[number], q: QTensor | null, reason: string): SiteReport {
@@ -78,10 +141,6 @@ function sentence({ kind, points, to, share, bytes }: Rescued): string {
   const stays = to === 'float' ? 'stays in float' : 'gets 16 bits'
   const cost = bytes === 0 ? '' : `, for ${bytes} bytes more`
   return `${kind === 'weight' ? 'weight of' : 'activation'} ${names} ${stays}${cost}: its rounding made ${percent(share)} of the output noise`
-}
-
-function describeRescue(before: number, after: number): string {
-  return `output signal over noise, in calibration: ${before.toFixed(1)} dB before the rescue, ${after.toFixed(1)} dB after it`
 }
 
 function percent(share: number): string {

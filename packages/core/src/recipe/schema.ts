@@ -67,7 +67,11 @@ export const RECIPE_SCHEMA: Schema = {
         percentile: { type: 'number', minimum: 0 },
         bins: { type: 'integer', minimum: 16 },
         sample: { anyOf: [{ type: 'integer', minimum: 16 }, { type: 'string', enum: ['all'] }], description: 'Values of each tensor that a histogram counts in one batch' },
-        rescue: { type: 'boolean' },
+        rescue: { type: 'boolean', description: 'Give the few activations and weights that ruin the model 16 bits or float. Default true' },
+        operators: {
+          description: 'Operators with quantized inputs and outputs: default, all, or a list such as ["Conv", "Add"]',
+          anyOf: [{ type: 'string', enum: ['default', 'all'] }, { type: 'array', items: { type: 'string' } }],
+        },
       },
       required: ['dtype'],
       additionalProperties: false,

@@ -64,6 +64,16 @@ export interface OutputComparison {
   readonly count: number
 }
 
+/** A site whose sums an integer kernel of x86 without VNNI would get wrong. */
+export interface SiteSaturation {
+  readonly id: string
+  readonly op: string
+  /** Share of the sampled sums that would differ. */
+  readonly share: number
+  /** What they carry over what saturation would add, dB. */
+  readonly sqnr: number
+}
+
 /** Two models on the same data. Times are medians of interleaved runs, milliseconds. */
 export interface Comparison {
   readonly outputs: readonly OutputComparison[]
@@ -72,6 +82,8 @@ export interface Comparison {
   readonly sizeAfter: number
   readonly latencyBefore?: number
   readonly latencyAfter?: number
+  /** Sites of the second model whose results depend on the CPU, worst first. Absent: not looked for. */
+  readonly saturation?: readonly SiteSaturation[]
   /** Sites ranked by the damage that each does alone, worst first. */
   readonly layers?: readonly { readonly id: string; readonly sqnr: number }[]
 }
