@@ -10,6 +10,7 @@ const BIN = fileURLToPath(new URL('../packages/cli/dist/bin.js', import.meta.url
 const RESULTS = new URL('./results/', import.meta.url)
 const METHODS = ['minmax', 'percentile', 'entropy', 'mse']
 const SAMPLES = [50, 100, 200]
+const RUNS = Number(process.env.RUNS ?? 3)
 
 /** Peak memory of calibrating with more and more samples, whole process: `npm run bench -- memory`, after a build. */
 export async function benchMemory(): Promise<void> {
@@ -31,7 +32,7 @@ export async function benchMemory(): Promise<void> {
     for (const [i, batch] of (await text.calibration()).entries()) writeFileSync(join(lines, `${String(i).padStart(3, '0')}.npz`), writeNpz(batch))
     const recognition = peak(['quantize', text.path, '-c', lines, '-o', join(folder, 'b.onnx'), '-q'], folder)
     const table = `| model, calibrator | ${SAMPLES.map((n) => `${n} samples`).join(' | ')} | spread |\n| --- | ---: | ---: | ---: | ---: |\n${rows.join('\n')}`
-    const page = `# Peak memory of static int8\n\nWhole process, \`npm run bench -- memory\`, Node ${process.versions.node}.\n\n${table}\n\nText recognition with default settings, lines of different widths: ${recognition.toFixed(0)} MB.\n`
+    const page = `# Peak memory of static int8\n\nWhole process, medians of ${RUNS} runs, \`npm run bench -- memory\`, Node ${process.versions.node}.\n\n${table}\n\nText recognition with default settings, lines of different widths: ${recognition.toFixed(0)} MB.\n`
     mkdirSync(RESULTS, { recursive: true })
     writeFileSync(new URL('memory.md', RESULTS), page)
     console.log(page)
@@ -40,10 +41,13 @@ export async function benchMemory(): Promise<void> {
   }
 }
 
-/** Megabytes. */
+/** Megabytes, the median of a few runs: one differs from the next by what the collector happened to leave. */
 function peak(args: readonly string[], folder: string): number {
   const file = join(folder, 'time.txt')
-  const run = spawnSync('/usr/bin/time', ['-f', '%M', '-o', file, process.execPath, BIN, ...args], { encoding: 'utf8' })
-  if (run.status !== 0) throw new Error(`lowbit ${args.join(' ')}: ${run.stderr}`)
-  return (Number(readFileSync(file, 'utf8').trim().split('\n').at(-1)) * 1024) / 1e6
+  const runs = Array.from({ length: RUNS }, () => {
+    const run = spawnSync('/usr/bin/time', ['-f', '%M', '-o', file, process.execPath, BIN, ...args], { encoding: 'utf8' })
+    if (run.status !== 0) throw new Error(`lowbit ${args.join(' ')}: ${run.stderr}`)
+    return (Number(readFileSync(file, 'utf8').trim().split('\n').at(-1)) * 1024) / 1e6
+  })
+  return runs.sort((a, b) => a - b)[RUNS >> 1]
 }
