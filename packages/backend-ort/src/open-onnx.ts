@@ -1,9 +1,13 @@
-import { type ExternalFiles, isExternal, tensorsOf } from '@lowbit/formats'
+import type { ExternalFiles } from '@lowbit/formats'
 import { Graph } from './graph/index.js'
+import { embedExternal, externalBytes } from './host/embed.js'
 import { OnnxHost } from './host/onnx-host.js'
 import { openSource } from './host/source.js'
 import { findOrt, type OrtModule, type SessionOptions } from './ort.js'
 import { prepareGraph, type PrepareOptions } from './prepare/index.js'
+
+/** A protobuf holds 2 GiB, and preparing needs the model in one: no more than this is read out of external data files. */
+const MAX_EMBEDDED = 1.5e9
 
 export interface OpenOnnxOptions {
   /** The ONNX Runtime to use: the module `onnxruntime-node` or `onnxruntime-web`. Default: whichever is installed, loaded when first needed. */
@@ -12,7 +16,7 @@ export interface OpenOnnxOptions {
   readonly sessionOptions?: SessionOptions
   /**
    * Prepare the model first: constants and normalizations folded, opset upgraded, each step checked by running. Static
-   * quantization wants it; it loads the runtime. Default false.
+   * quantization wants it; it loads the runtime, and weights out of external data files up to 1.5 GB. Default false.
    */
   readonly prepare?: boolean | PrepareOptions
   /** Files with weights, by the names that stand in the model, for a model given as bytes. By path they are found beside it. */
@@ -30,9 +34,11 @@ export async function openOnnx(model: string | Uint8Array, options: OpenOnnxOpti
   const source = await openSource(model, options.externalData)
   try {
     const { prepare = false, ort, sessionOptions = {} } = options
+    const isTooLarge = externalBytes(source.model) > MAX_EMBEDDED
+    if (source.file !== undefined) await embedExternal(source.file, prepare === false || isTooLarge ? 'constants' : 'all')
     const graph = new Graph(source.model)
-    // External data stays where it is: folding would have to read it whole.
-    if (prepare === false || [...tensorsOf(source.model)].some(isExternal)) return new OnnxHost(source, graph, ort, sessionOptions)
+    if (prepare === false) return new OnnxHost(source, graph, ort, sessionOptions)
+    if (isTooLarge) return new OnnxHost(source, graph, ort, sessionOptions, [`not prepared: ${(source.size / 1e9).toFixed(1)} GB with external data do not fit one file`])
     const prepared = await prepareGraph(await findOrt(ort), graph, prepare === true ? {} : prepare)
     return new OnnxHost(source, prepared.graph, ort, sessionOptions, prepared.notes)
   } catch (error) {

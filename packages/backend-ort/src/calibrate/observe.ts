@@ -1,8 +1,7 @@
 import { type Batch, type BatchSource, LowbitError, type ObserveOptions, type StatisticRequest, type Statistics, type StatisticName, type StatisticValues, type TensorRef, throwIfAborted } from '@lowbit/core'
-import { writeOnnx } from '@lowbit/formats'
 import type { Graph } from '../graph/index.js'
 import type { OrtModule, SessionOptions } from '../ort.js'
-import { createSession, PATIENT } from '../session.js'
+import { PATIENT, type Session } from '../session.js'
 import { operandName, type SiteRecord } from '../sites/site-record.js'
 import { CalibrationGraph } from './calibration-graph.js'
 import { absmaxCollector, channelAxis, meanAbsCollector, meanCollector } from './channel.js'
@@ -12,7 +11,7 @@ import { canSample, histogramCollector, sampledHistogramCollector } from './hist
 import { mergeGraph } from './merge.js'
 import { rangeCollector } from './range.js'
 import { samplesCollector } from './samples.js'
-import { tensorInfo } from './tensor-info.js'
+import { type OpenGraph, openWhole, tensorInfo } from './tensor-info.js'
 
 /** What statistics are taken of. */
 export interface ObserveContext {
@@ -23,6 +22,8 @@ export interface ObserveContext {
   readonly original?: Graph
   readonly sites: readonly SiteRecord[]
   readonly session?: SessionOptions
+  /** Loads a graph made from this one. Default: as one file, which must then hold all weights. */
+  readonly open?: OpenGraph
 }
 
 const DEFAULT_MEMORY = 512 * 2 ** 20
@@ -43,7 +44,7 @@ interface Job {
 export async function observeGraph(context: ObserveContext, requests: readonly StatisticRequest[], data: BatchSource, options: ObserveOptions = {}): Promise<Statistics> {
   const found = new Map<StatisticRequest, unknown>()
   if (requests.length > 0) {
-    const info = requests.some(needsShapes) ? await tensorInfo(context.ort, context.graph) : new Map<string, TensorRef>()
+    const info = requests.some(needsShapes) ? await tensorInfo(context.ort, context.graph, context.open) : new Map<string, TensorRef>()
     const sizes = await carriedSizes(context, info, requests, data)
     for (const [index, chunk] of chunks(context, requests, sizes, options.maxMemory ?? DEFAULT_MEMORY).entries()) {
       throwIfAborted(options.signal, 'calibration')
@@ -176,12 +177,12 @@ async function carriedSizes(context: ObserveContext, info: ReadonlyMap<string, T
   }
 }
 
-async function openFor(context: ObserveContext, calibration: CalibrationGraph, outputs: readonly string[]): ReturnType<typeof createSession> {
+async function openFor(context: ObserveContext, calibration: CalibrationGraph, outputs: readonly string[]): Promise<Session> {
   const { graph } = calibration
   graph.proto.output = []
   for (const name of outputsAmong(outputs, context.graph)) graph.addOutput(name)
   graph.removeDead()
-  return createSession(context.ort, writeOnnx(graph.toModel()), { ...PATIENT, ...context.session })
+  return (context.open ?? openWhole(context.ort))(graph, { ...PATIENT, ...context.session })
 }
 
 /** Graph inputs are in the batch already: they need not come out again. */

@@ -1,6 +1,7 @@
-import { type HostTensor } from '@lowbit/core'
-import { intAttribute, intsAttribute, isExternal, type NodeProto, stringAttribute, tensorToHost } from '@lowbit/formats'
+import type { HostTensor } from '@lowbit/core'
+import { intAttribute, intsAttribute, type NodeProto, stringAttribute } from '@lowbit/formats'
 import { type Graph, isOp, MICROSOFT } from '../graph/index.js'
+import type { LoadTensor } from '../sites/index.js'
 
 /** How a convolution slides, over its spatial axes. */
 export interface Window {
@@ -50,11 +51,13 @@ const INTEGER: Readonly<Record<string, readonly [x: readonly [number, number, nu
 }
 
 /** The products of a graph that ONNX Runtime computes with integer kernels. */
-export function findIntegerProducts(graph: Graph): readonly IntegerProduct[] {
-  return graph.nodes().flatMap((node) => {
+export async function findIntegerProducts(graph: Graph, load: LoadTensor): Promise<readonly IntegerProduct[]> {
+  const found: IntegerProduct[] = []
+  for (const node of graph.nodes()) {
     const operands = integerOperands(node) ?? dequantizedOperands(graph, node)
-    return operands === undefined ? [] : describe(graph, node, operands)
-  })
+    if (operands !== undefined) found.push(...(await describe(graph, node, operands, load)))
+  }
+  return found
 }
 
 function integerOperands(node: NodeProto): readonly [Operand, Operand] | undefined {
@@ -82,16 +85,20 @@ function isQuantizedAfter(graph: Graph, name: string): boolean {
   return graph.consumers(name).some((reader) => isOp(reader, 'QuantizeLinear') || ((isOp(reader, 'Relu') || isOp(reader, 'Clip')) && graph.consumers(reader.output[0] ?? '').some((r) => isOp(r, 'QuantizeLinear'))))
 }
 
-function describe(graph: Graph, node: NodeProto, [x, w]: readonly [Operand, Operand]): readonly IntegerProduct[] {
-  const weight = constantOf(graph, w.codes)
+async function describe(graph: Graph, node: NodeProto, [x, w]: readonly [Operand, Operand], load: LoadTensor): Promise<readonly IntegerProduct[]> {
+  const constantOf = async (name: string): Promise<HostTensor | undefined> => {
+    const tensor = name === '' ? undefined : graph.constant(name)
+    return tensor === undefined ? undefined : load(tensor)
+  }
+  const weight = await constantOf(w.codes)
   if (weight === undefined || weight.dtype !== 'int8' || !(weight.data instanceof Int8Array)) return []
-  const scale = constantOf(graph, w.scale)?.data
+  const scale = (await constantOf(w.scale))?.data
   const facts = {
     id: node.name === '' ? (node.output[0] ?? '') : node.name,
     op: node.opType,
     codes: x.codes,
     zeroPoint: x.zeroPoint,
-    zero: Number(constantOf(graph, x.zeroPoint)?.data[0] ?? 0),
+    zero: Number((await constantOf(x.zeroPoint))?.data[0] ?? 0),
     scales: scale instanceof Float32Array ? scale : Float32Array.of(1),
   }
   if (node.opType.includes('Conv')) {
@@ -127,9 +134,4 @@ function windowOf(node: NodeProto, kernel: readonly number[]): Window | undefine
   if (!['NOTSET', 'VALID'].includes(stringAttribute(node, 'auto_pad', 'NOTSET'))) return undefined
   const list = (name: string, length: number, fallback: number): readonly number[] => intsAttribute(node, name)?.map(Number) ?? new Array<number>(length).fill(fallback)
   return { kernel, strides: list('strides', kernel.length, 1), dilations: list('dilations', kernel.length, 1), pads: list('pads', 2 * kernel.length, 0) }
-}
-
-function constantOf(graph: Graph, name: string): HostTensor | undefined {
-  const tensor = name === '' ? undefined : graph.constant(name)
-  return tensor === undefined || isExternal(tensor) ? undefined : tensorToHost(tensor)
 }

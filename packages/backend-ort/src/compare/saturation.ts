@@ -25,7 +25,7 @@ const SAFE_WEIGHT = 64
  */
 export async function findSaturation(host: OnnxHost, data: BatchSource, options: SaturationOptions = {}): Promise<readonly SiteSaturation[]> {
   const graph = host.graphNow()
-  const products = findIntegerProducts(graph).filter(({ weights }) => weights.some((w) => w > SAFE_WEIGHT || w < -SAFE_WEIGHT))
+  const products = (await findIntegerProducts(graph, (t) => host.loadTensor(t))).filter(({ weights }) => weights.some((w) => w > SAFE_WEIGHT || w < -SAFE_WEIGHT))
   if (products.length === 0) return []
   for (const { codes, zeroPoint } of products) for (const name of [codes, zeroPoint]) if (name !== '' && !graph.isInput(name) && graph.constant(name) === undefined) graph.addOutput(name)
   const session = await host.openGraph(graph)

@@ -27,6 +27,7 @@ import {
   throwIfAborted,
   type Transform,
 } from '@lowbit/core'
+import type { TensorProto } from '@lowbit/formats'
 import { tensorInfo } from '../calibrate/index.js'
 import { EMITTERS, expectEmitter } from '../emit/emitters.js'
 import { type Graph, toTensorRef } from '../graph/index.js'
@@ -130,7 +131,7 @@ export class OnnxHost implements ModelHost {
     }
     this.#operators = choice
     this.#points = undefined
-    if (choice !== 'default') this.#types = await tensorInfo(await findOrt(this.#given), this.#graph)
+    if (choice !== 'default') this.#types = await tensorInfo(await findOrt(this.#given), this.#graph, (probe, session) => this.openGraph(probe, session))
   }
 
   size(): number {
@@ -196,7 +197,7 @@ export class OnnxHost implements ModelHost {
     this.#checkOpen()
     const original = options.model === 'original'
     const { graph, records } = original ? this.#cloneOriginal() : this.#cloneCurrent()
-    return observe({ ort: await findOrt(this.#given), graph, original: this.#original, sites: records, session: this.#session }, requests, data, options)
+    return observe({ ort: await findOrt(this.#given), graph, original: this.#original, sites: records, open: (made, session) => this.openGraph(made, session) }, requests, data, options)
   }
 
   assign(site: string, q: QTensor | null): void {
@@ -230,8 +231,7 @@ export class OnnxHost implements ModelHost {
       return q === undefined ? [] : [[site.id, q] as const]
     }))
     const decisions = { sites: records, weights, activations: this.#activations }
-    const open = async (made: Graph, session: SessionOptions): Promise<Session> => openGraph(await findOrt(this.#given), made, this.#source, { ...this.#session, ...session })
-    return findRuinous({ open, graph, decisions, points: this.activations(), size: this.size() }, data, options)
+    return findRuinous({ open: (made, session) => this.openGraph(made, session), graph, decisions, points: this.activations(), size: this.size() }, data, options)
   }
 
   /** SHA-256 of the model as opened and prepared, external data by what the file says of it. */
@@ -273,8 +273,14 @@ export class OnnxHost implements ModelHost {
   }
 
   /** Loads a graph that was made from {@link graphNow} into this host's runtime. The caller releases the session. */
-  async openGraph(graph: Graph): Promise<Session> {
-    return openGraph(await findOrt(this.#given), graph, this.#source, this.#session)
+  async openGraph(graph: Graph, session: SessionOptions = {}): Promise<Session> {
+    return openGraph(await findOrt(this.#given), graph, this.#source, { ...session, ...this.#session })
+  }
+
+  /** A stored tensor of the model, wherever its data stands. */
+  loadTensor(tensor: TensorProto): Promise<HostTensor> {
+    this.#checkOpen()
+    return this.#source.load(tensor)
   }
 
   async dispose(): Promise<void> {

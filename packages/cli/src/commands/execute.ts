@@ -84,7 +84,7 @@ export async function execute(recipe: Recipe, folder: string, terminal: Terminal
     await result.save(output)
     const resumed = work?.resumed() ?? 0
     if (resumed > 0) terminal.note(`${resumed} sites were already done by a run that had stopped.`)
-    if (reportFile !== undefined) await writeReport(reportFile, host, model, result, calibration, basename(output), terminal)
+    if (reportFile !== undefined) await writeReport(reportFile, host, { model, output }, result, calibration, terminal)
     await work?.remove()
     return { result, output }
   } finally {
@@ -100,17 +100,22 @@ async function workFolder(recipe: Recipe, model: string, output: string, calibra
 }
 
 /** Writes `.json` as it is; `.html` with charts, distributions and a comparison of the two models. */
-async function writeReport(file: string, host: OnnxHost, model: string, result: QuantizeResult, calibration: BatchSource | undefined, title: string, terminal: Terminal): Promise<void> {
+async function writeReport(file: string, host: OnnxHost, files: ComparedFiles, result: QuantizeResult, calibration: BatchSource | undefined, terminal: Terminal): Promise<void> {
   const details = await reportDetails(host, result.report, calibration)
-  const comparison = await compareArtifact(model, result, calibration, terminal)
+  const comparison = await compareFiles(files, calibration, terminal)
   const report = { ...result.report, comparison }
-  await writeFile(file, extname(file).toLowerCase() === '.html' ? await reportHtml(report, details, comparison, title) : reportJson(report))
+  await writeFile(file, extname(file).toLowerCase() === '.html' ? await reportHtml(report, details, comparison, basename(files.output)) : reportJson(report))
 }
 
-async function compareArtifact(model: string, result: QuantizeResult, calibration: BatchSource | undefined, terminal: Terminal): Promise<Comparison> {
+interface ComparedFiles {
+  readonly model: string
+  readonly output: string
+}
+
+async function compareFiles({ model, output }: ComparedFiles, calibration: BatchSource | undefined, terminal: Terminal): Promise<Comparison> {
   // Opened anew: the host that quantized computes with its decisions.
   const reference = await openOnnx(model)
-  const candidate = await openOnnx(result.artifact.bytes())
+  const candidate = await openOnnx(output)
   try {
     const data = calibration === undefined ? syntheticBatches(reference.inputs(), 4) : first(calibration, COMPARED_BATCHES)
     return await compareModels(reference, candidate, data, { signal: terminal.signal, onProgress: terminal.onProgress })
