@@ -41,8 +41,8 @@ async function saturationOf(options: Partial<QuantizeOptions>): Promise<readonly
 }
 
 describe('findSaturation', () => {
-  it.each(['qdq', 'qoperator'])('names the sites of a %s file with unsigned activations and signed weights', async (format) => {
-    const found = await saturationOf({ format, settings: { weightStorage: 'int8' } })
+  it.each([['qdq', 'uint8'], ['qoperator', 'uint8'], ['qdq', 'int8'], ['qoperator', 'int8']] as const)('names the sites of a %s file with %s activations and signed weights', async (format, dtype) => {
+    const found = await saturationOf({ format, activations: { dtype }, settings: { weightStorage: 'int8' } })
     // The depthwise one multiplies in 32 bits.
     expect(found.map((s) => s.id)).toContain('stem')
     expect(found.map((s) => s.id)).not.toContain('depthwise')
@@ -58,7 +58,8 @@ describe('findSaturation', () => {
     ['the default', {}],
     ['a qoperator file', { format: 'qoperator' }],
     ['signed weights of a reduced range', { weights: int8({ reduceRange: true }), settings: { weightStorage: 'int8' } }],
-    ['signed activations', { activations: { dtype: 'int8' }, settings: { weightStorage: 'int8' } }],
+    ['signed activations', { activations: { dtype: 'int8' } }],
+    ['signed activations and weights of a reduced range', { activations: { dtype: 'int8' }, weights: int8({ reduceRange: true }), settings: { weightStorage: 'int8' } }],
     ['16-bit activations', { activations: { dtype: 'uint16' }, settings: { weightStorage: 'int8' } }],
     ['weights alone', { format: 'dequantize', activations: undefined as never }],
     ['dynamic activations', { format: 'dynamic', activations: undefined as never }],

@@ -18,8 +18,8 @@ const SITES_A_RUN = 16
 const SAFE_WEIGHT = 64
 
 /**
- * Finds where an integer model would compute something else on x86 without VNNI: kernels for unsigned activations and signed weights
- * add pairs of products in 16 bits there, and saturate. Takes the model's own codes and multiplies samples of them as such a kernel
+ * Finds where an integer model would compute something else on x86 without VNNI: kernels for signed weights add pairs of products in
+ * 16 bits there, and saturate; signed activations go through them moved up by 128. Takes the model's own codes and multiplies samples of them as such a kernel
  * does, so that it tells on any machine. Products of unsigned weights (lowbit's default) never saturate.
  * @returns the sites where sums differ, worst first
  */
@@ -48,6 +48,12 @@ export async function findSaturation(host: OnnxHost, data: BatchSource, options:
   return [...meters.values()].flatMap((meter) => meter.result()).sort((a, b) => a.sqnr - b.sqnr)
 }
 
+/** As the kernel multiplies them: signed activations are moved up by 128 on the way into it. */
+function unsignedCodes({ data, dtype }: HostTensor): Uint8Array | undefined {
+  if (data instanceof Int8Array) return Uint8Array.from(data, (code) => code + 128)
+  return dtype === 'uint8' && data instanceof Uint8Array ? data : undefined
+}
+
 /** What saturation would do to the sums of one product. */
 class SaturationMeter {
   readonly #product: IntegerProduct
@@ -64,14 +70,15 @@ class SaturationMeter {
   }
 
   add(codes: HostTensor | undefined, zeroPoint: HostTensor | undefined): void {
-    const { product, zero } = { product: this.#product, zero: Number(zeroPoint?.data[0] ?? this.#product.zero) }
-    // Signed activations take another kernel.
-    if (codes === undefined || !(codes.data instanceof Uint8Array) || codes.dtype !== 'uint8') return
+    const product = this.#product
+    const data = codes === undefined ? undefined : unsignedCodes(codes)
+    if (codes === undefined || data === undefined) return
+    const zero = Number(zeroPoint?.data[0] ?? product.zero) + (codes.dtype === 'int8' ? 128 : 0)
     const { weights, rows, columns, groups, scales } = product
     const perGroup = rows / groups
     const limit = Math.max(2, Math.min(MAX_ROWS, Math.floor(MAX_WORK / (rows * columns))))
     for (let group = 0; group < groups; group++) {
-      const activations = sampleRows({ data: codes.data, shape: codes.shape }, product, group, zero, limit)
+      const activations = sampleRows({ data, shape: codes.shape }, product, group, zero, limit)
       const part = { activations, weights: weights.subarray(group * perGroup * columns, (group + 1) * perGroup * columns), rows: perGroup, columns }
       const exact = exactCodeMatmul(part)
       const saturated = saturatingCodeMatmul(part)

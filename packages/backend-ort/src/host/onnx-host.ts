@@ -32,7 +32,7 @@ import { tensorInfo } from '../calibrate/index.js'
 import { EMITTERS, expectEmitter } from '../emit/emitters.js'
 import { type Graph, toTensorRef } from '../graph/index.js'
 import { findOrt, type OrtModule, type SessionOptions } from '../ort.js'
-import type { Session } from '../session.js'
+import { AS_WRITTEN, type Session } from '../session.js'
 import { expectRecord, findSites, type FoundSites, readRows, type SiteRecord, untransposeGemms, writeRows } from '../sites/index.js'
 import { activationPoints, findRuinous, STATIC_OPERATORS } from '../static/index.js'
 import { addBias, applyRotation, applyScale, describeGroup, describeStream, findStreams, type GroupRecord, groupSites, rotateStream, type StreamRecord } from '../transforms/index.js'
@@ -291,7 +291,7 @@ export class OnnxHost implements ModelHost {
   }
 
   async #open(which: Which): Promise<Session> {
-    return this.openGraph(which === 'original' ? this.#original : this.graphNow())
+    return which === 'original' ? this.openGraph(this.#original) : this.openGraph(this.graphNow(), this.#activations.size > 0 ? AS_WRITTEN : {})
   }
 
   /** The model as it now stands: transformed, decided sites and activations rounded. */

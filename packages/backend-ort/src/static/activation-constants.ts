@@ -18,6 +18,14 @@ export function activationConstants(graph: Graph): (params: ActivationParams, ba
   }
 }
 
+/**
+ * Signed 8-bit codes moved up by 128: the same values. Convolutions of signed activations take signed weights alone, and on x86
+ * without VNNI those products go through the kernel for unsigned activations and signed weights, which saturates.
+ */
+export function unsignedActivations(activations: ReadonlyMap<string, ActivationParams>): ReadonlyMap<string, ActivationParams> {
+  return new Map([...activations].map(([id, params]) => [id, params.dtype === 'int8' ? { ...params, dtype: 'uint8', zeroPoint: params.zeroPoint + 128 } : params]))
+}
+
 function zeroPointTensor({ dtype, zeroPoint }: ActivationParams): HostTensor {
   switch (dtype) {
     case 'int8': return { dtype, shape: [], data: Int8Array.of(zeroPoint) }

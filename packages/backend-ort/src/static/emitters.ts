@@ -18,7 +18,8 @@ const OLDEST_OPSET = 13
 /**
  * Static int8 as QuantizeLinear / DequantizeLinear pairs, which ONNX Runtime fuses into integer operators.
  *
- * Settings: `weightStorage` behind uint8 activations, `uint8` (default, exact on every CPU) or `int8`.
+ * Settings: `weightStorage`, `uint8` (default, exact on every CPU: signed codes of weights and activations are moved up by 128) or `int8`
+ * (as they are).
  */
 export const qdqEmitter: Emitter = staticEmitter('qdq', emitQdq)
 

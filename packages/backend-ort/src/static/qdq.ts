@@ -6,7 +6,7 @@ import { type Graph, isOp, MICROSOFT } from '../graph/index.js'
 import { operandName, siteNode, type SiteRecord } from '../sites/site-record.js'
 import { activationLimits } from './activation-limits.js'
 import type { StaticDecisions, StaticNotes, StaticOptions } from './decisions.js'
-import { activationConstants } from './activation-constants.js'
+import { activationConstants, unsignedActivations } from './activation-constants.js'
 import { activationInputs, hasIntegerProduct, staticRole, writesIntegersOnly } from './operators.js'
 import { isWideWeight, storeWeight, type WeightStorage } from './weight-codes.js'
 
@@ -43,8 +43,8 @@ class QdqEmitter {
 
   constructor(graph: Graph, decisions: StaticDecisions, options: StaticOptions) {
     this.#graph = graph
-    this.#decisions = decisions
     this.#unsigned = options.weightStorage ?? 'uint8'
+    this.#decisions = this.#unsigned === 'uint8' ? { ...decisions, activations: unsignedActivations(decisions.activations) } : decisions
     this.#floatWeights = options.floatWeights ?? new Set()
     this.#constants = activationConstants(graph)
   }
@@ -92,9 +92,7 @@ class QdqEmitter {
       }
     }
     // Tied weights are stored once; a raised scale makes another weight of it.
-    // Convolutions of signed activations take signed weights alone. Matrix products take both, and a fused product
-    // of two signed ones with a scale a channel comes out 30 dB from the exact one in ONNX Runtime 1.30.
-    const storage = input?.dtype === 'int8' && writesIntegersOnly(node) ? 'int8' : this.#unsigned
+    const storage = this.#unsigned
     const key = `${site.tiedTo ?? site.id} ${record.matrix.orientation} ${storage} ${scales === q.params.scales ? '' : site.id}`
     let dequantized = this.#weightOutputs.get(key)
     if (dequantized === undefined) {

@@ -1,5 +1,5 @@
 import { openOnnx } from '@lowbit/backend-ort'
-import { allocateBits, LowbitError, sensitivity, type Recipe, type RecipeScheme, type Scheme } from '@lowbit/core'
+import { allocateBits, LowbitError, quantize, resolveRecipe, sensitivity, type Recipe, type RecipeScheme, type Scheme, type SensitivityRow } from '@lowbit/core'
 import { openData } from '../data/source.js'
 import { dataSpec } from '../data/spec.js'
 import type { Terminal } from '../output/terminal.js'
@@ -13,22 +13,90 @@ export function parseSize(text: string): number {
   return Math.floor(value)
 }
 
+export interface BudgetJob {
+  readonly model: string
+  /** Most bytes the file may have. */
+  readonly bytes: number
+  /** Schemes to choose among, with commas. */
+  readonly types: string
+  readonly recipe: Recipe
+  readonly calibration: NonNullable<Recipe['calibration']>
+  /** Paths of the recipe are relative to it. */
+  readonly folder: string
+  readonly terminal: Terminal
+}
+
+/** Choices that are written to see their size. */
+const ATTEMPTS = 8
+
+type Override = NonNullable<Recipe['overrides']>[number]
+
 /**
- * Overrides that choose a scheme for every site so that the model fits `bytes` with the least summed output error.
- * What is not a site's weight keeps its size.
+ * Overrides that choose a scheme for every site so that the file fits `bytes` with the least summed output error.
+ * What is not a site's weight keeps its size; what the written graph takes for its nodes and names is measured.
+ * @throws LOWBIT_ARGUMENT if no choice fits
  */
-export async function budgetOverrides(model: string, bytes: number, types: string, group: string | undefined, calibration: NonNullable<Recipe['calibration']>, folder: string, terminal: Terminal): Promise<readonly { match: string; weights: RecipeScheme | null }[]> {
+export async function budgetOverrides(job: BudgetJob): Promise<readonly Override[]> {
+  const { model, bytes, types, recipe, calibration, folder, terminal } = job
   const host = await openOnnx(model)
   try {
     const data = await openData(dataSpec(calibration, folder), host.inputs())
+    const group = recipe.weights.group === undefined ? undefined : String(recipe.weights.group)
     const table = await sensitivity(host, { schemes: parseSchemes(types, group), calibration: data, signal: terminal.signal, onProgress: terminal.onProgress })
-    const inTable = new Map(table.map((row) => [row.site, row.floatBytes]))
-    const rest = host.size() - [...inTable.values()].reduce((a, b) => a + b, 0)
-    if (rest >= bytes) {
-      throw new LowbitError('LOWBIT_ARGUMENT', { thing: '--budget', found: `${bytes} bytes`, expected: `more than ${rest}, which the model takes without the weights of its sites` })
+    const rest = host.size() - [...new Map(table.map((row) => [row.site, row.floatBytes])).values()].reduce((a, b) => a + b, 0)
+    const sizeOf = (chosen: readonly Override[]): Promise<number> => writtenSize(model, { ...recipe, overrides: [...chosen, ...(recipe.overrides ?? [])] })
+    const smallest = smallestRows(table)
+    const least = await sizeOf(smallest.map(({ site, scheme }) => override(site, scheme)))
+    if (least > bytes) throw new LowbitError('LOWBIT_ARGUMENT', { thing: '--budget', found: `${bytes} bytes`, expected: `at least ${least}, the file with the smallest choice of every site`, fix: 'raise the budget or allow fewer bits' })
+    // What is between is found by halving: which sites change decides how much the graph grows.
+    let low = smallest.reduce((sum, row) => sum + row.bytes, 0)
+    let high = Math.max(low, bytes - rest)
+    let best = choose(table, low)
+    for (let left = high, attempt = 0; attempt < ATTEMPTS && low < high; attempt++, left = (low + high) >> 1) {
+      const chosen = choose(table, left)
+      if ((await sizeOf(chosen)) > bytes) high = left - 1
+      else {
+        best = chosen
+        low = left
+      }
     }
-    const { schemes } = allocateBits(table, bytes - rest)
-    return [...schemes].map(([match, scheme]) => ({ match, weights: scheme === null ? null : recipeForm(scheme) }))
+    return best
+  } finally {
+    await host.dispose()
+  }
+}
+
+function choose(table: readonly SensitivityRow[], bytes: number): readonly Override[] {
+  return [...allocateBits(table, bytes).schemes].map(([match, scheme]) => override(match, scheme))
+}
+
+function override(match: string, scheme: Scheme | null): Override {
+  return { match, weights: scheme === null ? null : recipeForm(scheme) }
+}
+
+interface SmallestRow {
+  readonly site: string
+  /** Null: float is smallest. */
+  readonly scheme: Scheme | null
+  readonly bytes: number
+}
+
+function smallestRows(table: readonly SensitivityRow[]): readonly SmallestRow[] {
+  const rows = new Map<string, SmallestRow>()
+  for (const { site, scheme, bytes, floatBytes } of table) {
+    const sofar = rows.get(site) ?? { site, scheme: null, bytes: floatBytes }
+    rows.set(site, bytes < sofar.bytes ? { site, scheme, bytes } : sofar)
+  }
+  return [...rows.values()]
+}
+
+/** Bytes of the file with these choices: plain rounding, without data, takes as many as any other. */
+async function writtenSize(model: string, { format = 'dequantize', weights, overrides, include, exclude, settings }: Recipe): Promise<number> {
+  const weightOnly = format === 'qdq' || format === 'qoperator' ? 'dequantize' : format
+  const host = await openOnnx(model, { prepare: weightOnly !== format })
+  try {
+    const plain: Recipe = { lowbit: 1, format: weightOnly, weights, ...(overrides === undefined ? {} : { overrides }), ...(include === undefined ? {} : { include }), ...(exclude === undefined ? {} : { exclude }), ...(settings === undefined ? {} : { settings }) }
+    return (await quantize(host, resolveRecipe(plain, {}))).artifact.size
   } finally {
     await host.dispose()
   }

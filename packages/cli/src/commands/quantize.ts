@@ -132,8 +132,7 @@ async function withBudget(recipe: Recipe, model: string, flags: QuantizeFlags, f
   if (flags.budget === undefined) return recipe
   const size = parseSize(flags.budget)
   if (recipe.calibration === undefined) throw new LowbitError('LOWBIT_ARGUMENT', { thing: '--budget', found: 'no calibration data', fix: 'add --calibration: sites are chosen by their output error' })
-  const group = recipe.weights.group === undefined ? undefined : String(recipe.weights.group)
-  const chosen = await budgetOverrides(model, size, flags.weights ?? 'int4,int8', group, recipe.calibration, folder, terminal)
+  const chosen = await budgetOverrides({ model, bytes: size, types: flags.weights ?? 'int4,int8', recipe, calibration: recipe.calibration, folder, terminal })
   return { ...recipe, overrides: [...chosen, ...(recipe.overrides ?? [])] }
 }
 

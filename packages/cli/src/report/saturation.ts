@@ -6,7 +6,7 @@ const SHOWN = 10
 
 /** What to say of sites that depend on the CPU, for readers who cannot see it on their own machine. */
 export const SATURATION_ADVICE =
-  'On x86 without VNNI (AVX2 only) these sites compute something else: kernels for unsigned activations and signed weights add pairs of products in 16 bits and saturate. Quantize with unsigned weights (lowbit’s default), --reduce-range or --activations int8.'
+  'On x86 without VNNI (AVX2 only) these sites compute something else: kernels for signed weights add pairs of products in 16 bits and saturate. Quantize with unsigned weights (lowbit’s default) or --reduce-range.'
 
 /** The warning for a terminal; nothing where no site saturates. */
 export function saturationLines({ saturation = [] }: Comparison): readonly string[] {
