@@ -167,7 +167,12 @@ describe('lowbit sensitivity and --budget', () => {
     }
     expect(await make('100kB')).toEqual(['float', 'float'])
     expect(await make('5.5kB')).toContain('int8')
-    expect(await make('3.1kB')).toEqual(['int4', 'int4'])
+    expect(await make('5kB')).toEqual(['int4', 'int4'])
+    // nodes and names that quantizing adds count as well
+    for (const size of [5, 5.25, 5.5, 6, 6.5, 7]) {
+      await make(`${size}kB`)
+      expect(statSync(box.path('b.onnx')).size).toBeLessThanOrEqual(size * 1000)
+    }
     const { code, err } = await box.lowbit('quantize', box.path('model.onnx'), '--budget', '100', '-c', box.path('data.npz'))
     expect(code).toBe(2)
     expect(err).toMatch(/--budget.*100 bytes/)

@@ -58,6 +58,17 @@ describe('tune', () => {
     expect(result.best?.options.exclude).toEqual(ranked.slice(0, count))
   })
 
+  it('takes a later recipe that is smaller than an earlier one with sites in float', async () => {
+    const [two, , eight] = ladder
+    const alone = await tune(open, { ladder: [two], metric, tolerance: 0.05, maxFloat: 100 })
+    const float = alone.best?.trial
+    expect(float?.float.length).toBeGreaterThan(0)
+    const both = await tune(open, { ladder: [two, eight], metric, tolerance: 0.05, maxFloat: 100 })
+    expect(both.best?.trial).toMatchObject({ rung: 'int8', float: [] })
+    expect(both.best?.trial.bytes).toBeLessThan(float?.bytes ?? 0)
+    expect(both.best?.options).toBe(eight.options)
+  })
+
   it('says so when nothing is good enough', async () => {
     const result = await tune(open, { ladder: [ladder[0]], metric, tolerance: 1e-12, maxFloat: 2 })
     expect(result.best).toBeUndefined()

@@ -29,6 +29,9 @@ export interface BudgetJob {
 /** Choices that are written to see their size. */
 const ATTEMPTS = 8
 
+/** Room for what a calibrated run notes in the file beyond plain rounding: its algorithms and their options. */
+const NOTES = 1024
+
 type Override = NonNullable<Recipe['overrides']>[number]
 
 /**
@@ -90,13 +93,13 @@ function smallestRows(table: readonly SensitivityRow[]): readonly SmallestRow[] 
   return [...rows.values()]
 }
 
-/** Bytes of the file with these choices: plain rounding, without data, takes as many as any other. */
+/** Bytes of the file with these choices, found by plain rounding, whose codes take as many as any other's. */
 async function writtenSize(model: string, { format = 'dequantize', weights, overrides, include, exclude, settings }: Recipe): Promise<number> {
   const weightOnly = format === 'qdq' || format === 'qoperator' ? 'dequantize' : format
   const host = await openOnnx(model, { prepare: weightOnly !== format })
   try {
     const plain: Recipe = { lowbit: 1, format: weightOnly, weights, ...(overrides === undefined ? {} : { overrides }), ...(include === undefined ? {} : { include }), ...(exclude === undefined ? {} : { exclude }), ...(settings === undefined ? {} : { settings }) }
-    return (await quantize(host, resolveRecipe(plain, {}))).artifact.size
+    return (await quantize(host, resolveRecipe(plain, {}))).artifact.size + NOTES
   } finally {
     await host.dispose()
   }

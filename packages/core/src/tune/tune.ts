@@ -61,7 +61,8 @@ export interface TuneResult {
 
 /**
  * Finds the cheapest recipe that keeps a metric within a tolerance. Each rung is tried whole; where it misses, sites go back to
- * float in the order of the damage that the report predicts, twice as many each time, then as few as still do.
+ * float in the order of the damage that the report predicts, twice as many each time, then as few as still do. If that takes more
+ * bytes than a later rung that is good enough whole, the later one wins.
  *
  * @param open - a freshly opened model each time it is called
  * @throws LOWBIT_ABORTED; LOWBIT_ARGUMENT for an empty ladder or a metric that is no number on the float model
@@ -71,12 +72,23 @@ export async function tune(open: () => Promise<ModelHost>, options: TuneOptions)
   const float = await floatMetric(open, options)
   const trials: Trial[] = []
   const target = float - options.tolerance
-  for (const rung of options.ladder) {
-    const rungTrials = new RungTrials(open, rung, options, target, trials)
-    const found = await rungTrials.search()
-    if (found !== undefined) return { float, trials, best: { trial: found, options: withFloat(rung.options, found.float) } }
+  for (const [index, rung] of options.ladder.entries()) {
+    const found = await new RungTrials(open, rung, options, target, trials).search()
+    if (found === undefined) continue
+    const best = { trial: found, options: withFloat(rung.options, found.float) }
+    return { float, trials, best: found.float.length === 0 ? best : ((await smallerLater(open, options.ladder.slice(index + 1), options, target, trials, found)) ?? best) }
   }
   return { float, trials }
+}
+
+/** A few sites in float may take more than all sites in the next scheme: later rungs are tried whole for as long as they are smaller. */
+async function smallerLater(open: () => Promise<ModelHost>, ladder: readonly Rung[], options: TuneOptions, target: number, trials: Trial[], found: Trial): Promise<TuneResult['best']> {
+  for (const rung of ladder) {
+    const trial = await new RungTrials(open, rung, options, target, trials).whole()
+    if (trial.bytes >= found.bytes) return undefined
+    if (trial.reached) return { trial, options: rung.options }
+  }
+  return undefined
 }
 
 async function floatMetric(open: () => Promise<ModelHost>, { metric }: TuneOptions): Promise<number> {
@@ -108,8 +120,13 @@ class RungTrials {
     this.#jobs = rung.options.jobs ?? (sitesStandAlone(rung.options) ? new KeptJobs() : undefined)
   }
 
+  /** The rung as it is. */
+  whole(): Promise<Trial> {
+    return this.#try([])
+  }
+
   async search(): Promise<Trial | undefined> {
-    const whole = await this.#try([])
+    const whole = await this.whole()
     if (whole.reached) return whole
     const ranked = await this.#ranking()
     const limit = Math.min(ranked.length - 1, this.#options.maxFloat ?? Math.max(1, Math.floor(ranked.length / 8)))
