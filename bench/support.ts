@@ -118,6 +118,6 @@ No GPU was at hand: SwiftShader is software. Shaders that read \`f16\` are check
 
 ## ONNX models, training
 
-\`@lowbit/backend-ort\` is tested in Node with onnxruntime-node and in Chromium with onnxruntime-web (\`npm run test:browser\`); \`@lowbit/backend-tfjs\` in Node.
+\`@lowbit/backend-ort\` is tested in Node with onnxruntime-node and in Chromium with onnxruntime-web (\`npm run test:browser\`); \`@lowbit/backend-tfjs\` in Node on the cpu and wasm backends, its operations also on webgl and webgpu in Chromium.
 `
 }
