@@ -147,6 +147,44 @@ describe('masks', () => {
     expect(points).not.toContain('mask')
     expect(points).toEqual(expect.arrayContaining(['x', 'q', 'weights']))
   })
+
+  it.each(['default', 'all'] as const)('give no scale beyond the values of the network, with %s operators: built from an input, or stored', async (operators) => {
+    const main = graph({
+      nodes: [
+        node('MatMul', ['x', 'w'], ['q'], {}, '', 'query'),
+        node('Transpose', ['q'], ['t'], { perm: [1, 0] }),
+        node('MatMul', ['q', 't'], ['scores'], {}, '', 'attention'),
+        node('Cast', ['keep'], ['kept'], { to: 1 }),
+        node('Sub', ['one', 'kept'], ['dropped']),
+        node('Mul', ['dropped', 'lowest'], ['bias']),
+        node('Add', ['scores', 'bias'], ['masked']),
+        node('Add', ['masked', 'causal'], ['both']),
+        node('Softmax', ['both'], ['weights'], { axis: -1 }),
+        node('MatMul', ['weights', 'q'], ['m'], {}, '', 'mixed'),
+        node('MatMul', ['m', 'v'], ['y'], {}, '', 'output'),
+      ],
+      inputs: [valueInfo('x', 'float32', [4, 8]), valueInfo('keep', 'int64', [1, 4])],
+      outputs: [valueInfo('y', 'float32', [4, 8])],
+      initializers: [
+        hostToTensor('w', randomTensor([8, 8], 3)), hostToTensor('v', randomTensor([8, 8], 4)), hostToTensor('one', tensor('float32', [], Float32Array.of(1))), hostToTensor('lowest', tensor('float32', [], Float32Array.of(-3.4e38))),
+        hostToTensor('causal', tensor('float32', [4, 4], Float32Array.from({ length: 16 }, (_, i) => (i % 4 > i / 4 ? -1e9 : 0)))),
+      ],
+    })
+    const bytes = writeOnnx(model(main, { '': 13 }, 8))
+    const host = await openOnnx(bytes)
+    const calibration = [1, 2, 3].map((seed): Batch => ({ x: randomTensor([4, 8], seed), keep: tensor('int64', [1, 4], BigInt64Array.of(1n, 1n, 1n, 0n)) }))
+    const { artifact, report } = await quantize(host, { ...STATIC, activations: { dtype: 'uint8', operators }, format: 'qdq', calibration })
+    const scales = report.activations.flatMap((a) => (a.scale === undefined ? [] : [a.scale]))
+    expect(scales.length).toBeGreaterThan(1)
+    expect(Math.max(...scales)).toBeLessThan(1)
+    expect(report.activations.map((a) => a.id)).not.toEqual(expect.arrayContaining(['keep']))
+    for (const name of ['bias', 'masked', 'both']) expect(report.activations.find((a) => a.id === name)?.status ?? 'float').toBe('float')
+    const session = await createSession(RUNTIMES[0].ort, artifact.bytes())
+    const [batch] = calibration
+    expect(difference(toNumbers((await host.run(batch, { model: 'original' }))['y']), toNumbers((await session.run(batch))['y'])).sqnr).toBeGreaterThan(25)
+    await session.release()
+    await host.dispose()
+  })
 })
 
 describe('rescue', () => {
@@ -270,5 +308,41 @@ describe('bad calibration data', () => {
     const error = await run([...good.slice(0, 2), { x: bad }])
     expect(isLowbitError(error, 'LOWBIT_NONFINITE')).toBe(true)
     expect(String(error)).toMatch(/'x' in sample 2/)
+  })
+
+  it.each(['mse', 'minmax'] as const)('an infinity that the model makes itself is named with its tensor and sample, %s', async (method) => {
+    const main = graph({
+      nodes: [node('MatMul', ['x', 'w'], ['h'], {}, '', 'first'), node('Exp', ['h'], ['big']), node('MatMul', ['big', 'v'], ['y'], {}, '', 'second')],
+      inputs: [valueInfo('x', 'float32', ['n', 4])],
+      outputs: [valueInfo('y', 'float32', ['n', 4])],
+      initializers: [hostToTensor('w', tensor('float32', [4, 4], Float32Array.from({ length: 16 }, () => 1))), hostToTensor('v', randomTensor([4, 4], 3))],
+    })
+    const host = await openOnnx(writeOnnx(model(main, { '': 13 }, 8)))
+    const calibration = [0.1, 0.2, 90].map((v) => ({ x: tensor('float32', [1, 4], new Float32Array(4).fill(v)) }))
+    const error: unknown = await quantize(host, { ...STATIC, activations: { dtype: 'uint8', method }, format: 'qdq', calibration }).catch((e: unknown) => e)
+    expect(isLowbitError(error, 'LOWBIT_NONFINITE')).toBe(true)
+    expect(String(error)).toMatch(/'(big|y)' in sample 2/)
+    await host.dispose()
+  })
+
+  it('an operator that has no integer form stays in float between those that have one, and a site of another type is named', async () => {
+    const main = graph({
+      nodes: [
+        node('MatMul', ['x', 'w'], ['h'], {}, '', 'first'),
+        node('Erf', ['h'], ['e']),
+        node('MatMul', ['e', 'v'], ['z'], {}, '', 'second'),
+        node('Cast', ['z'], ['d'], { to: 11 }),
+        node('MatMul', ['d', 'u'], ['y'], {}, '', 'doubles'),
+      ],
+      inputs: [valueInfo('x', 'float32', ['n', 8])],
+      outputs: [valueInfo('y', 'float64', ['n', 8])],
+      initializers: [hostToTensor('w', randomTensor([8, 8], 2)), hostToTensor('v', randomTensor([8, 8], 3)), hostToTensor('u', tensor('float64', [8, 8], Float64Array.from(randomTensor([8, 8], 4).data)))],
+    })
+    const host = await openOnnx(writeOnnx(model(main, { '': 13 }, 8)))
+    const { artifact, report } = await quantize(host, { ...STATIC, format: 'qdq', calibration: [{ x: randomTensor([6, 8], 5) }] })
+    expect(report.skipped).toEqual([expect.objectContaining({ id: 'doubles', reason: expect.stringMatching(/float64/) as string })])
+    expect(report.sites.map((s) => [s.id, s.status])).toEqual([['first', 'quantized'], ['second', 'quantized']])
+    expect(readOnnx(artifact.bytes()).graph?.node.map((n) => n.opType)).toContain('Erf')
+    await host.dispose()
   })
 })

@@ -1,6 +1,7 @@
 import { type Batch, type BatchSource, DifferenceMeter, throwIfAborted } from '@lowbit/core'
 import type { OnnxHost } from '../host/onnx-host.js'
 import type { CompareOptions } from './compare-models.js'
+import { NEWEST_OPSET, upgradeOpset } from '../prepare/upgrade-opset.js'
 import { splice } from './splice.js'
 import { toNumbers } from './values.js'
 
@@ -23,6 +24,8 @@ export async function rankLayers(a: OnnxHost, b: OnnxHost, data: BatchSource, op
     throwIfAborted(options.signal, `ranking of site '${site.id}'`)
     options.onProgress?.({ phase: 'compare', done: i, total: sites.length, item: site.id })
     const graph = a.graphNow()
+    // What is spliced in is of the candidate's opset.
+    upgradeOpset(graph, Math.min(candidate.opset(), NEWEST_OPSET))
     const own = graph.producer(site.output.name)
     const other = candidate.producer(site.output.name)
     if (own === undefined || other === undefined) continue

@@ -1,4 +1,4 @@
-import type { BatchSource, HistogramStatistic, ModelHost, Report, SiteReport } from '@lowbit/core'
+import { type BatchSource, describeScheme, type HistogramStatistic, type ModelHost, type Report, type SiteReport } from '@lowbit/core'
 
 /** Distributions are drawn for this many sites. */
 export const DETAILED_SITES = 6
@@ -30,7 +30,8 @@ export async function reportDetails(host: ModelHost, report: Report, calibration
   const weights: Distribution[] = []
   for (const site of worst) {
     const { data } = await host.readWeight(site.id)
-    weights.push(distribution(`${site.id}, weights`, data))
+    const { scheme } = site
+    weights.push(distribution(`${site.id}, weights${scheme === undefined ? '' : `, ${describeScheme(scheme)}`}`, data))
   }
   const readers = new Map(host.activations().flatMap((a) => a.sites.map((s) => [s, a.id] as const)))
   const points = new Map(report.activations.map((a) => [a.id, a]))

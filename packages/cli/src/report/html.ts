@@ -20,11 +20,12 @@ export async function reportHtml(report: Report, details: ReportDetails, compari
       ['sites', `${done} of ${report.sites.length} quantized`, report.format],
       ...(comparison === undefined ? [] : comparisonCards(comparison)),
     ]),
+    rescuedTable(report),
     report.warnings.length === 0 ? '' : `<h2>Warnings</h2><ul>${report.warnings.map((w) => `<li>${escape(w)}</li>`).join('')}</ul>`,
     comparison === undefined ? '' : `<h2>Outputs</h2>${outputsTable(comparison)}`,
     comparison?.saturation === undefined || comparison.saturation.length === 0 ? '' : `<h2>Saturation on some CPUs</h2><p>${escape(SATURATION_ADVICE)}</p>${table(['site', 'op', '#sums that differ', '#SQNR dB'], comparison.saturation.map((s) => saturationRow(s)))}`,
     worst.length === 0 ? '' : `<h2>Error of each site</h2><p>Signal to quantization noise of the ${measured} in decibels; shorter is worse. ${worst.length} worst of ${done}.</p>${charts.bars('', worst.map((s) => ({ name: s.id, value: s.outputSqnr ?? s.weightSqnr ?? 0 })), 'dB')}`,
-    comparison?.layers === undefined ? '' : `<h2>Damage of each site alone</h2>${charts.bars('', comparison.layers.slice(0, CHARTED_SITES).map((l) => ({ name: l.id, value: l.sqnr })), 'dB')}`,
+    comparison?.layers === undefined || comparison.layers.length === 0 ? '' : `<h2>Damage of each site alone</h2><p>Signal to noise of the model’s outputs in decibels with only this site computed as in the new model; shorter is worse.</p>${charts.bars('', comparison.layers.slice(0, CHARTED_SITES).map((l) => ({ name: l.id, value: l.sqnr })), 'dB')}`,
     distributions('Weights of the worst sites', details.weights, charts.distribution),
     distributions('Inputs of the worst sites', details.activations, charts.distribution),
     `<h2>Sites</h2>${sitesTable(report.sites)}`,
@@ -78,6 +79,19 @@ function sitesTable(sites: readonly SiteReport[]): string {
   )
 }
 
+/** What did not bear the type asked for. */
+function rescuedTable({ sites, activations }: Report): string {
+  const rows = [
+    ...activations.filter(isRescued).map((a) => [a.id, 'activation', a.dtype ?? 'float', a.reason ?? '']),
+    ...sites.filter(isRescued).map((s) => [s.id, 'weight', s.scheme?.dtype ?? 'float', s.reason ?? '']),
+  ]
+  return rows.length === 0 ? '' : `<h2>Rescued</h2><p>Rounding these to 8 bits made most of the error.</p>${table(['place', 'what', 'now', 'remark'], rows)}`
+}
+
+function isRescued({ reason }: { readonly reason?: string }): boolean {
+  return reason?.startsWith('rescued') === true
+}
+
 function activationsTable(report: Report): string {
   return table(['tensor', 'type', '#scale', '#zero point', '#min', '#max', 'remark'], report.activations.map((a) => [a.id, a.dtype ?? 'float', a.scale?.toPrecision(4) ?? '', String(a.zeroPoint ?? ''), a.min?.toPrecision(4) ?? '', a.max?.toPrecision(4) ?? '', a.reason ?? '']))
 }
@@ -88,7 +102,8 @@ function distributions(title: string, list: readonly Distribution[], draw: (d: D
     const clipped = d.clipped === undefined ? '' : `; codes reach ${d.range?.map((v) => v.toPrecision(4)).join(' … ') ?? ''}, ${formatPercent(d.clipped, 3)} clipped`
     return `<figure>${draw(d)}<figcaption>${d.low.toPrecision(4)} … ${d.high.toPrecision(4)}${clipped}</figcaption></figure>`
   })
-  return `<h2>${title}</h2><p>Heights are square roots of counts, so that tails show; red lines are the limits of the codes.</p><div class="grid">${figures.join('')}</div>`
+  const limits = list.some((d) => d.range !== undefined) ? 'red lines are the limits of the codes' : 'the codes of weights reach their largest values, in parts of the tensor that share a scale'
+  return `<h2>${title}</h2><p>Heights are square roots of counts, so that tails show; ${limits}.</p><div class="grid">${figures.join('')}</div>`
 }
 
 /** Headings that begin with # head columns of numbers. */
