@@ -1,4 +1,5 @@
 import { type Batch, type BatchSource, DifferenceMeter, throwIfAborted } from '@lowbit/core'
+import type { Graph } from '../graph/index.js'
 import type { OnnxHost } from '../host/onnx-host.js'
 import type { CompareOptions } from './compare-models.js'
 import { NEWEST_OPSET, upgradeOpset } from '../prepare/upgrade-opset.js'
@@ -26,13 +27,14 @@ export async function rankLayers(a: OnnxHost, b: OnnxHost, data: BatchSource, op
     const graph = a.graphNow()
     // What is spliced in is of the candidate's opset.
     upgradeOpset(graph, Math.min(candidate.opset(), NEWEST_OPSET))
-    const own = graph.producer(site.output.name)
-    const other = candidate.producer(site.output.name)
+    const output = sharedOutput(graph, candidate, site.output.name)
+    const own = graph.producer(output)
+    const other = candidate.producer(output)
     if (own === undefined || other === undefined) continue
     // The same operator on a weight of the same name and element type is the same site, left in float.
     const [mine, theirs] = [own, other].map((node, n) => (n === 0 ? graph : candidate).constant(node.input.find((name) => name === site.weight.name) ?? ''))
     if (own.opType === other.opType && mine !== undefined && theirs !== undefined && sameBytes(mine.rawData, theirs.rawData)) continue
-    if (!splice(graph, candidate, site.input.name, site.output.name)) continue
+    if (!splice(graph, candidate, site.input.name, output)) continue
     const session = await a.openGraph(graph)
     try {
       const meter = new DifferenceMeter()
@@ -50,6 +52,16 @@ export async function rankLayers(a: OnnxHost, b: OnnxHost, data: BatchSource, op
   }
   options.onProgress?.({ phase: 'compare', done: sites.length, total: sites.length })
   return ranked.sort((x, y) => x.sqnr - y.sqnr)
+}
+
+/** The site's output, or what follows it alone: a static model drops a Relu whose limits its quantization has anyway. */
+function sharedOutput(reference: Graph, candidate: Graph, output: string): string {
+  for (let name = output; ; ) {
+    if (candidate.producer(name) !== undefined) return name
+    const [reader, ...others] = reference.consumers(name)
+    if (reader === undefined || others.length > 0 || reader.output.length !== 1) return output
+    name = reader.output[0]
+  }
 }
 
 function sameBytes(a: Uint8Array, b: Uint8Array): boolean {

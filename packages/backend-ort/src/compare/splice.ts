@@ -30,6 +30,7 @@ export function splice(into: Graph, from: Graph, input: string, output: string):
     const copy = copyNode(node)
     copy.input = node.input.map(rename)
     copy.output = node.output.map(rename)
+    copy.name = ''
     into.addNode(copy)
   }
   for (const { domain, version } of from.model.opsetImport) if (domain !== '' && domain !== 'ai.onnx') into.setOpset(domain, Number(version))

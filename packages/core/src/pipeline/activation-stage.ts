@@ -1,4 +1,4 @@
-import type { ActivationParams, ModelHost } from '../contract/host.js'
+import type { ActivationParams, BatchSource, ModelHost } from '../contract/host.js'
 import type { StatisticRequest } from '../contract/statistics.js'
 import { LowbitError } from '../errors.js'
 import { activationParams } from '../observer/activation-params.js'
@@ -13,6 +13,9 @@ const DEFAULT_BINS = 8192
 
 /** With a hundred batches this is as many values as a range can be told from; all of them take many times as long. */
 const DEFAULT_SAMPLE = 4096
+
+/** Fewer samples than this rarely show what an activation reaches. */
+const FEW_SAMPLES = 10
 
 /** What a rescue gives an activation that 8 bits ruin. */
 const WIDE = { int8: 'int16', int16: 'int16', uint8: 'uint16', uint16: 'uint16' } as const
@@ -35,7 +38,10 @@ export async function activationStage(host: ModelHost, wanted: StaticActivations
     if (within !== undefined) continue
     requests.set(id, statistic === 'range' ? { statistic, target: { tensor: id } } : { statistic, target: { tensor: id }, options: sample === 'all' ? { bins } : { bins, sample } })
   }
-  const statistics = await observeThrough(host, stage, [...requests.values()], context.calibration, context)
+  const counted = countSamples(context.calibration)
+  const statistics = await observeThrough(host, stage, [...requests.values()], counted.source, context)
+  const samples = counted.most()
+  if (samples > 0 && samples < FEW_SAMPLES) warnOnce(context, `ranges of activations come from ${samples} ${samples === 1 ? 'sample' : 'samples'}: what others reach beyond them is cut off; give a few dozen typical inputs`)
   const overrides = (options.overrides ?? []).filter((o) => o.activation !== undefined).map((o) => ({ ...o, test: nameMatcher(o.match) }))
 
   const shared = new Map<string, { params: ActivationParams; wide: ActivationParams; min: number; max: number }>()
@@ -60,4 +66,26 @@ export async function activationStage(host: ModelHost, wanted: StaticActivations
     return { id, status: 'quantized', ...params, ...(found === undefined ? {} : { min: found.min, max: found.max }) }
   })
   return { activations, wide }
+}
+
+/** The same data, counting: samples are the length of the first dimension, and every pass counts anew. */
+function countSamples(data: BatchSource): { readonly source: BatchSource; most(): number } {
+  let most = 0
+  return {
+    source: {
+      async *[Symbol.asyncIterator]() {
+        let seen = 0
+        for await (const batch of data) {
+          seen += Object.values(batch)[0]?.shape[0] ?? 1
+          most = Math.max(most, seen)
+          yield batch
+        }
+      },
+    },
+    most: () => most,
+  }
+}
+
+function warnOnce({ warnings }: StageContext, sentence: string): void {
+  if (!warnings.includes(sentence)) warnings.push(sentence)
 }
