@@ -11,7 +11,7 @@ export interface CalibrationRecord {
   readonly rescues: ReadonlyMap<string, RescueResult>
 }
 
-const VERSION = '1'
+const LAYOUT = '1'
 /** More entries than any model has activations and sites. */
 const MAX_ENTRIES = 1 << 20
 
@@ -30,7 +30,7 @@ export function encodeCalibration({ identity, statistics, rescues }: Calibration
     }
     return [key, statistic, numbers]
   })
-  return writeSafetensors(tensors, { 'lowbit.calibration': VERSION, identity: JSON.stringify(identity), statistics: JSON.stringify(entries), rescues: JSON.stringify([...rescues]) })
+  return writeSafetensors(tensors, { 'lowbit.calibration': LAYOUT, identity: JSON.stringify(identity), statistics: JSON.stringify(entries), rescues: JSON.stringify([...rescues]) })
 }
 
 /**
@@ -41,7 +41,7 @@ export function decodeCalibration(bytes: Uint8Array, thing = 'calibration'): Cal
   const file = readSafetensors(bytes, thing)
   const version = file.metadata['lowbit.calibration']
   if (version === undefined) throw wrong(thing, 'a safetensors file without statistics')
-  if (version !== VERSION) throw new LowbitError('LOWBIT_VERSION', { thing, found: `version ${version} of the format`, expected: VERSION, fix: 'delete it: it will be made again' })
+  if (version !== LAYOUT) throw new LowbitError('LOWBIT_VERSION', { thing, found: `version ${version} of the format`, expected: LAYOUT, fix: 'delete it: it will be made again' })
   const identity = parse(file, 'identity', thing)
   if (!isIdentity(identity)) throw wrong(thing, 'no identity')
   const entries = parse(file, 'statistics', thing)
