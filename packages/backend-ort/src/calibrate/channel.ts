@@ -10,9 +10,20 @@ export function channelAxis(site: Pick<Site, 'kind'>): number {
   return site.kind === 'conv' ? 1 : -1
 }
 
+/** Magnitudes reduced to one value a channel. */
+function perChannel(graph: CalibrationGraph, op: 'ReduceMax' | 'ReduceSum', tensor: string, axis: number): string {
+  const magnitudes = graph.apply('Abs', [tensor])
+  const rank = graph.rank(tensor)
+  if (rank > 0) return graph.reduce(op, magnitudes, otherAxes(rank, axis))
+  // Rank 0 stands for a rank that the runtime did not infer: what is in the way is folded together when the model runs.
+  if (axis === 1) return graph.reduce(op, graph.apply('Reshape', [magnitudes, graph.ints(0, 0, -1)]), [0, 2])
+  const last = graph.apply('Gather', [graph.apply('Shape', [tensor]), graph.ints(-1)])
+  return graph.reduce(op, graph.apply('Reshape', [magnitudes, graph.apply('Concat', [graph.ints(-1), last], { axis: 0 })]), [0])
+}
+
 /** max|x| per channel. */
 export function absmaxCollector(graph: CalibrationGraph, tensor: string, axis: number): Collector<'absmax-per-channel'> {
-  const output = graph.reduce('ReduceMax', graph.apply('Abs', [tensor]), otherAxes(graph.rank(tensor), axis))
+  const output = perChannel(graph, 'ReduceMax', tensor, axis)
   let most = new Float32Array()
   return {
     outputs: [output],
@@ -32,7 +43,7 @@ export function absmaxCollector(graph: CalibrationGraph, tensor: string, axis: n
 
 /** mean|x| per channel, over all samples. */
 export function meanAbsCollector(graph: CalibrationGraph, tensor: string, axis: number): Collector<'mean-abs-per-channel'> {
-  const output = graph.reduce('ReduceSum', graph.apply('Abs', [tensor]), otherAxes(graph.rank(tensor), axis))
+  const output = perChannel(graph, 'ReduceSum', tensor, axis)
   const size = graph.apply('Size', [tensor])
   return meanOf(output, tensor, (values, channels) => countOf(values, size) / channels, [size])
 }
