@@ -44,7 +44,7 @@ export const staticInt8: EvidenceModule = {
       {
         id: 'static',
         title: 'Static int8 with default settings',
-        note: 'Calibrated on data that is not measured on. “Rescued”: activations that the run itself found to ruin the model and left in float. Python: onnxruntime 1.31 with its defaults, measured elsewhere on this kind of machine',
+        note: 'Calibrated on data that is not measured on. “Rescued”: activations and weights that the run itself found to ruin the model and gave 16 bits or left in float. Python: onnxruntime 1.31 with its defaults, measured elsewhere on this kind of machine',
         columns: ['model', 'size', 'lowbit', 'rescued', 'Python', 'to reach'],
         rows: cells,
       },

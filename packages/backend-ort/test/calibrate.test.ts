@@ -1,5 +1,5 @@
 import { type Batch, type StatisticRequest } from '@lowbit/core'
-import { readOnnx } from '@lowbit/formats'
+import { graph, hostToTensor, model, node, readOnnx, valueInfo, writeOnnx } from '@lowbit/formats'
 import { describe, expect, it } from 'vitest'
 import { observeGraph } from '../src/calibrate/index.js'
 import { Graph, type OrtModule } from '../src/index.js'
@@ -120,5 +120,38 @@ describe('observeGraph', () => {
     x.data[500] = NaN
     const request: StatisticRequest<'histogram'> = { statistic: 'histogram', target: { tensor: 'x' }, options: { sample: 16 } }
     await expect(observeGraph(contextOf(bytes), [request], [{ x: randomTensor([1, 3, 9, 9], 2) }, { x }])).rejects.toMatchObject({ code: 'LOWBIT_NONFINITE', parts: { thing: expect.stringMatching(/'x' in sample 1/) as string } })
+  })
+
+  it('finds magnitudes a channel where the runtime infers no rank', async () => {
+    // A shape that is only known when the model runs leaves the rank open.
+    const main = graph({
+      nodes: [
+        node('Reshape', ['x', 'rows'], ['r']),
+        node('MatMul', ['r', 'w'], ['y'], {}, '', 'linear'),
+        node('Reshape', ['x', 'picture'], ['p']),
+        node('Conv', ['p', 'k'], ['z'], {}, '', 'conv'),
+      ],
+      inputs: [valueInfo('x', 'float32', ['n', 24]), valueInfo('rows', 'int64', ['r']), valueInfo('picture', 'int64', ['q'])],
+      outputs: [valueInfo('y', 'float32'), valueInfo('z', 'float32')],
+      initializers: [hostToTensor('w', randomTensor([6, 5], 1)), hostToTensor('k', randomTensor([4, 3, 1, 1], 2))],
+    })
+    const x = randomTensor([2, 24], 3)
+    const shape = (...dims: number[]): Batch[string] => ({ dtype: 'int64', shape: [dims.length], data: BigInt64Array.from(dims, BigInt) })
+    const requests = ['linear', 'conv'].flatMap((site) => (['absmax-per-channel', 'mean-abs-per-channel'] as const).map((statistic) => ({ statistic, target: { site } })))
+    const found = await observeGraph(contextOf(writeOnnx(model(main, { '': 13 }, 8))), requests, [{ x, rows: shape(2, 4, 6), picture: shape(2, 3, 4, 2) }])
+    const channelOf = [(i: number) => i % 6, (i: number) => Math.floor(i / 8) % 3]
+    for (const [s, channels] of [6, 3].entries()) {
+      const most = new Float64Array(channels)
+      const mean = new Float64Array(channels)
+      x.data.forEach((v, i) => {
+        const c = channelOf[s](i)
+        most[c] = Math.max(most[c], Math.abs(v))
+        mean[c] += Math.abs(v) / (x.data.length / channels)
+      })
+      const got = requests.slice(2 * s, 2 * s + 2).map((r) => Array.from(found.get<typeof r.statistic>(r)?.data ?? []))
+      expect(got[0]).toEqual(Array.from(most))
+      expect(got[1].length).toBe(channels)
+      got[1].forEach((v, c) => expect(v).toBeCloseTo(mean[c], 5))
+    }
   })
 })

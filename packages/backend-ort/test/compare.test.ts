@@ -34,6 +34,21 @@ describe('compareModels', () => {
     for (const h of [a, b, host]) await h.dispose()
   })
 
+  it('ranks the sites of a static file, whose Relu the quantization has swallowed', async () => {
+    const { bytes, batch } = convolutions()
+    const a = await openOnnx(bytes)
+    const host = await openOnnx(bytes, { prepare: true })
+    const { artifact } = await quantize(host, { format: 'qdq', weights: int8(), activations: { dtype: 'uint8', rescue: false }, calibration: [batch] })
+    const b = await openOnnx(artifact.bytes())
+    const swallowed = a.sites().filter((site) => b.graphNow().producer(site.output.name) === undefined)
+    expect(swallowed.length).toBeGreaterThan(0)
+    const { layers = [], outputs } = await compareModels(a, b, [batch], { layers: true, latency: false })
+    const ids = layers.map((l) => l.id)
+    for (const site of swallowed) expect(ids).toContain(site.id)
+    expect(layers.at(-1)?.sqnr).toBeGreaterThan(outputs[0]?.sqnr ?? Infinity)
+    for (const h of [a, b, host]) await h.dispose()
+  })
+
   it('ranks embeddings, tied weights and convolutions too', async () => {
     for (const small of [tied(), convolutions()]) {
       const a = await openOnnx(small.bytes)

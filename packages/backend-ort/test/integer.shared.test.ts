@@ -61,7 +61,8 @@ describe.skipIf(MODELS.length === 0)(`static int8 of real models (${MODELS.lengt
       await host.dispose()
     })
 
-    it.skipIf(name === 'mnist-cnn')('warns of saturation with signed weights of the whole range, and of nothing by default', async () => {
+    if (name === 'mnist-cnn') return // too few sites for what follows
+    it('warns of saturation with signed weights of the whole range, and of nothing by default', async () => {
       const calibration = pictures(shape, scale, [1, 2], input)
       const found = async (settings: Record<string, string>, reduceRange = false) => {
         const host = await openOnnx(`${data}/${name}.onnx`, { prepare: true })

@@ -132,6 +132,13 @@ describe('quantize', () => {
     expect(await codeOf(run({ activations: { dtype: 'uint8', method: 'minmax' } }))).toBe('LOWBIT_CALIBRATION')
   })
 
+  it('warns of ranges that come from few samples, and not of enough', async () => {
+    const few = await run({ activations: { dtype: 'uint8', method: 'minmax' }, calibration: toyBatches({ batches: 3, rows: 3 }) })
+    expect(few.report.warnings).toContainEqual(expect.stringMatching(/^ranges of activations come from 9 samples/))
+    const enough = await run({ activations: { dtype: 'uint8', method: 'minmax' }, calibration: toyBatches({ batches: 5, rows: 2 }) })
+    expect(enough.report.warnings.join()).not.toContain('samples')
+  })
+
   it('gives static activations ranges that hold what was seen', async () => {
     const { report } = await run({ activations: { dtype: 'uint8', method: 'minmax' }, calibration: data })
     const quantized = report.activations.filter((a) => a.status === 'quantized')
