@@ -6,8 +6,9 @@ const arrows = [
   { sourceTag: 'layer:core', onlyDependOnLibsWithTags: [] },
   { sourceTag: 'layer:formats', onlyDependOnLibsWithTags: ['layer:core'] },
   { sourceTag: 'layer:algorithm', onlyDependOnLibsWithTags: ['layer:core'] },
-  { sourceTag: 'layer:plugin', onlyDependOnLibsWithTags: ['layer:formats', 'layer:core'] },
-  { sourceTag: 'layer:app', onlyDependOnLibsWithTags: ['layer:plugin', 'layer:algorithm', 'layer:formats', 'layer:core'] },
+  { sourceTag: 'layer:part', onlyDependOnLibsWithTags: ['layer:part', 'layer:formats', 'layer:core'] },
+  { sourceTag: 'layer:plugin', onlyDependOnLibsWithTags: ['layer:part', 'layer:formats', 'layer:core'] },
+  { sourceTag: 'layer:app', onlyDependOnLibsWithTags: ['layer:plugin', 'layer:part', 'layer:algorithm', 'layer:formats', 'layer:core'] },
 ]
 
 export default tseslint.config(
