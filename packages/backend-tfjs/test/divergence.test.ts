@@ -1,6 +1,7 @@
 import { int4 } from '@lowbit/core'
-import { lsq } from '@lowbit/algos-qat'
+import { int8Static, lsq } from '@lowbit/algos-qat'
 import type { Tensor } from '@tensorflow/tfjs-core'
+import type { CustomCallbackArgs } from '@tensorflow/tfjs-layers'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { prepare, registerWasmGradients, stopOnDivergence, type WasmGradients } from '../src/index.js'
 import { tf, useBackend } from './load-tf.js'
@@ -62,6 +63,40 @@ describe('stopOnDivergence', () => {
     expect([...prepared.watched()].map(({ layer, what }) => `${layer}: ${what}`)).toEqual(['first', 'second'].flatMap((l) => ['input', 'weight', 'fake-quantized weight', 'output'].map((t) => `${l}: sum of the ${t}`)))
     stop()
     expect([...prepared.watched()]).toEqual([])
+  })
+
+  describe.each([['wasm'], ['cpu']] as const)('on %s, behind a softmax that loses NaN', (backend) => {
+    beforeAll(() => useBackend(backend))
+    afterAll(() => useBackend('wasm'))
+
+    const features = () => tf.randomNormal([32, 16], 0, 1, 'float32', 5)
+    const CASES: readonly (readonly [string, () => Tensor, number])[] = [
+      ['inputs that are NaN', () => tf.fill([32, 16], NaN), 0.01],
+      ['inputs that are infinite', () => tf.fill([32, 16], Infinity), 0.01],
+      ['one bad row', () => tf.concat([tf.fill([1, 16], NaN), features().slice([1, 0], [31, 16])]), 0.01],
+      ['a rate of 1e30', features, 1e30],
+      ['a rate of 1e38', features, 1e38],
+    ]
+    for (const [what, make, rate] of CASES) {
+      // Alone, and in a list behind and before tfjs's own: `fit` takes the three in different ways.
+      for (const place of ['alone', 'first', 'last'] as const) {
+        it(`stops at ${what}, given ${place}, with the weights it had before`, async () => {
+          const model = tf.sequential({ layers: [tf.layers.dense({ inputShape: [16], units: 32, activation: 'relu' }), tf.layers.dense({ units: 10, activation: 'softmax' })] })
+          const prepared = prepare(tf, model, int8Static())
+          model.compile({ optimizer: tf.train.sgd(rate), loss: 'categoricalCrossentropy' })
+          const x = make()
+          const y = tf.oneHot(tf.tensor1d(Array.from({ length: 32 }, (_, i) => i % 10), 'int32'), 10)
+          const guard = stopOnDivergence(tf, prepared)
+          const stop = tf.callbacks.earlyStopping({ monitor: 'loss', patience: 99 })
+          const callbacks = place === 'alone' ? guard : place === 'first' ? [guard, stop] : [stop, guard]
+          await expect(model.fit(x, y, { epochs: 4, batchSize: 8, verbose: 0, shuffle: false, callbacks: callbacks as CustomCallbackArgs })).rejects.toMatchObject({ code: 'LOWBIT_NONFINITE' })
+          for (const weight of model.getWeights()) expect(weight.dataSync().every((v) => Number.isFinite(v))).toBe(true)
+          prepared.restore()
+          model.dispose()
+          tf.dispose([x, y])
+        })
+      }
+    }
   })
 
   it('keeps quiet, and keeps no tensors, while the loss is finite', async () => {

@@ -3,6 +3,7 @@ import { wrapCall } from '../layers/call.js'
 import { fromMatrix } from '../layers/matrix.js'
 import { separableConv2D } from '../layers/separable.js'
 import type { Layer, LayersModel, Tensor, TfCore } from '../tf.js'
+import type { StoredWeight } from './bias-room.js'
 import type { SiteState, StaticRule } from './site-state.js'
 
 /** What the model computes with in place of its own values. */
@@ -13,6 +14,8 @@ export interface Overlay {
   /** Factors on a tensor that nothing before it could take: it is divided by these. */
   readonly inserted: ReadonlyMap<string, Float32Array>
   readonly activations: ReadonlyMap<string, StaticRule>
+  /** Weights that are stored otherwise than they were decided, so that the bias behind them fits. */
+  readonly raised: ReadonlyMap<SiteState, StoredWeight>
 }
 
 /** Sees the tensor that a site reads, before it is quantized. */
@@ -46,7 +49,7 @@ function wrapLayer(tf: TfCore, layer: Layer, sites: readonly SiteState[], overla
     const replaced: Record<string, Tensor> = {}
     if (overlay !== null) {
       for (const site of sites) {
-        replaced[site.at.weight.member] = fromMatrix(tf, site.at, tf.tensor(site.q?.values ?? site.weight, [site.at.rows, site.at.columns]))
+        replaced[site.at.weight.member] = fromMatrix(tf, site.at, tf.tensor((overlay.raised.get(site) ?? site.q)?.values ?? site.weight, [site.at.rows, site.at.columns]))
         if (site.bias !== undefined && site.at.weight.suffix !== '/depthwise') replaced['bias'] = tf.tensor(site.bias)
       }
     }

@@ -1,5 +1,5 @@
 import {
-  API_VERSION, checkQTensor, dequantize, elementCount, LowbitError, tensor, throwIfAborted,
+  API_VERSION, checkQTensor, dequantize, elementCount, isLowbitError, LowbitError, tensor, throwIfAborted,
   type Acceptance, type ActivationParams, type ActivationPoint, type ApplyResult, type Artifact, type Batch, type BatchSource, type EmitOptions, type FoldGroup, type HostSupports,
   type HostTensor, type ModelHost, type ObserveOptions, type QTensor, type Scheme, type Site, type StatisticName, type StatisticRequest, type Statistics, type StatisticValues, type TensorRef, type Transform,
 } from '@lowbit/core'
@@ -12,6 +12,7 @@ import { PACKAGE, VERSION } from '../version.js'
 import { accumulator } from './accumulator.js'
 import { activationPoints, inputName } from './activation-points.js'
 import { inputTensors, modelInputs, modelOutputs } from './batches.js'
+import { raisedForBias } from './bias-room.js'
 import { emitters, expectEmitter } from './emit/emitters.js'
 import { findFolds, type Fold } from './fold-groups.js'
 import { forward, type Overlay, type Tap } from './forward.js'
@@ -36,6 +37,27 @@ export interface LayersHost extends ModelHost {
  */
 export async function openLayersModel(tf: TfCore, model: LayersModel, options: OpenLayersOptions = {}): Promise<LayersHost> {
   return new TfjsHost(tf, model, options)
+}
+
+/**
+ * Finds out before a training whether its result can be written.
+ * @param format one of the backend's formats; absent: any of them will do
+ * @param schemes what the weights will have, by site
+ * @throws LOWBIT_UNSUPPORTED naming the layer, and with no format given what each of them lacks
+ */
+export function expectExportable(tf: TfCore, model: LayersModel, format: string | undefined, schemes: ReadonlyMap<string, Scheme>, options: OpenLayersOptions = {}): void {
+  const host = new TfjsHost(tf, model, options)
+  if (format !== undefined) return host.expectFormat(format, schemes)
+  const refusals: string[] = []
+  for (const { format: each } of emitters) {
+    try {
+      return host.expectFormat(each, schemes)
+    } catch (error) {
+      if (!isLowbitError(error, 'LOWBIT_UNSUPPORTED')) throw error
+      refusals.push(`${each}: ${error.parts.thing} (${error.parts.found})`)
+    }
+  }
+  throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: `model '${model.name}'`, found: `no format that takes it once it is trained: ${refusals.join('; ')}`, fix: 'change the layers, or pass { format: false } to prepare if it will never be written' })
 }
 
 const STATISTICS: readonly StatisticName[] = ['range', 'absmax-per-channel', 'mean-abs-per-channel', 'mean', 'histogram', 'gram', 'cross-gram', 'samples']
@@ -226,12 +248,22 @@ class TfjsHost implements LayersHost {
     return expectEmitter(format).emit({ tf: this.#tf, model: this.#model, ...this.#overlay() }, options)
   }
 
+  expectFormat(format: string, schemes: ReadonlyMap<string, Scheme>): void {
+    const emitter = expectEmitter(format)
+    for (const [id, scheme] of schemes) {
+      const answer = emitter.accepts(this.#site(id), scheme)
+      // What a format does not take stays in float there, or in another form: only a weight that nothing can say is an error.
+      if (!answer.ok && format !== 'matmul-nbits') throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: `weight of '${id}'`, found: answer.reason, fix: 'train it under another scheme, or choose another format' })
+    }
+    emitter.check({ tf: this.#tf, model: this.#model, ...this.#overlay() })
+  }
+
   async dispose(): Promise<void> {
     this.#disposed = true
   }
 
   #overlay(): Overlay {
-    return { sites: this.#sites, norms: this.#norms, inserted: this.#inserted, activations: this.#activations }
+    return { sites: this.#sites, norms: this.#norms, inserted: this.#inserted, activations: this.#activations, raised: raisedForBias(this.#sites, this.#activations) }
   }
 
   #forward(batch: Batch, model: 'current' | 'original', tap?: Tap): Tensor[] {

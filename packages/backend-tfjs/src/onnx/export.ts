@@ -24,7 +24,9 @@ export function toOnnx(context: EmitContext, options: EmitOptions & { readonly n
   if (scales !== 'float32' && scales !== 'float16') throw new LowbitError('LOWBIT_ARGUMENT', { thing: "setting 'scales'", found: String(scales), expected: "'float32' or 'float16'" })
   const writer = new GraphWriter({ halfScales: scales === 'float16' })
   const notes: string[] = []
-  const onnx: OnnxContext = { ...context, writer, notes, nbits: options.nbits, settings: options.settings ?? {}, read: (site, x) => readInput(writer, context, site, x) }
+  const sites = context.sites.map((site): SiteState => ({ ...site, ...storedAs(context, site) }))
+  for (const { at } of context.raised.keys()) notes.push(`${at.id}: weight scales raised so that the bias fits int32`)
+  const onnx: OnnxContext = { ...context, sites, writer, notes, nbits: options.nbits, settings: options.settings ?? {}, read: (site, x) => readInput(writer, context, site, x) }
   const folded = new Set(context.sites.flatMap(({ norm }) => (norm === undefined ? [] : [norm.layer])))
   const inputs = modelInputs(context.model).map(({ name, dtype, shape = [] }) => writer.input(name, onnxType(dtype), shape))
   const outputs = convertModel(onnx, folded, context.model, inputs)
@@ -36,6 +38,12 @@ export function toOnnx(context: EmitContext, options: EmitOptions & { readonly n
   const model = writer.build(context.model.name)
   if (options.provenance !== undefined) setMetadata(model, 'lowbit.recipe', JSON.stringify(options.provenance.recipe))
   return { model, notes }
+}
+
+/** A weight as it is stored, where that differs from what was decided. */
+function storedAs({ raised }: EmitContext, site: SiteState): Pick<SiteState, 'q'> {
+  const q = raised.get(site)
+  return q === undefined ? {} : { q }
 }
 
 const onnxType = (dtype: string | undefined): OnnxType => (dtype === 'int32' ? 'int32' : 'float32')

@@ -70,11 +70,20 @@ function convolve(context: OnnxContext, site: SiteState, group: number, x: strin
   const strides = pointwise ? kernel.map(() => 1) : numbers(at.layer, 'strides', spatial, 1)
   const dilations = pointwise || dilation !== undefined ? kernel.map(() => dilation ?? 1) : numbers(at.layer, 'dilationRate', spatial, 1)
   const padding = pointwise ? 'valid' : String(setting(at.layer, 'padding'))
-  const pads = padding === 'causal' ? { pads: [(kernel[0] - 1) * dilations[0], 0] } : { auto_pad: padding === 'same' ? 'SAME_UPPER' : 'VALID' }
+  const pads = padsOf(padding, kernel, dilations)
   const inputs = [context.read(site, channelsFirst(context, x, spatial + 2, `${at.id}/nchw`)), writeWeight(writer, site, 'conv', kernel, notes)]
   if (site.bias !== undefined) inputs.push(writer.floats(`${at.id}/bias`, site.bias))
   const y = writer.op('Conv', `${at.id}/conv`, inputs, { kernel_shape: kernel, strides, dilations, group, ...pads })
   return channelsLast(context, y, spatial + 2, `${at.id}/nhwc`)
+}
+
+/** Runtimes refuse SAME_UPPER with a dilation; there strides are 1, so that the padding does not depend on the size of the input. */
+function padsOf(padding: string, kernel: readonly number[], dilations: readonly number[]): { readonly pads: number[] } | { readonly auto_pad: string } {
+  const reach = kernel.map((k, i) => (k - 1) * dilations[i])
+  if (padding === 'causal') return { pads: [reach[0], 0] }
+  if (padding !== 'same') return { auto_pad: 'VALID' }
+  if (dilations.every((d) => d === 1)) return { auto_pad: 'SAME_UPPER' }
+  return { pads: [...reach.map((r) => Math.floor(r / 2)), ...reach.map((r) => Math.ceil(r / 2))] }
 }
 
 const separable: Converter = (context, call) => {

@@ -5,6 +5,7 @@ import { findSites } from '../layers/find-sites.js'
 import type { LayerSite } from '../layers/layer-site.js'
 import { toMatrix } from '../layers/matrix.js'
 import { separableConv2D } from '../layers/separable.js'
+import { expectExportable } from '../host/layers-host.js'
 import { siteState } from '../host/site-state.js'
 import { tfjsOps } from '../ops/tfjs-ops.js'
 import type { Layer, LayersModel, Tensor, TfCore } from '../tf.js'
@@ -45,6 +46,8 @@ export interface Prepared {
   watch(): () => void
   /** Sums of the tensors of the last training step, in the order they were computed: what `stopOnDivergence` looks through. */
   watched(): Iterable<WatchedTensor>
+  /** The sums themselves, scalars that belong to the prepared model: one of all of them says whether a step was sound without reading each. */
+  watchedSums(): readonly Tensor[]
   /** Runs `f` with the fake quantization switched off: the float model, BatchNorm layers and all. */
   inFloat<R>(f: () => R): R
   /** Takes the fake quantization and its variables out: a float model with the latent weights as they stand. */
@@ -53,19 +56,32 @@ export interface Prepared {
   onRestore(undo: () => void): void
 }
 
+export interface PrepareOptions {
+  /**
+   * What the trained model will be written as: `dequantize`, `matmul-nbits`, `layers`. A layer or a scheme that has no place there is
+   * refused now, not after the training. Default: any one of them will do; `false`: it will never be written.
+   */
+  readonly format?: string | false
+}
+
 /**
  * Puts fake quantization into a tf.LayersModel: on the weights of Dense, Conv1D, Conv2D, DepthwiseConv2D, SeparableConv2D,
  * Conv2DTranspose and Embedding layers, on the activations that they read, with a BatchNormalization that follows folded in.
  * Compile the model afterwards, so that the optimizer knows the new variables.
  *
  * @param recipe what is trained in low precision; algorithms are passed in it as values.
- * @throws LOWBIT_NOT_FOUND for an override that matches no layer, LOWBIT_UNSUPPORTED for a model without any site.
+ * @throws LOWBIT_NOT_FOUND for an override that matches no layer, LOWBIT_UNSUPPORTED for a model without any site, or one that could
+ * not be written in the end.
  */
-export function prepare(tf: TfCore, model: LayersModel, recipe: TrainingRecipe): Prepared {
+export function prepare(tf: TfCore, model: LayersModel, recipe: TrainingRecipe, options: PrepareOptions = {}): Prepared {
   const { sites: found, skipped } = findSites(model)
   if (found.length === 0) throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: `model '${model.name}'`, found: 'no layer that can be quantized', expected: 'Dense, Conv1D, Conv2D, DepthwiseConv2D, SeparableConv2D, Conv2DTranspose or Embedding' })
   const ops = tfjsOps(tf)
   const plan = planTraining(found.map((site) => trainingLayer(site, recipe)), recipe, skipped)
+  if (options.format !== false) {
+    const schemes = new Map(plan.layers.flatMap((l, i) => (l.weight === undefined ? [] : [[found[i].id, l.weight.target.scheme] as const])))
+    expectExportable(tf, model, options.format, schemes, { foldBatchNorm: recipe.batchNorm !== 'keep' })
+  }
   const norms = recipe.batchNorm === 'keep' ? new Map() : normsAfterSites(model, found)
   const sites = plan.layers.flatMap((planned, i) => {
     const norm = planned.weight === undefined ? undefined : norms.get(found[i].id)
@@ -207,6 +223,10 @@ class PreparedModel implements Prepared {
 
   watched(): Iterable<WatchedTensor> {
     return this.#watch.tensors()
+  }
+
+  watchedSums(): readonly Tensor[] {
+    return this.#watch.sums()
   }
 
   onRestore(undo: () => void): void {

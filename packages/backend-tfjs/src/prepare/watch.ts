@@ -35,6 +35,11 @@ export class Watch {
     if (this.#watchers > 0 && x.dtype === 'float32') this.#sums.push({ layer, what: `sum of the ${what}`, sum: this.#tf.keep(noTape(this.#tf, () => this.#tf.sum(x))) })
   }
 
+  /** The same, as tensors of one value each; they live until the next step. */
+  sums(): readonly Tensor[] {
+    return this.#sums.map(({ sum }) => sum)
+  }
+
   *tensors(): Generator<WatchedTensor> {
     for (const { layer, what, sum } of this.#sums) yield { layer, what, values: sum.dataSync<'float32'>() }
   }

@@ -39,11 +39,11 @@ export function firstNonFinite(tensors: Iterable<WatchedTensor>): NonFinite | un
  * @param step the step whose loss was not finite
  */
 export function divergedError(step: number, loss: number, bad: NonFinite | undefined): LowbitError {
-  const where = bad === undefined ? 'no tensor that was watched is bad: the loss function itself gave it' : `first in the ${bad.what} of layer '${bad.layer}': element ${bad.index} is ${bad.value}, ${bad.count} of ${bad.size} are not finite`
+  const where = bad === undefined && Number.isFinite(loss) ? 'the step left weights that are not finite' : bad === undefined ? 'no tensor that was watched is bad: the loss function itself gave it' : `first in the ${bad.what} of layer '${bad.layer}': element ${bad.index} is ${bad.value}, ${bad.count} of ${bad.size} are not finite`
   return new LowbitError('LOWBIT_NONFINITE', {
     thing: `training step ${step}`,
     found: `loss ${loss}; ${where}`,
-    expected: 'a finite loss',
+    expected: 'finite numbers',
     fix: 'lower the learning rate, clip gradients, or resume from the last checkpoint with a later start of quantization',
   })
 }

@@ -11,6 +11,7 @@ export const dequantizeEmitter: Emitter = {
     if (scheme.granularity.kind === 'token') return { ok: false, reason: 'weights have no scale a token' }
     return isIntegerCode(scheme.dtype) ? { ok: true } : { ok: false, reason: `ONNX's DequantizeLinear takes whole numbers, not ${scheme.dtype}` }
   },
+  check: (context) => void toOnnx(context, { nbits: false }),
   async emit(context, options) {
     const { model, notes } = toOnnx(context, { ...options, nbits: false })
     return artifact('dequantize', [{ bytes: writeOnnx(model) }], notes)

@@ -13,5 +13,7 @@ export interface EmitContext extends Overlay {
 export interface Emitter {
   readonly format: string
   accepts(site: SiteState, scheme: Scheme): Acceptance
+  /** As `emit`, only to find out. @throws what `emit` would throw for a layer that has no place in the format */
+  check(context: EmitContext): void
   emit(context: EmitContext, options: EmitOptions): Promise<Artifact>
 }

@@ -13,15 +13,9 @@ import type { EmitContext, Emitter } from './emitter.js'
 export const layersEmitter: Emitter = {
   format: 'layers',
   accepts: (_, scheme) => (scheme.granularity.kind === 'token' ? { ok: false, reason: 'weights have no scale a token' } : { ok: true }),
+  check: expectLayers,
   async emit(context, options) {
-    const inserted = [...context.inserted.keys()]
-    if (inserted.length > 0) {
-      throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: `scale on '${inserted[0]}'`, found: 'no layer takes it, and the layers format has no place for it', fix: "emit 'dequantize' (ONNX), or leave this group out" })
-    }
-    const twice = repeated(context.model.weights.map((w) => w.originalName))
-    if (twice !== undefined) {
-      throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: `model '${context.model.name}'`, found: `two variables named '${twice}'`, expected: 'a name for each: tfjs loads weights by name', fix: 'build layers inside a custom layer by calling them (apply), not by build(), so that their own names become part of it' })
-    }
+    expectLayers(context)
     const values = layerValues(context)
     const notes: string[] = []
     if (context.activations.size > 0) notes.push(`${context.activations.size} quantized activations are left in float: tfjs layers compute in float32`)
@@ -49,6 +43,17 @@ export const layersEmitter: Emitter = {
     const main = encode({ ...common, weightsManifest: [{ paths: ['weights.bin'], weights: specs }] })
     return artifact('layers', [{ bytes: main }, { name: 'weights.bin', bytes: weights }], notes, encode({ ...common, weightSpecs: specs, weightData: toBase64(weights) }))
   },
+}
+
+function expectLayers(context: EmitContext): void {
+  const inserted = [...context.inserted.keys()]
+  if (inserted.length > 0) {
+    throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: `scale on '${inserted[0]}'`, found: 'no layer takes it, and the layers format has no place for it', fix: "emit 'dequantize' (ONNX), or leave this group out" })
+  }
+  const twice = repeated(context.model.weights.map((w) => w.originalName))
+  if (twice !== undefined) {
+    throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: `model '${context.model.name}'`, found: `two variables named '${twice}'`, expected: 'a name for each: tfjs loads weights by name', fix: 'build layers inside a custom layer by calling them (apply), not by build(), so that their own names become part of it' })
+  }
 }
 
 /** What `artifact.bytes()` of the layers format holds, for `tf.loadLayersModel(tf.io.fromMemory(…))`. @throws LOWBIT_FORMAT for anything else. */

@@ -12,6 +12,7 @@ export const matmulNBitsEmitter: Emitter = {
     const wanted = ortNBits.refuses(scheme, [at.rows, at.columns])
     return wanted === undefined ? { ok: true } : { ok: false, reason: `MatMulNBits takes ${wanted}` }
   },
+  check: (context) => void toOnnx(context, { nbits: true }),
   async emit(context, options) {
     const { model, notes } = toOnnx(context, { ...options, nbits: true })
     return artifact('matmul-nbits', [{ bytes: writeOnnx(model) }], notes)
