@@ -1,4 +1,4 @@
-export { atomicWrite, fileError, type AtomicWriteOptions, type ByteSource } from './node/atomic-write.js'
+export { atomicWrite, fileError, type AtomicWriteOptions, type ByteStream } from './node/atomic-write.js'
 export * from './node/calibration-file.js'
 export * from './node/onnx-file.js'
 export * from './node/save-onnx.js'

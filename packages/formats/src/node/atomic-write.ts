@@ -4,7 +4,7 @@ import { basename, dirname, join } from 'node:path'
 import { LowbitError, throwIfAborted } from '@lowbit/core'
 
 /** Bytes to write: pieces, as they come. */
-export type ByteSource = Iterable<Uint8Array> | AsyncIterable<Uint8Array>
+export type ByteStream = Iterable<Uint8Array> | AsyncIterable<Uint8Array>
 
 export interface AtomicWriteOptions {
   readonly signal?: AbortSignal
@@ -15,7 +15,7 @@ export interface AtomicWriteOptions {
  * What stood at the target stays untouched until then, also if the process is killed. A symbolic link is followed.
  * @throws LOWBIT_FILE if the folder, the disk or the target does not allow it, LOWBIT_ABORTED; nothing is left behind.
  */
-export async function atomicWrite(path: string, chunks: ByteSource, options: AtomicWriteOptions = {}): Promise<void> {
+export async function atomicWrite(path: string, chunks: ByteStream, options: AtomicWriteOptions = {}): Promise<void> {
   const staged = await stageFile(path, chunks, options)
   await staged.commit()
 }
@@ -30,7 +30,7 @@ export interface StagedFile {
 }
 
 /** The first half of {@link atomicWrite}, for files that must appear together. */
-export async function stageFile(path: string, chunks: ByteSource, options: AtomicWriteOptions = {}): Promise<StagedFile> {
+export async function stageFile(path: string, chunks: ByteStream, options: AtomicWriteOptions = {}): Promise<StagedFile> {
   const target = await resolveTarget(path)
   const temporary = join(dirname(target), `.${basename(target)}.${process.pid}-${randomBytes(4).toString('hex')}.tmp`)
   const discard = async (): Promise<void> => {
@@ -58,7 +58,7 @@ export async function stageFile(path: string, chunks: ByteSource, options: Atomi
   }
 }
 
-async function fill(handle: FileHandle, chunks: ByteSource, path: string, signal: AbortSignal | undefined): Promise<number> {
+async function fill(handle: FileHandle, chunks: ByteStream, path: string, signal: AbortSignal | undefined): Promise<number> {
   let size = 0
   try {
     for await (const chunk of chunks) {

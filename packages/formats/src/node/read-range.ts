@@ -1,18 +1,17 @@
 import { open, readFile, stat, type FileHandle } from 'node:fs/promises'
 import { LowbitError } from '@lowbit/core'
+import { expectInside, type ByteSource } from '../bytes/byte-source.js'
 import { fileError } from './atomic-write.js'
 
 /** Pieces that streams move at a time. */
 const PIECE = 8 << 20
 
 /** A file open for reading ranges. */
-export interface RangeFile {
-  readonly size: number
+export interface RangeFile extends ByteSource {
   /** Fresh memory, so that typed arrays over it are aligned. @throws LOWBIT_FILE if the file is shorter. */
   read(offset: number, length: number): Promise<Uint8Array<ArrayBuffer>>
   /** The same in pieces. A piece is valid until the next one is asked for. */
   pieces(offset: number, length: number): AsyncGenerator<Uint8Array<ArrayBuffer>>
-  close(): Promise<void>
 }
 
 export async function openRangeFile(path: string): Promise<RangeFile> {
@@ -20,12 +19,9 @@ export async function openRangeFile(path: string): Promise<RangeFile> {
     throw fileError(path, cause, 'could not be opened')
   })
   const { size } = await handle.stat()
-  const inside = (offset: number, length: number): void => {
-    if (offset < 0 || length < 0 || offset + length > size) {
-      throw new LowbitError('LOWBIT_FILE', { thing: path, found: `bytes ${offset} to ${offset + length} asked of ${size}`, fix: 'the file is not complete' })
-    }
-  }
+  const inside = (offset: number, length: number): void => expectInside({ name: path, size }, offset, length)
   return {
+    name: path,
     size,
     async read(offset, length) {
       inside(offset, length)

@@ -1,5 +1,6 @@
 import { create } from '@bufbuild/protobuf'
-import { allocate, bytesPerElement, DTYPES, elementCount, LowbitError, type DType, type HostTensor, type TensorData } from '@lowbit/core'
+import { allocate, elementCount, LowbitError, type HostTensor, type TensorData } from '@lowbit/core'
+import { bytesOf, viewBytes } from '../bytes/views.js'
 import { packBits, unpackBits } from './bits.js'
 import { MAX_RANK } from './limits.js'
 import { DataLocation, TensorProtoSchema, type TensorProto } from './proto.js'
@@ -86,20 +87,6 @@ export function rawToHost(raw: Uint8Array, type: OnnxType, shape: readonly numbe
   }
   if (bits < 8) return { dtype: host, shape, data: host === 'int8' ? unpackBits(raw, bits, count, true) : unpackBits(raw, bits, count, false) }
   return { dtype: host, shape, data: viewBytes(raw, host, count) }
-}
-
-/** Bytes as the typed array of a dtype: a view where aligned, else a copy. */
-export function viewBytes(raw: Uint8Array, dtype: DType, count: number): TensorData {
-  const aligned = raw.byteOffset % bytesPerElement(dtype) === 0 ? raw : new Uint8Array(raw)
-  const make: new (buffer: ArrayBufferLike, offset: number, length: number) => TensorData = DTYPES[dtype].array
-  return new make(aligned.buffer, aligned.byteOffset, count)
-}
-
-/** The bytes of a typed array, little endian, as a view. */
-export function bytesOf(data: TensorData): Uint8Array<ArrayBuffer> {
-  const { buffer } = data
-  if (buffer instanceof ArrayBuffer) return new Uint8Array(buffer, data.byteOffset, data.byteLength)
-  return new Uint8Array(new Uint8Array(buffer, data.byteOffset, data.byteLength))
 }
 
 function typedToHost(values: readonly (number | bigint)[], type: OnnxType, shape: readonly number[], thing: string): HostTensor {

@@ -1,5 +1,6 @@
 import { create, toBinary, type DescMessage, type MessageShape } from '@bufbuild/protobuf'
 import { LowbitError } from '@lowbit/core'
+import { joinChunks, type Chunks } from '../bytes/chunks.js'
 import { onlyFields } from './copy.js'
 import { MAX_PROTOBUF_BYTES } from './limits.js'
 import {
@@ -17,12 +18,6 @@ import {
 
 /** Bytes of `raw_data` from which a tensor is passed through as it is, instead of being copied by the encoder. */
 const BIG = 1 << 16
-
-/** A file in pieces: large tensors stand in it as views of where they already are. */
-export interface Chunks {
-  readonly chunks: readonly Uint8Array<ArrayBuffer>[]
-  readonly size: number
-}
 
 /**
  * The bytes of a model in pieces, without copying large tensors: for streaming to a file.
@@ -43,25 +38,6 @@ export function onnxChunks(model: ModelProto): Chunks {
  */
 export function writeOnnx(model: ModelProto): Uint8Array<ArrayBuffer> {
   return joinChunks(onnxChunks(model))
-}
-
-/** One buffer from pieces. @throws LOWBIT_LIMIT if the engine cannot allocate it. */
-export function joinChunks({ chunks, size }: Chunks): Uint8Array<ArrayBuffer> {
-  const bytes = newBytes(size)
-  let pos = 0
-  for (const chunk of chunks) {
-    bytes.set(chunk, pos)
-    pos += chunk.length
-  }
-  return bytes
-}
-
-function newBytes(size: number): Uint8Array<ArrayBuffer> {
-  try {
-    return new Uint8Array(size)
-  } catch (cause) {
-    throw new LowbitError('LOWBIT_LIMIT', { thing: 'model', found: `${size} bytes in one buffer`, fix: 'save it to a file instead', cause })
-  }
 }
 
 class Encoder implements Chunks {

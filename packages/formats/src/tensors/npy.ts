@@ -1,5 +1,5 @@
 import { allocate, bytesPerElement, elementCount, LowbitError, type DType, type HostTensor } from '@lowbit/core'
-import { bytesOf, viewBytes } from '../onnx/tensor.js'
+import { bytesOf, viewBytes } from '../bytes/views.js'
 
 /** Longest header read. numpy's own limit is 10,000 bytes. */
 export const MAX_NPY_HEADER = 65_536

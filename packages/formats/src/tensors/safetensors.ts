@@ -1,6 +1,6 @@
 import { bytesPerElement, elementCount, isDType, LowbitError, type DType, type HostTensor } from '@lowbit/core'
-import { joinChunks, type Chunks } from '../onnx/write.js'
-import { bytesOf, viewBytes } from '../onnx/tensor.js'
+import { joinChunks, type Chunks } from '../bytes/chunks.js'
+import { bytesOf, viewBytes } from '../bytes/views.js'
 
 /** Longest header read: room for some 200,000 tensors. */
 export const MAX_SAFETENSORS_HEADER = 32 << 20

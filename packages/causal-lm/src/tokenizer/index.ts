@@ -1,0 +1,2 @@
+export type * from './chat-template.js'
+export type * from './tokenizer.js'

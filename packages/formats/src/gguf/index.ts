@@ -1,0 +1,6 @@
+export * from '../bytes/byte-source.js'
+export type * from '../bytes/tensor-source.js'
+export * from '../bytes/file-set.js'
+export type * from './block-tensor.js'
+export type * from './gguf-file.js'
+export * from './metadata.js'
