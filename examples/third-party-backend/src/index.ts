@@ -1,0 +1,2 @@
+export { openMlp } from './host.js'
+export { writeMlp, type Layer } from './mlp.js'
