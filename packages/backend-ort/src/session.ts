@@ -22,7 +22,7 @@ export interface Session {
   readonly outputs: readonly TensorRef[]
   /**
    * Runs one batch. Feeds are checked first: every input, its dtype, its rank and its fixed dims.
-   * @param wanted - outputs to compute; all by default
+   * @param wanted - outputs to compute; all by default. What holds no numbers (strings, sequences, maps) is left out.
    * @throws LOWBIT_DATA for feeds that do not fit, LOWBIT_RUNTIME if the runtime fails
    */
   run(batch: Batch, wanted?: readonly string[]): Promise<Record<string, HostTensor>>
@@ -48,13 +48,16 @@ export async function createSession(ort: OrtModule, model: Uint8Array | string, 
 function wrapSession(ort: OrtModule, session: OrtSession): Session {
   const inputs = session.inputMetadata.map(toRef)
   const outputs = session.outputMetadata.map(toRef)
+  // Labels, sequences and maps say nothing about rounding, and the runtime's JavaScript package cannot hand most of them over.
+  const numbers = new Set(session.outputMetadata.filter((o) => o.isTensor && o.type !== undefined && isDType(o.type)).map((o) => o.name))
   let released = false
   return {
     inputs,
     outputs,
-    async run(batch, wanted = session.outputNames) {
+    async run(batch, asked = session.outputNames) {
       if (released) throw new LowbitError('LOWBIT_DISPOSED', { thing: 'session', found: 'already released' })
       checkFeeds(inputs, batch)
+      const wanted = asked.filter((name) => numbers.has(name))
       const feeds: Record<string, OrtTensor> = {}
       for (const { name } of inputs) {
         const value = batch[name]

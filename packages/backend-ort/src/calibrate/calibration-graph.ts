@@ -1,5 +1,5 @@
 import { type Batch, type HostTensor, LowbitError, type TensorRef } from '@lowbit/core'
-import { type AttributeValue, hostToTensor, intsAttribute, node as makeNode, valueInfo } from '@lowbit/formats'
+import { type AttributeValue, DataType, hostToTensor, intsAttribute, node as makeNode, tensorsOf, valueInfo } from '@lowbit/formats'
 import { type Graph, isOp } from '../graph/index.js'
 import { operandName, siteNode, type SiteRecord } from '../sites/site-record.js'
 
@@ -14,12 +14,14 @@ export class CalibrationGraph {
   readonly graph: Graph
   readonly #info: ReadonlyMap<string, TensorRef>
   readonly #made = new Map<string, string>()
+  readonly #isPlain: boolean
   #turn: string | undefined
 
   /** @param graph - becomes part of this one; pass a clone */
   constructor(graph: Graph, info: ReadonlyMap<string, TensorRef>) {
     this.graph = graph
     this.#info = info
+    this.#isPlain = holdsFloat32Alone(graph)
   }
 
   /** Name of an int64 `[1]` input that every run feeds with another number; see {@link feed}. */
@@ -43,6 +45,14 @@ export class CalibrationGraph {
       throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: `activation '${name}'`, found: 'a tensor of unknown rank', expected: 'a model whose shapes the runtime can infer', fix: 'export it with fixed ranks, or exclude this site' })
     }
     return shape.length
+  }
+
+  /**
+   * A tensor in float32. Sums and products of float16 values lose digits or overflow: every statistic is taken of float32 values, and
+   * half a model in float16 gives the figures of the same model in float32.
+   */
+  floats(name: string): string {
+    return this.#isPlain ? name : this.apply('Cast', [name], { to: DataType.FLOAT })
   }
 
   /** Adds one node and gives the name of its output. */
@@ -84,15 +94,16 @@ export class CalibrationGraph {
   columns(record: SiteRecord, input = operandName(this.graph, record, 'data')): string {
     const { site } = record
     const { groups, columns } = record.matrix
+    const values = this.floats(input)
     if (site.kind === 'conv') {
-      const unfolded = this.#unfold(record, input)
+      const unfolded = this.#unfold(record, values)
       // Of the weight: the runtime does not infer the rank of every activation, and gives such a one as rank 0.
       const rank = record.matrix.shape.length
       const swapped = this.apply('Transpose', [unfolded], { perm: [1, 0, ...Array.from({ length: rank - 2 }, (_, i) => i + 2)] })
       const flat = this.apply('Reshape', [swapped, this.ints(groups, columns, -1)])
       return this.apply('Transpose', [flat], { perm: [0, 2, 1] })
     }
-    return this.apply('Reshape', [input, this.ints(1, -1, columns)])
+    return this.apply('Reshape', [values, this.ints(1, -1, columns)])
   }
 
   /** Every patch a convolution multiplies, as channels: a depthwise convolution with kernels of one 1. */
@@ -114,4 +125,14 @@ export class CalibrationGraph {
     const weight = this.constant({ dtype: 'float32', shape: transposed ? [channels, kernel, ...size] : [channels * kernel, 1, ...size], data })
     return this.apply(node.opType, [input, weight], { ...carried, group: channels })
   }
+}
+
+const OTHER_FLOATS: ReadonlySet<number> = new Set([DataType.FLOAT16, DataType.BFLOAT16, DataType.DOUBLE])
+
+/** False where any tensor may hold floats of another type. */
+function holdsFloat32Alone(graph: Graph): boolean {
+  const isOther = (type: number | undefined): boolean => type !== undefined && OTHER_FLOATS.has(type)
+  if (graph.proto.input.some(({ type }) => type?.value.case === 'tensorType' && isOther(type.value.value.elemType))) return false
+  for (const tensor of tensorsOf(graph.toModel())) if (isOther(tensor.dataType)) return false
+  return !graph.nodes().some((node) => node.attribute.some((a) => (a.name === 'to' || a.name === 'dtype') && isOther(Number(a.i))))
 }

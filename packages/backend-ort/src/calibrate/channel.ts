@@ -12,7 +12,7 @@ export function channelAxis(site: Pick<Site, 'kind'>): number {
 
 /** Magnitudes reduced to one value a channel. */
 function perChannel(graph: CalibrationGraph, op: 'ReduceMax' | 'ReduceSum', tensor: string, axis: number): string {
-  const magnitudes = graph.apply('Abs', [tensor])
+  const magnitudes = graph.apply('Abs', [graph.floats(tensor)])
   const rank = graph.rank(tensor)
   if (rank > 0) return graph.reduce(op, magnitudes, otherAxes(rank, axis))
   // Rank 0 stands for a rank that the runtime did not infer: what is in the way is folded together when the model runs.

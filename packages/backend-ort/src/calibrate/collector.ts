@@ -1,4 +1,4 @@
-import type { HostTensor, StatisticName, StatisticValues } from '@lowbit/core'
+import { fromBfloat16, fromFloat16, type HostTensor, type StatisticName, type StatisticValues } from '@lowbit/core'
 
 /** Gathers one statistic: what it needs computed in each run, and what it keeps between runs. */
 export interface Collector<S extends StatisticName = StatisticName> {
@@ -11,10 +11,16 @@ export interface Collector<S extends StatisticName = StatisticName> {
   result(): StatisticValues[S]
 }
 
-/** A float32 array out of a run. */
+/** Values out of a run, or out of the batch itself, as float32. Every type is converted: nothing must pass for a tensor without values. */
 export function floatsOf(values: Readonly<Record<string, HostTensor>>, name: string): HostTensor<'float32'>['data'] {
-  const data = values[name]?.data
-  return data instanceof Float32Array ? data : new Float32Array()
+  const value = values[name]
+  if (value === undefined) return new Float32Array()
+  const { dtype, data } = value
+  if (data instanceof Float32Array) return data
+  if (dtype === 'float16' && data instanceof Uint16Array) return fromFloat16(data)
+  if (dtype === 'bfloat16' && data instanceof Uint16Array) return fromBfloat16(data)
+  if (data instanceof BigInt64Array || data instanceof BigUint64Array) return Float32Array.from(data, Number)
+  return Float32Array.from(data)
 }
 
 /** A whole number out of a run: the result of a Size node. */

@@ -17,10 +17,11 @@ export interface Extremes {
 
 /** Adds the operators that find the extremes of a tensor. */
 export function extremesOf(graph: CalibrationGraph, tensor: string): Extremes {
-  const low = graph.reduce('ReduceMin', tensor)
-  const high = graph.reduce('ReduceMax', tensor)
+  const x = graph.floats(tensor)
+  const low = graph.reduce('ReduceMin', x)
+  const high = graph.reduce('ReduceMax', x)
   // A minimum may pass over NaN; a sum cannot.
-  const sum = graph.reduce('ReduceSum', tensor)
+  const sum = graph.reduce('ReduceSum', x)
   const size = graph.apply('Size', [tensor])
   return {
     outputs: [low, high, sum, size],

@@ -7,13 +7,14 @@ import { extremesOf } from './extremes.js'
 const LEAST_SAMPLE = 16
 
 /** A histogram of a whole tensor, which leaves the runtime for it. */
-export function histogramCollector(tensor: string, bins?: number): Collector<'histogram'> {
+export function histogramCollector(graph: CalibrationGraph, tensor: string, bins?: number): Collector<'histogram'> {
   const histogram = observerOf(tensor, bins)
+  const x = graph.floats(tensor)
   return {
-    outputs: [tensor],
+    outputs: [x],
     kept: histogram.bytes,
     add(values, sample) {
-      const data = floatsOf(values, tensor)
+      const data = floatsOf(values, x)
       inSample(sample, () => histogram.observe({ dtype: 'float32', shape: [data.length], data }))
     },
     result: () => histogram.result(),
@@ -49,7 +50,7 @@ function pick(graph: CalibrationGraph, tensor: string, size: string, wanted: num
   const pairs = graph.apply('Div', [graph.apply('Add', [size, graph.ints(wanted - 1)]), graph.ints(2 * wanted)])
   const step = graph.apply('Add', [graph.apply('Mul', [pairs, graph.ints(2)]), graph.ints(1)])
   const start = graph.apply('Mod', [graph.turn(), step])
-  const flat = graph.apply('Reshape', [tensor, graph.ints(-1)])
+  const flat = graph.apply('Reshape', [graph.floats(tensor), graph.ints(-1)])
   return graph.apply('Slice', [flat, start, graph.ints(Number.MAX_SAFE_INTEGER), graph.ints(0), step])
 }
 

@@ -62,22 +62,22 @@ export async function observeGraph(context: ObserveContext, requests: readonly S
 async function pass(context: ObserveContext, info: ReadonlyMap<string, TensorRef>, requests: readonly StatisticRequest[], data: BatchSource, options: ObserveOptions, index: number): Promise<readonly Job[]> {
   const { graph, jobs } = build(context, info, requests)
   const wanted = [...new Set(jobs.flatMap((job) => job.collector.outputs))]
-  const session = await openFor(context, graph, wanted)
   const outputs = outputsAmong(wanted, context.graph)
+  // Where all that is asked for are inputs of the model, nothing is left to run.
+  const session = outputs.length === 0 ? undefined : await openFor(context, graph, wanted)
   const total = Array.isArray(data) ? data.length : 0
   try {
     let sample = 0
     for await (const batch of data) {
       throwIfAborted(options.signal, 'calibration')
-      const values = await session.run(graph.feed(batch, sample), outputs)
-      const all = { ...batch, ...values }
+      const all = { ...batch, ...(await session?.run(graph.feed(batch, sample), outputs)) }
       for (const { collector } of jobs) collector.add(all, sample)
       sample++
       options.onProgress?.({ phase: 'calibrate', done: sample, total: Math.max(total, sample), item: index === 0 ? `sample ${sample}` : `sample ${sample}, pass ${index + 1}` })
     }
     if (sample === 0) throw noData()
   } finally {
-    await session.release()
+    await session?.release()
   }
   return jobs
 }
@@ -112,7 +112,7 @@ function collectorOf(context: ObserveContext, graph: CalibrationGraph, request: 
     case 'absmax-per-channel': return absmaxCollector(graph, tensor, axis)
     case 'mean-abs-per-channel': return meanAbsCollector(graph, tensor, axis)
     case 'mean': return meanCollector(graph, needSite())
-    case 'histogram': return isSampled(context, request) ? sampledHistogramCollector(graph, tensor, options.sample ?? 0, options.bins) : histogramCollector(tensor, options.bins)
+    case 'histogram': return isSampled(context, request) ? sampledHistogramCollector(graph, tensor, options.sample ?? 0, options.bins) : histogramCollector(graph, tensor, options.bins)
     case 'gram': return gramCollector(graph, needSite())
     case 'samples': return samplesCollector(graph, needSite(), options.rows)
     case 'cross-gram': {

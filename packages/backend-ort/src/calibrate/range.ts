@@ -29,10 +29,11 @@ function wholeRange(graph: CalibrationGraph, tensor: string): Collector<'range'>
 }
 
 function axisRange(graph: CalibrationGraph, tensor: string, axes: readonly number[]): Collector<'range'> {
-  const low = graph.reduce('ReduceMin', tensor, axes)
-  const high = graph.reduce('ReduceMax', tensor, axes)
+  const x = graph.floats(tensor)
+  const low = graph.reduce('ReduceMin', x, axes)
+  const high = graph.reduce('ReduceMax', x, axes)
   // A minimum may pass over NaN; a sum cannot.
-  const sum = graph.reduce('ReduceSum', tensor)
+  const sum = graph.reduce('ReduceSum', x)
   const size = graph.apply('Size', [tensor])
   let min = new Float32Array()
   let max = new Float32Array()

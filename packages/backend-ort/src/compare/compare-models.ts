@@ -51,7 +51,7 @@ class OutputMeter {
 /**
  * Runs two models on the same data and compares what comes out, their sizes, and their latency (median of runs in turn).
  *
- * Outputs are matched by name, else by position.
+ * Outputs are matched by name, else by position. Those that are no numbers (labels, sequences, maps) are left out.
  * @param a - the reference
  * @throws LOWBIT_DATA for data that does not fit, LOWBIT_SHAPE if outputs have different shapes, LOWBIT_ABORTED
  */
@@ -83,7 +83,7 @@ export async function compareModels(a: OnnxHost, b: OnnxHost, data: BatchSource,
   }
   if (batches === 0) throw new LowbitError('LOWBIT_DATA', { thing: 'data to compare on', found: 'no batches', expected: 'at least one' })
   return {
-    outputs: [...meters.values()].map((m) => m.result()),
+    outputs: [...meters.values()].map((m) => m.result()).filter(({ count }) => count > 0),
     batches,
     sizeBefore: a.size(),
     sizeAfter: b.size(),
