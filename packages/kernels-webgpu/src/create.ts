@@ -28,7 +28,7 @@ const FLOAT: KernelRounding = { perTerm: 4, fixed: 24 }
 export async function createWebGpuKernels(options: WebGpuKernelOptions = {}): Promise<WebGpuKernels> {
   const gpu = options.gpu ?? globalThis.navigator?.gpu
   const found = options.device ?? (await requestDevice(gpu))
-  const device = new Device(found)
+  const device = new Device(found, gpu)
   const without = options.without ?? []
   const dot4 = gpu?.wgslLanguageFeatures.has('packed_4x8_integer_dot_product') === true && !without.includes('packed_4x8_integer_dot_product')
   const subgroups = found.features.has('subgroups') && !without.includes('subgroups')

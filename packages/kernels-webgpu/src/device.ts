@@ -3,11 +3,14 @@ import { LowbitError } from '@lowbit/core'
 /** Buffers and pipelines of one device. */
 export class Device {
   readonly gpu: GPUDevice
+  /** In Node the process crashes if the object that adapters come from is collected before its devices. */
+  readonly source: GPU | undefined
   readonly #pipelines = new Map<string, GPUComputePipeline>()
   #lost: string | undefined
 
-  constructor(gpu: GPUDevice) {
+  constructor(gpu: GPUDevice, source?: GPU) {
     this.gpu = gpu
+    this.source = source
     void gpu.lost.then((info) => {
       this.#lost = info.message === '' ? info.reason : info.message
     })

@@ -1,5 +1,5 @@
 import {
-  expectHadamardBlock, LowbitError, quantizeRows, type ActivationCodes, type ActivationOptions, type HadamardOptions, type HostTensor, type KernelProvider, type KernelSupports, type MatmulOptions, type PackedTensor, type PackedWeights, type QTensor,
+  expectHadamardBlock, LowbitError, quantizeRows, type ActivationCodes, type ActivationOptions, type HadamardOptions, type HostTensor, type KernelProvider, type KernelSupports, type KernelWeights, type MatmulOptions, type PackedTensor, type PackedWeights, type QTensor,
 } from '@lowbit/core'
 import { USAGE, type Device } from './device.js'
 import type { Format } from './format.js'
@@ -35,6 +35,10 @@ export interface GpuMatmulOptions extends Omit<MatmulOptions, 'bias'> {
   readonly bias?: Float32Array | GPUBuffer
 }
 
+function isTaken(weights: KernelWeights): weights is QTensor | PackedTensor | HostTensor<'float32'> {
+  return 'scheme' in weights || ('dtype' in weights && weights.dtype === 'float32')
+}
+
 /** Integer kernels in WGSL: see `createWebGpuKernels`. */
 export class WebGpuKernels implements KernelProvider {
   readonly kind = 'kernels'
@@ -59,8 +63,12 @@ export class WebGpuKernels implements KernelProvider {
     this.#destroys = owned
   }
 
-  prepack(weights: QTensor | PackedTensor | HostTensor<'float32'>): PackedWeights {
+  prepack(weights: KernelWeights): PackedWeights {
     this.#expectAlive()
+    if (!isTaken(weights)) {
+      const found = 'dtype' in weights ? weights.dtype : 'a GroupedTensor'
+      throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: 'weights for the WebGPU kernels', found, expected: 'a QTensor, a PackedTensor, or float32', fix: 'widen them to float32 (dequantizeGrouped, fromFloat16, fromBfloat16), or use kernels-wasm' })
+    }
     return new GpuWeights(packMatrix(weights, this.#device), this.#device)
   }
 

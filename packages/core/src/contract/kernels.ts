@@ -1,6 +1,8 @@
+import type { GroupedTensor } from '../grouped-tensor.js'
 import type { PackedTensor, QTensor } from '../qtensor.js'
 import type { HostTensor } from '../tensor.js'
 import type { Plugin } from './plugin.js'
+import type { ProgramCompiler, ProgramSupports, SyncProgramCompiler } from './programs.js'
 
 /**
  * How far a float result may lie from the exact value: `(perTerm · terms + fixed) · 2^-24 · Σ|term|`, where the terms of
@@ -23,6 +25,8 @@ export interface KernelSupports {
   readonly reproducible: 'calls' | 'rows'
   /** `dtype/granularity` pairs such as `int4/group`, `ternary/tensor`; `float32` for weights that are not quantized. */
   readonly schemes: readonly string[]
+  /** There if {@link KernelProvider.programs} is. */
+  readonly programs?: ProgramSupports
   /** Sentences about the engine: the CPU's dot product, missing features. */
   readonly findings: readonly string[]
   /** Roundings after the integer sums, which are exact. */
@@ -30,6 +34,12 @@ export interface KernelSupports {
   /** Roundings of products with float activations. */
   readonly floatRounding: KernelRounding
 }
+
+/**
+ * What a provider packs: codes, bytes of a layout, or floats. {@link GroupedTensor} is for providers with
+ * `supports.programs`; `float16` and `bfloat16` are held as they are or widened, which changes no value.
+ */
+export type KernelWeights = QTensor | PackedTensor | GroupedTensor | HostTensor<'float32'> | HostTensor<'float16'> | HostTensor<'bfloat16'>
 
 /** Weights in a provider's own layout. Freed by `dispose` or `using`. */
 export interface PackedWeights extends Disposable {
@@ -88,7 +98,7 @@ export interface KernelProvider extends Plugin<'kernels'>, Disposable {
    * Brings a matrix `[N, K]` into the provider's layout, once.
    * @throws LOWBIT_UNSUPPORTED for a scheme that is not in `supports`, LOWBIT_SHAPE if it is not a matrix, LOWBIT_LIMIT if memory ends.
    */
-  prepack(weights: QTensor | PackedTensor | HostTensor<'float32'>): PackedWeights
+  prepack(weights: KernelWeights): PackedWeights
   /**
    * `[…, K]` to `[…, N]`.
    * @param out where to write; made if absent
@@ -101,11 +111,14 @@ export interface KernelProvider extends Plugin<'kernels'>, Disposable {
   dequantize(weights: PackedWeights): Awaitable<HostTensor<'float32'>>
   /** Orthonormal Walsh-Hadamard transform of each block of the last axis (Sylvester order): `y = H x / sqrt(block)`. */
   hadamard(x: HostTensor<'float32'>, options?: HadamardOptions): Awaitable<HostTensor<'float32'>>
+  /** Runs lists of operations in one call. */
+  readonly programs?: ProgramCompiler
   dispose(): void
 }
 
 /** A provider that answers at once: WebAssembly, plain TypeScript. */
 export interface SyncKernelProvider extends KernelProvider {
+  readonly programs?: SyncProgramCompiler
   matmul(x: HostTensor<'float32'>, weights: PackedWeights, out?: HostTensor<'float32'>, options?: MatmulOptions): HostTensor<'float32'>
   quantizeActivations(x: HostTensor<'float32'>, options?: ActivationOptions): ActivationCodes
   dequantize(weights: PackedWeights): HostTensor<'float32'>

@@ -11,3 +11,5 @@ export { exactProduct, toyActivations, toyWeights, type ExactProduct, type ToyWe
 export * from './ops.js'
 export * from './training.js'
 export * from './host.js'
+export * from './programs.js'
+export * from './toy-decoder.js'

@@ -1,0 +1,2 @@
+export * from './check-program.js'
+export * from './check-input.js'
