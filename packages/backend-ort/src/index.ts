@@ -1,7 +1,6 @@
 export * from './open-onnx.js'
 export { OnnxHost } from './host/onnx-host.js'
 export * from './compare/index.js'
-export * from './graph/index.js'
 export * from './ort.js'
 export * from './session.js'
 export { VERSION } from './version.js'

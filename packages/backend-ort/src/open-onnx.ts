@@ -1,8 +1,6 @@
 import type { ExternalFiles } from '@lowbit/formats'
-import { Graph } from './graph/index.js'
-import { embedExternal, externalBytes } from './host/embed.js'
+import { embedExternal, externalBytes, Graph, openSource } from '@lowbit/onnx'
 import { OnnxHost } from './host/onnx-host.js'
-import { openSource } from './host/source.js'
 import { findOrt, type OrtModule, type SessionOptions } from './ort.js'
 import { prepareGraph, type PrepareOptions } from './prepare/index.js'
 

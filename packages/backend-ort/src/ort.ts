@@ -1,4 +1,5 @@
 import { LowbitError, type TensorData } from '@lowbit/core'
+import { isNode } from '@lowbit/onnx'
 
 /** A tensor as ONNX Runtime's JavaScript packages have it. */
 export interface OrtTensor {
@@ -73,11 +74,6 @@ export async function findOrt(given?: OrtModule): Promise<OrtModule> {
     fix: `run 'npm install onnxruntime-node' (Node) or 'npm install onnxruntime-web' (browser), or pass the module as { ort }`,
     cause: failures[0],
   })
-}
-
-/** True in Node, Bun and Deno: where files and native packages are. */
-export function isNode(): boolean {
-  return typeof process !== 'undefined' && typeof process.versions?.node === 'string'
 }
 
 /** Named exports, whether the engine shows a CommonJS package through `default` or not. */

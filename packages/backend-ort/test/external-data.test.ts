@@ -4,9 +4,9 @@ import { join } from 'node:path'
 import { type Batch, int8, quantize, tensor } from '@lowbit/core'
 import { graph, hostToTensor, isExternal, model, node, planExternal, readOnnx, tensorsOf, valueInfo, writeOnnx } from '@lowbit/formats'
 import { saveOnnx } from '@lowbit/formats/node'
+import { Graph, shieldedTensors } from '@lowbit/onnx'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { compareModels, findSaturation, Graph, openOnnx } from '../src/index.js'
-import { shieldedTensors } from '../src/static/index.js'
+import { compareModels, findSaturation, openOnnx } from '../src/index.js'
 import { randomTensor } from './support/random.js'
 
 let folder: string

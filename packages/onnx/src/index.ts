@@ -1,1 +1,7 @@
-export {}
+export * from './graph/index.js'
+export * from './sites/index.js'
+export * from './transforms/index.js'
+export * from './prepare/index.js'
+export * from './static/index.js'
+export * from './emit/index.js'
+export * from './model/index.js'

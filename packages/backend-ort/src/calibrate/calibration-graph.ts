@@ -1,7 +1,6 @@
 import { type Batch, type HostTensor, LowbitError, type TensorRef } from '@lowbit/core'
 import { type AttributeValue, DataType, hostToTensor, intsAttribute, node as makeNode, tensorsOf, valueInfo } from '@lowbit/formats'
-import { type Graph, isOp } from '../graph/index.js'
-import { operandName, siteNode, type SiteRecord } from '../sites/site-record.js'
+import { type Graph, isOp, operandName, siteNode, type SiteRecord } from '@lowbit/onnx'
 
 /** A prime, so that the starts it gives spread over any step. */
 const TURN = 7919n

@@ -1,5 +1,5 @@
 import type { GramStatistic } from '@lowbit/core'
-import type { SiteRecord } from '../sites/site-record.js'
+import type { SiteRecord } from '@lowbit/onnx'
 import type { CalibrationGraph } from './calibration-graph.js'
 import { type Collector, countOf, floatsOf } from './collector.js'
 import { nonFinite } from './non-finite.js'

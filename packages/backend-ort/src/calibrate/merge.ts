@@ -1,4 +1,4 @@
-import { copyMessage, copyNode, type Graph } from '../graph/index.js'
+import { copyMessage, copyNode, type Graph } from '@lowbit/onnx'
 
 /**
  * Puts a second model beside the first, over the same inputs, so that one run computes both: what a cross-Gram matrix needs.

@@ -1,5 +1,5 @@
 import type { HostTensor } from '@lowbit/core'
-import type { SiteRecord } from '../sites/site-record.js'
+import type { SiteRecord } from '@lowbit/onnx'
 import type { CalibrationGraph } from './calibration-graph.js'
 import { type Collector, floatsOf } from './collector.js'
 

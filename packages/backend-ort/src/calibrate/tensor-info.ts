@@ -1,6 +1,6 @@
 import type { TensorRef } from '@lowbit/core'
 import { writeOnnx } from '@lowbit/formats'
-import type { Graph } from '../graph/index.js'
+import type { Graph } from '@lowbit/onnx'
 import type { OrtModule, SessionOptions } from '../ort.js'
 import { createSession, type Session } from '../session.js'
 

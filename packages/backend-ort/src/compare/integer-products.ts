@@ -1,7 +1,6 @@
 import type { HostTensor } from '@lowbit/core'
 import { intAttribute, intsAttribute, type NodeProto, stringAttribute } from '@lowbit/formats'
-import { type Graph, isOp, MICROSOFT } from '../graph/index.js'
-import type { LoadTensor } from '../sites/index.js'
+import { type Graph, isOp, type LoadTensor, MICROSOFT } from '@lowbit/onnx'
 
 /** How a convolution slides, over its spatial axes. */
 export interface Window {

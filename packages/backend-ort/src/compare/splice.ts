@@ -1,6 +1,5 @@
 import type { NodeProto } from '@lowbit/formats'
-import type { Graph } from '../graph/index.js'
-import { copyNode } from '../graph/index.js'
+import { copyNode, type Graph } from '@lowbit/onnx'
 
 /**
  * Computes a tensor of one graph as another graph does: its nodes between `input` and `output` are copied over, with what

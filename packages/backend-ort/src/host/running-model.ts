@@ -1,8 +1,7 @@
 import { isExternal, type ModelProto, tensorBytes, tensorsOf, writeOnnx } from '@lowbit/formats'
-import type { Graph } from '../graph/index.js'
+import type { Graph, ModelSource } from '@lowbit/onnx'
 import type { OrtModule, SessionOptions } from '../ort.js'
 import { createSession, type Session } from '../session.js'
-import type { ModelSource } from './source.js'
 
 /** Loads a graph into the runtime, external data included. The graph is not changed. */
 export async function openGraph(ort: OrtModule, graph: Graph, source: ModelSource, options: SessionOptions): Promise<Session> {

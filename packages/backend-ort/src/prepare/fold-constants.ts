@@ -1,6 +1,6 @@
 import { type HostTensor, LowbitError } from '@lowbit/core'
 import { graph as makeGraph, hostToTensor, model as makeModel, type NodeProto, tensorBytes, valueInfo, writeOnnx } from '@lowbit/formats'
-import { copyMessage, copyNode, type Graph, isOp } from '../graph/index.js'
+import { copyMessage, copyNode, type Graph, isOp } from '@lowbit/onnx'
 import type { OrtModule } from '../ort.js'
 import { createSession } from '../session.js'
 
@@ -71,15 +71,4 @@ function store(graph: Graph, name: string, value: HostTensor): void {
   if (graph.isOutput(name) || node.output.length > 1) return
   graph.removeNode(node)
   graph.addInitializer(hostToTensor(name, value))
-}
-
-/** Old files list every initializer as an input too, which keeps the runtime from treating them as constant. */
-export function dropInitializerInputs(graph: Graph): number {
-  const before = graph.proto.input.length
-  for (const tensor of graph.initializers()) {
-    if (!graph.isInput(tensor.name)) continue
-    graph.removeInitializer(tensor.name)
-    graph.addInitializer(tensor)
-  }
-  return before - graph.proto.input.length
 }

@@ -1,5 +1,2 @@
 export * from './prepare.js'
-export * from './upgrade-opset.js'
 export * from './fold-constants.js'
-export * from './fold-into-conv.js'
-export * from './drop-identities.js'

@@ -1,13 +1,10 @@
 import { type Batch, type ErrorCode, isLowbitError, type OnProgress } from '@lowbit/core'
 import { writeOnnx } from '@lowbit/formats'
-import type { Graph } from '../graph/index.js'
+import { dropIdentities, dropInitializerInputs, foldIntoConv, type Graph, NEWEST_OPSET, upgradeOpset } from '@lowbit/onnx'
 import type { OrtModule } from '../ort.js'
 import { createSession } from '../session.js'
 import { checkSame, makeBatch, ONE_RUN, runGraph } from './check.js'
-import { dropIdentities } from './drop-identities.js'
-import { dropInitializerInputs, foldConstants } from './fold-constants.js'
-import { foldIntoConv } from './fold-into-conv.js'
-import { NEWEST_OPSET, upgradeOpset } from './upgrade-opset.js'
+import { foldConstants } from './fold-constants.js'
 
 export interface PrepareOptions {
   /** Opset to upgrade to, at most 21. Default 21. */

@@ -1,10 +1,7 @@
 import type { ActivationPoint, Batch, BatchSource } from '@lowbit/core'
-import type { Graph } from '../graph/index.js'
+import { emitQdq, type Graph, type StaticDecisions, upgradeOpset } from '@lowbit/onnx'
 import type { SessionOptions } from '../ort.js'
-import { upgradeOpset } from '../prepare/upgrade-opset.js'
 import { PATIENT, type Session } from '../session.js'
-import type { StaticDecisions } from './decisions.js'
-import { emitQdq } from './qdq.js'
 
 /** What a switchboard is built from. */
 export interface SwitchboardJob {

@@ -1,6 +1,6 @@
 import { type Artifact, LowbitError } from '@lowbit/core'
 import { isExternal, type ModelProto, onnxChunks, tensorBytes, tensorsOf, writeOnnx } from '@lowbit/formats'
-import { isNode } from '../ort.js'
+import { isNode } from './is-node.js'
 import type { ModelSource } from './source.js'
 
 /** A finished ONNX model. Weights that did not change are still where they were: the host must live until it is saved. */

@@ -1,7 +1,7 @@
 import { type HostTensor, LowbitError } from '@lowbit/core'
 import { type ExternalFiles, isExternal, type ModelProto, readOnnx, tensorsOf, tensorToHost, type TensorProto } from '@lowbit/formats'
 import type { OnnxFile } from '@lowbit/formats/node'
-import { isNode } from '../ort.js'
+import { isNode } from './is-node.js'
 
 /** A model as it was given: a file, or bytes. */
 export interface ModelSource {

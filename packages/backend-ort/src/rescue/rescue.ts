@@ -1,8 +1,6 @@
 import { type ActivationParams, type BatchSource, type QTensor, type Rescued, type RescueOptions, type RescueResult, throwIfAborted } from '@lowbit/core'
-import type { StaticDecisions } from './decisions.js'
-import { hasIntegerProduct } from './operators.js'
+import { hasIntegerProduct, type StaticDecisions, unsuitableWeight } from '@lowbit/onnx'
 import { measureFloat, type Measured, type Noise, type Switch, Switchboard, type SwitchboardJob, switchesOf } from './switchboard.js'
-import { unsuitableWeight } from './weight-codes.js'
 
 export interface RescueJob extends SwitchboardJob {
   /** Bytes of the float model. */

@@ -1,0 +1,2 @@
+export * from './rescue.js'
+export * from './switchboard.js'
