@@ -5,6 +5,7 @@ import {
   bitsOf,
   codeGrid,
   describeScheme,
+  inSlices,
   paramShape,
   rangeParams,
   throwIfAborted,
@@ -17,6 +18,7 @@ import {
   type RoundingJob,
   type RoundingResult,
   type Scheme,
+  type Slices,
 } from '@lowbit/core'
 import { factorise, type Hessian } from './hessian.js'
 import { describeOptions, resolveOptions, type GptqOptions, type ResolvedOptions } from './options.js'
@@ -71,7 +73,7 @@ async function round(job: RoundingJob, options: ResolvedOptions): Promise<Roundi
 
   for (let g = 0; g < gram.groups; g++) {
     throwIfAborted(job.signal, thing)
-    const hessian = factorise(gram, g, thing, job.linalg, options)
+    const hessian = await inSlices(factorise(gram, g, thing, job.linalg, options), job.signal, thing)
     dead += hessian.deadCount
     if (hessian.percdamp > percdamp) percdamp = hessian.percdamp
     const part = weight.subarray(g * perGroup * columns, (g + 1) * perGroup * columns)
@@ -94,10 +96,10 @@ async function round(job: RoundingJob, options: ResolvedOptions): Promise<Roundi
       codes: codes.subarray(g * perGroup * columns, (g + 1) * perGroup * columns),
     }
     if (!known && options.staticGroups) {
-      const original = options.actOrder === 'off' || rule.source !== 'gram' ? hessian : factorise(gram, g, thing, job.linalg, { ...options, actOrder: 'off' })
-      staticParams(problem, original, job.linalg)
+      const original = options.actOrder === 'off' || rule.source !== 'gram' ? hessian : await inSlices(factorise(gram, g, thing, job.linalg, { ...options, actOrder: 'off' }), job.signal, thing)
+      await inSlices(staticParams(problem, original, job.linalg), job.signal, thing)
     }
-    solve(problem, hessian, { blocksize: options.blocksize, linalg: job.linalg, checkpoint: () => throwIfAborted(job.signal, thing) })
+    await inSlices(solve(problem, hessian, { blocksize: options.blocksize, linalg: job.linalg }), job.signal, thing)
     job.onProgress?.({ phase: 'round', done: g + 1, total: gram.groups, item: job.site.id })
   }
 
@@ -154,7 +156,7 @@ function copyParams(q: QTensor, grid: CodeGrid, scales: Float32Array, zeros: Flo
 }
 
 /** Scales of all groups from the original weights. */
-function staticParams(problem: Problem, hessian: Hessian, linalg: LinAlg): void {
+function* staticParams(problem: Problem, hessian: Hessian, linalg: LinAlg): Slices<void> {
   const { weight, rows, columns: k, groupSize, grid, rule, scales, zeros } = problem
   const granules = Math.ceil(k / groupSize)
   for (let g = 0; g < granules; g++) {
@@ -165,7 +167,7 @@ function staticParams(problem: Problem, hessian: Hessian, linalg: LinAlg): void 
     for (let first = 0; first < rows; first += STRIP) {
       const n = Math.min(STRIP, rows - first)
       const values = Float64Array.from({ length: size * n }, (_, i) => weight[(first + (i % n)) * k + from + Math.floor(i / n)])
-      for (const [r, params] of chooseParams({ grid, values, size, rows: n, factor, linalg }, rule).entries()) {
+      for (const [r, params] of (yield* chooseParams({ grid, values, size, rows: n, factor, linalg }, rule)).entries()) {
         scales[(first + r) * granules + g] = params.scale
         zeros[(first + r) * granules + g] = params.zero
       }

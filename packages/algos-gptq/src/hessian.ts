@@ -1,4 +1,4 @@
-import { LowbitError, type GramStatistic, type LinAlg } from '@lowbit/core'
+import { LowbitError, type GramStatistic, type LinAlg, type Slices } from '@lowbit/core'
 
 /** The factorised Hessian of one Gram matrix, columns in the order they are taken. */
 export interface Hessian {
@@ -26,7 +26,7 @@ const MAX_PERCDAMP = 1e6
  * (Frantar et al. 2022, algorithm 1) propagates errors with is `R⁻¹`; it is never formed.
  * @throws LOWBIT_NONFINITE for NaN in the matrix; LOWBIT_SINGULAR with percdamp 0 if H is not positive definite.
  */
-export function factorise(gram: GramStatistic, group: number, thing: string, linalg: LinAlg, options: HessianOptions): Hessian {
+export function* factorise(gram: GramStatistic, group: number, thing: string, linalg: LinAlg, options: HessianOptions): Slices<Hessian> {
   const k = gram.size
   const start = group * k * k
   const scale = 2 / Math.max(1, gram.rows)
@@ -53,10 +53,11 @@ export function factorise(gram: GramStatistic, group: number, thing: string, lin
     const row = start + order[i] * k
     for (let j = 0; j < k; j++) h[i * k + j] = gram.data[row + order[j]] * scale
     h[i * k + i] = diagonal[order[i]]
+    yield
   }
   for (let percdamp = options.percdamp; ; percdamp *= 10) {
     for (let i = 0; i < k; i++) h[i * k + i] = diagonal[order[i]] + percdamp * mean
-    const result = linalg.reverseCholesky(h, k)
+    const result = yield* linalg.slices.reverseCholesky(h, k)
     if (result.ok) return { order, factor: result.factor, dead, deadCount, percdamp }
     if (percdamp === 0 || percdamp > MAX_PERCDAMP) {
       throw new LowbitError('LOWBIT_SINGULAR', {

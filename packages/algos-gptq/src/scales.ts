@@ -1,4 +1,4 @@
-import { rangeParams, gridCode, type CodeGrid, type GridParams, type LinAlg } from '@lowbit/core'
+import { rangeParams, gridCode, type CodeGrid, type GridParams, type LinAlg, type Slices } from '@lowbit/core'
 import { refineByGram, transposedFactor } from './gram-search.js'
 import { searchWide } from './wide-search.js'
 
@@ -27,12 +27,13 @@ export interface GroupOfRows {
 const WIDE = 128
 
 /** Scale and zero point of each row. */
-export function chooseParams(group: GroupOfRows, rule: ScaleRule): readonly GridParams[] {
+export function* chooseParams(group: GroupOfRows, rule: ScaleRule): Slices<readonly GridParams[]> {
   const { grid, values, size, rows, factor } = group
-  if (rule.source === 'gram' && size > WIDE) return searchWide({ ...group, negative: rule.negative })
+  if (rule.source === 'gram' && size > WIDE) return yield* searchWide({ ...group, negative: rule.negative })
   const columns = rule.source === 'gram' ? transposedFactor(factor, size) : factor
   const row = new Float64Array(size)
-  return Array.from({ length: rows }, (_, r) => {
+  const params: GridParams[] = []
+  for (let r = 0; r < rows; r++) {
     let low = 0
     let high = 0
     for (let t = 0; t < size; t++) {
@@ -41,9 +42,11 @@ export function chooseParams(group: GroupOfRows, rule: ScaleRule): readonly Grid
       if (v < low) low = v
       if (v > high) high = v
     }
-    if (rule.source === 'range' || (low === 0 && high === 0)) return rangeParams(grid, low, high)
-    return rule.source === 'mse' ? leastError(grid, row, low, high) : refineByGram(grid, row, low, high, columns, rule.negative)
-  })
+    if (rule.source === 'range' || (low === 0 && high === 0)) params.push(rangeParams(grid, low, high))
+    else params.push(rule.source === 'mse' ? leastError(grid, row, low, high) : refineByGram(grid, row, low, high, columns, rule.negative))
+    yield
+  }
+  return params
 }
 
 /** Of 80 shrunk ranges the one with the least `Σ|q − w|^2.4`, the first on a tie. */

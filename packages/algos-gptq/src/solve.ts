@@ -1,4 +1,4 @@
-import { roundHalfEven, clamp, type CodeGrid, type LinAlg } from '@lowbit/core'
+import { roundHalfEven, clamp, type CodeGrid, type LinAlg, type Slices } from '@lowbit/core'
 import type { Hessian } from './hessian.js'
 import { chooseParams, type ScaleRule } from './scales.js'
 
@@ -27,8 +27,6 @@ export interface Problem {
 export interface Schedule {
   readonly blocksize: number
   readonly linalg: LinAlg
-  /** Called between blocks: throws to stop. */
-  readonly checkpoint: () => void
 }
 
 /**
@@ -36,9 +34,9 @@ export interface Schedule {
  * What column j should hold once the weights before it have moved by `d` is `w_j + (Σ_{i<j} d_i R[i, j]) / R[j, j]`:
  * the same as subtracting each error times the row of `U = R⁻¹`, with one factorisation less.
  */
-export function solve(problem: Problem, hessian: Hessian, schedule: Schedule): void {
+export function* solve(problem: Problem, hessian: Hessian, schedule: Schedule): Slices<void> {
   for (let first = 0; first < problem.rows; first += STRIP) {
-    new Strip(problem, hessian, schedule, first, Math.min(STRIP, problem.rows - first)).run()
+    yield* new Strip(problem, hessian, schedule, first, Math.min(STRIP, problem.rows - first)).run()
   }
 }
 
@@ -61,16 +59,16 @@ class Strip {
     this.#delta = new Float64Array(problem.columns * n)
   }
 
-  run(): void {
+  *run(): Slices<void> {
     const { columns: k } = this.#p
     const groups = this.#dynamicGroups()
     for (let from = 0; from < k; from += this.#s.blocksize) {
-      this.#s.checkpoint()
       const to = Math.min(k, from + this.#s.blocksize)
-      const carried = this.#carried(from, to, from)
+      const carried = yield* this.#carried(from, to, from)
       for (let j = from; j < to; j++) {
-        if (groups > 0 && j % groups === 0) this.#startGroup(j, Math.min(k, j + groups), from, to, carried)
+        if (groups > 0 && j % groups === 0) yield* this.#startGroup(j, Math.min(k, j + groups), from, to, carried)
         this.#column(j, from, to, carried)
+        yield
       }
     }
   }
@@ -81,13 +79,16 @@ class Strip {
   }
 
   /** `[to − from, n]`: what the first `depth` columns, all rounded, carry over to these. */
-  #carried(from: number, to: number, depth: number): Float64Array {
+  *#carried(from: number, to: number, depth: number): Slices<Float64Array> {
     const k = this.#p.columns
     const width = to - from
     if (depth === 0) return new Float64Array(width * this.#n)
     const r = new Float64Array(width * depth)
-    for (let i = 0; i < depth; i++) for (let j = 0; j < width; j++) r[j * depth + i] = this.#h.factor[i * k + from + j]
-    return this.#s.linalg.matmul(r, this.#delta.subarray(0, depth * this.#n), width, depth, this.#n)
+    for (let i = 0; i < depth; i++) {
+      for (let j = 0; j < width; j++) r[j * depth + i] = this.#h.factor[i * k + from + j]
+      if (i % 256 === 255) yield
+    }
+    return yield* this.#s.linalg.slices.matmul(r, this.#delta.subarray(0, depth * this.#n), width, depth, this.#n)
   }
 
   #column(j: number, from: number, to: number, carried: Float64Array): void {
@@ -119,13 +120,13 @@ class Strip {
   }
 
   /** Finds the scales of columns `[g0, g1)` from the weights as they stand now, with every earlier error propagated. */
-  #startGroup(g0: number, g1: number, from: number, to: number, carried: Float64Array): void {
+  *#startGroup(g0: number, g1: number, from: number, to: number, carried: Float64Array): Slices<void> {
     const { columns: k, weight, grid, groupSize, scales, zeros, rule } = this.#p
     const n = this.#n
     const size = g1 - g0
     const block = new Float64Array(size * size)
     for (let i = 0; i < size; i++) block.set(this.#h.factor.subarray((g0 + i) * k + g0, (g0 + i) * k + g1), i * size)
-    const current = g0 > 0 && g1 > to ? this.#carried(g0, g1, g0) : carried
+    const current = g0 > 0 && g1 > to ? yield* this.#carried(g0, g1, g0) : carried
     const shift = current === carried ? g0 - from : 0
     const values = new Float64Array(size * n)
     const moved = new Float64Array(size)
@@ -139,9 +140,10 @@ class Strip {
         }
       }
       for (let t = 0; t < size; t++) values[t * n + r] = weight[row * k + g0 + t] + moved[t]
+      yield
     }
     const perRow = Math.ceil(k / groupSize)
-    const params = chooseParams({ grid, values, size, rows: n, factor: block, linalg: this.#s.linalg }, rule)
+    const params = yield* chooseParams({ grid, values, size, rows: n, factor: block, linalg: this.#s.linalg }, rule)
     for (let r = 0; r < n; r++) {
       const granule = (this.#first + r) * perRow + g0 / groupSize
       scales[granule] = params[r].scale

@@ -1,4 +1,4 @@
-import { clamp, rangeParams, roundHalfEven, type CodeGrid, type GridParams, type LinAlg } from '@lowbit/core'
+import { clamp, rangeParams, roundHalfEven, type CodeGrid, type GridParams, type LinAlg, type Slices } from '@lowbit/core'
 
 /** Ranges tried first, after the whole one. */
 const COARSE = [0.8, 0.6, 0.4, 0.3]
@@ -34,7 +34,7 @@ interface Candidate extends GridParams {
  * Scales with the least output error, as `refineByGram` finds them, for groups so wide that each measurement counts: one costs a
  * product with the factor. All rows are measured together, each at its own candidate, so that this product is one of matrices.
  */
-export function searchWide(group: WideGroup): readonly GridParams[] {
+export function* searchWide(group: WideGroup): Slices<readonly GridParams[]> {
   const { grid, values, size, rows, negative } = group
   const low = new Float64Array(rows)
   const high = new Float64Array(rows)
@@ -43,6 +43,7 @@ export function searchWide(group: WideGroup): readonly GridParams[] {
       if (values[i] < low[r]) low[r] = values[i]
       if (values[i] > high[r]) high[r] = values[i]
     }
+    yield
   }
   const candidate = (row: number, sign: number, bottom: number, top: number): Candidate => {
     const { scale, zero } = rangeParams(grid, low[row] * bottom, high[row] * top)
@@ -50,21 +51,21 @@ export function searchWide(group: WideGroup): readonly GridParams[] {
   }
   const search = new Search(group)
   for (const sign of grid.symmetric && negative ? [1, -1] : [1]) {
-    for (const p of [1, ...COARSE]) search.measure((row) => candidate(row, sign, p, p))
+    for (const p of [1, ...COARSE]) yield* search.measure((row) => candidate(row, sign, p, p))
   }
-  const move = (bottom: number, top: number): void => {
+  const move = function* (bottom: number, top: number): Slices<void> {
     const from = [...search.best]
-    for (const d of [1, -1]) search.measure((row) => candidate(row, from[row].sign, from[row].bottom + d * bottom, from[row].top + d * top))
+    for (const d of [1, -1]) yield* search.measure((row) => candidate(row, from[row].sign, from[row].bottom + d * bottom, from[row].top + d * top))
   }
-  for (const step of STEPS) move(step, step)
+  for (const step of STEPS) yield* move(step, step)
   if (!grid.symmetric) {
     for (const step of END_STEPS) {
-      move(step, 0)
-      move(0, step)
+      yield* move(step, 0)
+      yield* move(0, step)
     }
   }
-  const fitted = search.fittedScales()
-  search.measure((row) => ({ ...search.best[row], scale: fitted[row] }))
+  const fitted = yield* search.fittedScales()
+  yield* search.measure((row) => ({ ...search.best[row], scale: fitted[row] }))
   return search.best
 }
 
@@ -72,7 +73,7 @@ export function searchWide(group: WideGroup): readonly GridParams[] {
 class Search {
   readonly best: Candidate[] = []
   readonly #group: WideGroup
-  readonly #panels: readonly Float64Array[]
+  #panels: readonly Float64Array[] | undefined
   readonly #least: Float64Array
   /** `[size, rows]`: what rounding with the best candidates left over, `(w − q) R`. */
   readonly #left: Float64Array
@@ -81,9 +82,8 @@ class Search {
   readonly #delta: Float64Array
 
   constructor(group: WideGroup) {
-    const { size, rows, factor } = group
+    const { size, rows } = group
     this.#group = group
-    this.#panels = panelsOf(factor, size)
     this.#least = new Float64Array(rows).fill(Infinity)
     this.#left = new Float64Array(size * rows)
     this.#trialLeft = new Float64Array(size * rows)
@@ -91,20 +91,22 @@ class Search {
   }
 
   /** Rounds every row with error feedback inside the group; what later columns cannot repair decides whether its candidate is kept. */
-  measure(candidateOf: (row: number) => Candidate): void {
+  *measure(candidateOf: (row: number) => Candidate): Slices<void> {
     const { size, rows, linalg, factor } = this.#group
     const delta = this.#delta
     const candidates = Array.from({ length: rows }, (_, row) => candidateOf(row))
     const scales = Float64Array.from(candidates, (c) => c.scale)
     const zeros = Float64Array.from(candidates, (c) => c.zero)
     const errors = new Float64Array(rows)
+    this.#panels ??= yield* panelsOf(factor, size)
     for (const [i, panel] of this.#panels.entries()) {
       const from = i * BLOCK
       const width = Math.min(BLOCK, size - from)
-      const carried = from === 0 ? new Float64Array(width * rows) : linalg.matmul(panel, delta.subarray(0, from * rows), width, from, rows)
+      const carried = from === 0 ? new Float64Array(width * rows) : yield* linalg.slices.matmul(panel, delta.subarray(0, from * rows), width, from, rows)
       for (let t = from; t < from + width; t++) {
         this.#roundColumn(t, scales, zeros, carried.subarray((t - from) * rows, (t - from + 1) * rows), errors)
         for (let s = t + 1; s < from + width; s++) addScaled(carried, (s - from) * rows, factor[t * size + s], delta, t * rows, rows)
+        yield
       }
     }
     for (let r = 0; r < rows; r++) {
@@ -112,6 +114,7 @@ class Search {
       this.#least[r] = errors[r]
       this.best[r] = candidates[r]
       for (let i = r; i < size * rows; i += rows) this.#left[i] = this.#trialLeft[i]
+      yield
     }
   }
 
@@ -135,17 +138,24 @@ class Search {
   }
 
   /** For each row the scale with the least `‖(w − s·u) R‖²` for the codes u of its best candidate, u with the zero point taken off. */
-  fittedScales(): Float64Array {
+  *fittedScales(): Slices<Float64Array> {
     const { size, rows, factor, values, linalg } = this.#group
     const transposed = new Float64Array(size * size)
-    for (let i = 0; i < size; i++) for (let j = i; j < size; j++) transposed[j * size + i] = factor[i * size + j]
-    const target = linalg.matmul(transposed, values, size, size, rows)
+    for (let i = 0; i < size; i++) {
+      for (let j = i; j < size; j++) transposed[j * size + i] = factor[i * size + j]
+      yield
+    }
+    const target = yield* linalg.slices.matmul(transposed, values, size, size, rows)
     const dots = new Float64Array(rows)
     const squares = new Float64Array(rows)
-    for (let i = 0; i < target.length; i++) {
-      const y = target[i] - this.#left[i]
-      dots[i % rows] += target[i] * y
-      squares[i % rows] += y * y
+    for (let from = 0; from < target.length; from += rows) {
+      for (let r = 0; r < rows; r++) {
+        const x = target[from + r]
+        const y = x - this.#left[from + r]
+        dots[r] += x * y
+        squares[r] += y * y
+      }
+      yield
     }
     return dots.map((dot, row) => {
       const before = this.best[row].scale
@@ -156,14 +166,16 @@ class Search {
 }
 
 /** For each block of columns what stands above it in R, transposed: `[block, columns before]`. */
-function panelsOf(factor: Float64Array, size: number): readonly Float64Array[] {
-  return Array.from({ length: Math.ceil(size / BLOCK) }, (_, b) => {
-    const from = b * BLOCK
+function* panelsOf(factor: Float64Array, size: number): Slices<readonly Float64Array[]> {
+  const panels: Float64Array[] = []
+  for (let from = 0; from < size; from += BLOCK) {
     const width = Math.min(BLOCK, size - from)
     const panel = new Float64Array(width * from)
     for (let i = 0; i < from; i++) for (let j = 0; j < width; j++) panel[j * from + i] = factor[i * size + from + j]
-    return panel
-  })
+    panels.push(panel)
+    yield
+  }
+  return panels
 }
 
 function addScaled(out: Float64Array, to: number, factor: number, source: Float64Array, from: number, count: number): void {

@@ -1,4 +1,5 @@
 export * from './errors.js'
+export * from './slices/index.js'
 export * from './dtype.js'
 export * from './tensor.js'
 export * from './scheme.js'

@@ -1,4 +1,4 @@
-import { LowbitError } from '@lowbit/core'
+import { LowbitError, type Slices } from '@lowbit/core'
 import { PRODUCTS } from './generated/linalg.js'
 
 /** A matrix inside an array, seen with its rows along either axis. */
@@ -32,15 +32,17 @@ export class PanelProducts {
   readonly #a: Float64Array
   readonly #b: Float64Array
   readonly #c: Float64Array
+  /** Which product the rows in the first panel belong to: products that are under way together share the panels. */
+  #packed: object | undefined
 
-  /** @throws LOWBIT_UNSUPPORTED without WebAssembly SIMD */
+  /** @throws LOWBIT_UNSUPPORTED without WebAssembly SIMD, or where the process may have no more memory */
   constructor() {
     const bytes = Uint8Array.from(atob(PRODUCTS), (c) => c.charCodeAt(0))
     if (typeof WebAssembly === 'undefined' || !WebAssembly.validate(bytes)) {
       throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: 'linear algebra in WebAssembly', found: 'an engine without WebAssembly SIMD', fix: 'use fastLinAlg of core' })
     }
     const elements = [ROWS * DEPTH, COLUMNS * DEPTH, ROWS * COLUMNS]
-    const memory = new WebAssembly.Memory({ initial: Math.ceil((START + elements.reduce((a, b) => a + b) * 8) / PAGE), maximum: PAGE })
+    const memory = smallMemory(Math.ceil((START + elements.reduce((a, b) => a + b) * 8) / PAGE))
     this.#exports = new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: { memory } }).exports as object as ProductExports
     this.#a = new Float64Array(memory.buffer, START, ROWS * DEPTH)
     this.#b = new Float64Array(memory.buffer, START + this.#a.byteLength, COLUMNS * DEPTH)
@@ -48,24 +50,28 @@ export class PanelProducts {
   }
 
   /**
-   * `out[i, j] += sign · Σ_k a[i, k] · b[j, k]`. With `upperOnly`, entries with `j < i` may or may not be written.
+   * `out[i, j] += sign · Σ_k a[i, k] · b[j, k]`, a panel at a time. With `upperOnly`, entries with `j < i` may or may not be written.
    * @param out - row major: `column` is 1
    */
-  add(out: Operand, a: Operand, b: Operand, m: number, n: number, depth: number, sign: 1 | -1, upperOnly = false): void {
+  *add(out: Operand, a: Operand, b: Operand, m: number, n: number, depth: number, sign: 1 | -1, upperOnly = false): Slices<void> {
+    const me = {}
     for (let k = 0; k < depth; k += DEPTH) {
       const deep = Math.min(DEPTH, depth - k)
       for (let i = 0; i < m; i += ROWS) {
         const rows = Math.min(ROWS, m - i)
-        pack(this.#a, a, i, rows, k, deep)
+        this.#packed = undefined
         for (let j = 0; j < n; j += COLUMNS) {
           const columns = Math.min(COLUMNS, n - j)
           if (upperOnly && j + columns <= i) continue
+          if (this.#packed !== me) pack(this.#a, a, i, rows, k, deep)
+          this.#packed = me
           pack(this.#b, b, j, columns, k, deep)
           // A block of columns begins at or behind the block of rows it meets: ROWS is a multiple of COLUMNS.
           const limit = upperOnly ? (j - i) / TILE + 1 : -1
           const [rowTiles, columnTiles] = [Math.ceil(rows / TILE), Math.ceil(columns / TILE)]
           this.#exports.products(this.#a.byteOffset, this.#b.byteOffset, this.#c.byteOffset, rowTiles, columnTiles, deep, limit)
           this.#unpack(out, i, j, rows, columns, sign, limit)
+          yield
         }
       }
     }
@@ -91,6 +97,18 @@ export class PanelProducts {
         }
       }
     }
+  }
+}
+
+/**
+ * A memory of a fixed size. Engines set address space aside up to the maximum, or as much as an address can reach where none is
+ * given: a process with little of it gets none at all.
+ */
+function smallMemory(pages: number): WebAssembly.Memory {
+  try {
+    return new WebAssembly.Memory({ initial: pages, maximum: pages })
+  } catch (cause) {
+    throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: 'linear algebra in WebAssembly', found: `no memory of ${pages * 64} KiB: the process may have no more address space`, fix: 'use fastLinAlg of core', cause })
   }
 }
 

@@ -1,6 +1,9 @@
-import type { LinAlg } from '../contract/linalg.js'
+import type { Factorisation } from '../contract/linalg.js'
+import type { Slices } from '../slices/slices.js'
 import { pivotFloor } from './pivot.js'
 import { addProductOfRows } from './product-kernel.js'
+import { fromSlices } from './resumable.js'
+import { clearLower, copied, mirrorUpper } from './triangles.js'
 
 /** Side of a block: three 64 × 64 float64 blocks fit a second-level cache. */
 const BLOCK = 64
@@ -11,15 +14,9 @@ const DEPTH = 256
  * Linear algebra in blocked loops over typed arrays: one thread, no WebAssembly, float64 sums.
  * Same results as {@link referenceLinAlg} but for the order of summation; the same bytes on every run.
  */
-export const fastLinAlg: LinAlg = {
-  name: '@lowbit/core/fast',
-  addGram,
-  matmul,
-  reverseCholesky,
-  invertUpper,
-}
+export const fastLinAlg = fromSlices('@lowbit/core/fast', { addGram, matmul, reverseCholesky, invertUpper })
 
-function addGram(x: Float32Array, rows: number, n: number, out: Float64Array): void {
+function* addGram(x: Float32Array, rows: number, n: number, out: Float64Array): Slices<void> {
   const columns = new Float64Array(n * Math.min(rows, DEPTH))
   for (let r0 = 0; r0 < rows; r0 += DEPTH) {
     const depth = Math.min(DEPTH, rows - r0)
@@ -27,21 +24,21 @@ function addGram(x: Float32Array, rows: number, n: number, out: Float64Array): v
       const from = (r0 + r) * n
       for (let j = 0; j < n; j++) columns[j * depth + r] = x[from + j]
     }
+    yield
     for (let i = 0; i < n; i += BLOCK) {
       const a = { data: columns, offset: i * depth, stride: depth }
       const m = Math.min(BLOCK, n - i)
       for (let j = i; j < n; j += BLOCK) {
         const b = { data: columns, offset: j * depth, stride: depth }
         addProductOfRows({ data: out, offset: i * n + j, stride: n }, a, b, m, Math.min(BLOCK, n - j), depth, 1, i === j)
+        yield
       }
     }
   }
-  for (let i = 1; i < n; i++) {
-    for (let j = 0; j < i; j++) out[i * n + j] = out[j * n + i]
-  }
+  yield* mirrorUpper(out, n)
 }
 
-function matmul(a: Float64Array, b: Float64Array, m: number, k: number, n: number): Float64Array {
+function* matmul(a: Float64Array, b: Float64Array, m: number, k: number, n: number): Slices<Float64Array> {
   const out = new Float64Array(m * n)
   const panel = new Float64Array(BLOCK * DEPTH)
   for (let k0 = 0; k0 < k; k0 += DEPTH) {
@@ -51,6 +48,7 @@ function matmul(a: Float64Array, b: Float64Array, m: number, k: number, n: numbe
       transposeInto(panel, b, k0 * n + j, n, depth, width)
       for (let i = 0; i < m; i += BLOCK) {
         addProductOfRows({ data: out, offset: i * n + j, stride: n }, { data: a, offset: i * k + k0, stride: k }, { data: panel, offset: 0, stride: depth }, Math.min(BLOCK, m - i), width, depth, 1)
+        yield
       }
     }
   }
@@ -58,8 +56,8 @@ function matmul(a: Float64Array, b: Float64Array, m: number, k: number, n: numbe
 }
 
 /** Left-looking: a block of columns takes what the finished columns to its right add up to, then is factorised alone. */
-function reverseCholesky(h: Float64Array, n: number): ReturnType<LinAlg['reverseCholesky']> {
-  const r = Float64Array.from(h)
+function* reverseCholesky(h: Float64Array, n: number): Slices<Factorisation> {
+  const r = yield* copied(h)
   for (let j1 = n; j1 > 0; j1 -= BLOCK) {
     const j0 = Math.max(0, j1 - BLOCK)
     for (let k0 = j1; k0 < n; k0 += DEPTH) {
@@ -67,6 +65,7 @@ function reverseCholesky(h: Float64Array, n: number): ReturnType<LinAlg['reverse
       const b = { data: r, offset: j0 * n + k0, stride: n }
       for (let i = 0; i < j1; i += BLOCK) {
         addProductOfRows({ data: r, offset: i * n + j0, stride: n }, { data: r, offset: i * n + k0, stride: n }, b, Math.min(BLOCK, j1 - i), j1 - j0, depth, -1)
+        yield
       }
     }
     for (let j = j1 - 1; j >= j0; j--) {
@@ -77,14 +76,15 @@ function reverseCholesky(h: Float64Array, n: number): ReturnType<LinAlg['reverse
       for (let i = 0; i < j; i++) {
         r[i * n + j] = (r[i * n + j] - sumOfProducts(r, i * n + j + 1, j * n + j + 1, j1 - j - 1)) / diagonal
       }
+      yield
     }
   }
-  for (let i = 1; i < n; i++) r.fill(0, i * n, i * n + i)
+  yield* clearLower(r, n)
   return { ok: true, factor: r }
 }
 
 /** Blocks of rows from the last: what the finished rows below contribute is one product, the rest a small triangle. */
-function invertUpper(r: Float64Array, n: number): Float64Array {
+function* invertUpper(r: Float64Array, n: number): Slices<Float64Array> {
   const u = new Float64Array(n * n)
   const panel = new Float64Array(BLOCK * DEPTH)
   for (let i1 = n; i1 > 0; i1 -= BLOCK) {
@@ -95,6 +95,7 @@ function invertUpper(r: Float64Array, n: number): Float64Array {
         const width = Math.min(BLOCK, n - j)
         transposeInto(panel, u, k0 * n + j, n, depth, width)
         addProductOfRows({ data: u, offset: i0 * n + j, stride: n }, { data: r, offset: i0 * n + k0, stride: n }, { data: panel, offset: 0, stride: depth }, i1 - i0, width, depth, -1)
+        yield
       }
     }
     for (let i = i1 - 1; i >= i0; i--) {
@@ -105,6 +106,7 @@ function invertUpper(r: Float64Array, n: number): Float64Array {
       u[i * n + i] = 1
       const diagonal = r[i * n + i]
       for (let j = i; j < n; j++) u[i * n + j] /= diagonal
+      yield
     }
   }
   return u

@@ -1,8 +1,9 @@
 import type { LinAlg } from '../contract/linalg.js'
 import { pivotFloor } from './pivot.js'
+import { resumable } from './resumable.js'
 
 /** The slow, obvious linear algebra: plain loops in float64, the truth that {@link fastLinAlg} is tested against. */
-export const referenceLinAlg: LinAlg = {
+export const referenceLinAlg: LinAlg = resumable({
   name: '@lowbit/core/reference',
 
   addGram(x, rows, n, out) {
@@ -53,4 +54,4 @@ export const referenceLinAlg: LinAlg = {
     }
     return u
   },
-}
+})

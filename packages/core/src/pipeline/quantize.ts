@@ -2,6 +2,7 @@ import type { Artifact, ModelHost, OperatorChoice } from '../contract/host.js'
 import type { Json } from '../contract/plugin.js'
 import { LowbitError, throwIfAborted } from '../errors.js'
 import { fastLinAlg } from '../linalg/fast.js'
+import { resumable } from '../linalg/resumable.js'
 import { checkPlugin } from '../plugin.js'
 import type { PluginRecord, Report, SiteReport, TransformReport, ActivationReport } from '../report/report.js'
 import { VERSION } from '../version.js'
@@ -41,7 +42,7 @@ export async function quantize(host: ModelHost, options: QuantizeOptions): Promi
   const context: StageContext = {
     calibration: options.calibration,
     maxMemory,
-    linalg: options.linalg ?? fastLinAlg,
+    linalg: resumable(options.linalg ?? fastLinAlg),
     seed: options.seed ?? 0,
     signal,
     onProgress,

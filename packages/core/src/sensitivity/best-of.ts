@@ -4,8 +4,9 @@ import { isLowbitError, LowbitError, throwIfAborted } from '../errors.js'
 import { API_VERSION } from '../plugin.js'
 import type { QTensor } from '../qtensor.js'
 import { dequantize } from '../reference/dequantize.js'
+import { inSlices } from '../slices/slices.js'
 import { VERSION } from '../version.js'
-import { rowErrors } from './output-error.js'
+import { rowErrorSlices } from './output-error.js'
 
 /**
  * Several rounding algorithms, and of their results what has the least output error, measured through the Gram matrix: for each output
@@ -45,7 +46,7 @@ async function choose(job: RoundingJob, candidates: readonly RoundingAlgorithm[]
     if (gram === undefined && attempts.length > 0) break
     try {
       const result = await algorithm.round(job)
-      const errors = gram === undefined ? undefined : rowErrors(job.weight.data, dequantize(result.q).data, job.site.weight.rows, gram, job.linalg)
+      const errors = gram === undefined ? undefined : await inSlices(rowErrorSlices(job.weight.data, dequantize(result.q).data, job.site.weight.rows, gram, job.linalg), job.signal, `rounding of ${job.site.id}`)
       attempts.push({ algorithm, result, errors })
     } catch (error) {
       if (!isLowbitError(error, 'LOWBIT_UNSUPPORTED')) throw error

@@ -1,4 +1,4 @@
-export { outputError, outputPower, quadraticForm, rowErrors, rowProducts } from './output-error.js'
+export { outputError, outputPower, quadraticForm, quadraticFormSlices, rowErrors, rowErrorSlices, rowProducts, rowProductSlices } from './output-error.js'
 export { fisherDiagonal, hawqPerturbation, hessianProduct, hutchinson, traceOf, type TraceEstimate } from './hessian.js'
 export { cheapestChoices, type Allocation, type Choice } from './allocate.js'
 export { allocateBits, sensitivity, SENSITIVITY_MEASURES, type BitAllocation, type SensitivityMeasure, type SensitivityOptions, type SensitivityRow } from './sensitivity.js'

@@ -1,6 +1,7 @@
 import type { LinAlg } from '../contract/linalg.js'
 import type { GramStatistic } from '../contract/statistics.js'
 import { LowbitError } from '../errors.js'
+import { wholly, type Slices } from '../slices/slices.js'
 
 /**
  * Squared error of a layer's output summed over all calibration rows and output channels, from the Gram matrix alone:
@@ -14,9 +15,18 @@ export function outputError(weight: Float32Array, quantized: Float32Array, rows:
 
 /** {@link outputError} of each output channel, `[rows]`. */
 export function rowErrors(weight: Float32Array, quantized: Float32Array, rows: number, gram: GramStatistic, linalg: LinAlg): Float64Array {
+  return wholly(rowErrorSlices(weight, quantized, rows, gram, linalg))
+}
+
+/** {@link rowErrors} in slices. */
+export function* rowErrorSlices(weight: Float32Array, quantized: Float32Array, rows: number, gram: GramStatistic, linalg: LinAlg): Slices<Float64Array> {
   const delta = new Float64Array(weight.length)
-  for (let i = 0; i < delta.length; i++) delta[i] = quantized[i] - weight[i]
-  return rowForms(delta, rows, gram, linalg)
+  for (let from = 0; from < delta.length; from += PIECE) {
+    const end = Math.min(delta.length, from + PIECE)
+    for (let i = from; i < end; i++) delta[i] = quantized[i] - weight[i]
+    yield
+  }
+  return yield* rowForms(delta, rows, gram, linalg)
 }
 
 /** Squared output of a layer, `tr(W G Wᵀ)`: what an error is relative to. */
@@ -26,12 +36,17 @@ export function outputPower(weight: Float32Array, rows: number, gram: GramStatis
 
 /** `Σ_n d_n G d_nᵀ` over the rows of `delta [rows, K]`. */
 export function quadraticForm(delta: Float64Array, rows: number, gram: GramStatistic, linalg: LinAlg): number {
-  return rowForms(delta, rows, gram, linalg).reduce((a, b) => a + b, 0)
+  return wholly(quadraticFormSlices(delta, rows, gram, linalg))
+}
+
+/** {@link quadraticForm} in slices. */
+export function* quadraticFormSlices(delta: Float64Array, rows: number, gram: GramStatistic, linalg: LinAlg): Slices<number> {
+  return (yield* rowForms(delta, rows, gram, linalg)).reduce((a, b) => a + b, 0)
 }
 
 /** `d_n G d_nᵀ` of each row of `delta [rows, K]`. Never negative: rounding may leave a hair below 0. */
-function rowForms(delta: Float64Array, rows: number, gram: GramStatistic, linalg: LinAlg): Float64Array {
-  return rowProducts(delta, delta, rows, gram, linalg).map((form) => Math.max(form, 0))
+function* rowForms(delta: Float64Array, rows: number, gram: GramStatistic, linalg: LinAlg): Slices<Float64Array> {
+  return (yield* rowProductSlices(delta, delta, rows, gram, linalg)).map((form) => Math.max(form, 0))
 }
 
 /**
@@ -39,6 +54,11 @@ function rowForms(delta: Float64Array, rows: number, gram: GramStatistic, linalg
  * @throws LOWBIT_SHAPE if sizes do not fit.
  */
 export function rowProducts(a: Float64Array, b: Float64Array, rows: number, gram: GramStatistic, linalg: LinAlg): Float64Array {
+  return wholly(rowProductSlices(a, b, rows, gram, linalg))
+}
+
+/** {@link rowProducts} in slices. */
+export function* rowProductSlices(a: Float64Array, b: Float64Array, rows: number, gram: GramStatistic, linalg: LinAlg): Slices<Float64Array> {
   const { size: k, groups } = gram
   if (a.length !== rows * k || b.length !== a.length || rows % groups !== 0) {
     throw new LowbitError('LOWBIT_SHAPE', { thing: 'output error', found: `${a.length} weights in ${rows} rows, Gram matrices of ${k} × ${k} for ${groups} groups`, expected: 'rows of K weights, a whole number of rows a group' })
@@ -47,9 +67,29 @@ export function rowProducts(a: Float64Array, b: Float64Array, rows: number, gram
   const products = new Float64Array(rows)
   for (let g = 0; g < groups; g++) {
     const from = g * perGroup * k
-    const matrix = Float64Array.from(gram.data.subarray(g * k * k, (g + 1) * k * k))
-    const seen = linalg.matmul(a.subarray(from, from + perGroup * k), matrix, perGroup, k, k)
-    for (let i = 0; i < seen.length; i++) products[g * perGroup + Math.floor(i / k)] += seen[i] * b[from + i]
+    const seen = yield* linalg.slices.matmul(a.subarray(from, from + perGroup * k), yield* matrixOf(gram, g), perGroup, k, k)
+    for (let row = 0; row < perGroup; row++) {
+      const start = row * k
+      let sum = 0
+      for (let i = start; i < start + k; i++) sum += seen[i] * b[from + i]
+      products[g * perGroup + row] = sum
+      yield
+    }
   }
   return products
+}
+
+/** Elements that are taken between two cuts. */
+const PIECE = 2 ** 20
+
+/** One group's Gram matrix in float64: as it is where it is that already. */
+function* matrixOf({ data, size: k }: GramStatistic, group: number): Slices<Float64Array> {
+  const part = data.subarray(group * k * k, (group + 1) * k * k)
+  if (part instanceof Float64Array) return part
+  const matrix = new Float64Array(part.length)
+  for (let from = 0; from < part.length; from += PIECE) {
+    matrix.set(part.subarray(from, from + PIECE), from)
+    yield
+  }
+  return matrix
 }

@@ -2,8 +2,9 @@ import type { RoundingAlgorithm } from '../contract/algorithm.js'
 import { API_VERSION } from '../plugin.js'
 import type { QTensor } from '../qtensor.js'
 import { dequantize } from '../reference/dequantize.js'
+import { inSlices } from '../slices/slices.js'
 import { VERSION } from '../version.js'
-import { rowProducts } from './output-error.js'
+import { rowProductSlices } from './output-error.js'
 
 /**
  * Gives back to each output channel the size that rounding took from it, as far as this costs nothing. Codes and scales of least output
@@ -30,9 +31,10 @@ export function unbiased(rounding: RoundingAlgorithm): RoundingAlgorithm {
       const weight = Float64Array.from(job.weight.data)
       const rounded = Float64Array.from(dequantize(result.q).data)
       const { rows } = job.site.weight
-      const whole = rowProducts(weight, weight, rows, gram, job.linalg)
-      const shared = rowProducts(weight, rounded, rows, gram, job.linalg)
-      const own = rowProducts(rounded, rounded, rows, gram, job.linalg)
+      const products = (a: Float64Array, b: Float64Array): Promise<Float64Array> => inSlices(rowProductSlices(a, b, rows, gram, job.linalg), job.signal, `rounding of ${job.site.id}`)
+      const whole = await products(weight, weight)
+      const shared = await products(weight, rounded)
+      const own = await products(rounded, rounded)
       const gains = whole.map((power, row) => freeGain(power, shared[row], own[row]))
       return { ...result, q: stretched(result.q, gains), notes: { ...result.notes, gain: gains.reduce((a, b) => a + b, 0) / Math.max(1, rows) } }
     },

@@ -1,5 +1,6 @@
 import type { LinAlg } from '../contract/linalg.js'
 import { referenceLinAlg } from '../linalg/reference.js'
+import type { Slices } from '../slices/slices.js'
 import { check, type TestRunner } from './runner.js'
 import { toyRandom } from './toy-random.js'
 
@@ -80,6 +81,30 @@ export function linalgSuite({ runner: { describe, it }, factory }: LinAlgSuiteOp
       check(!result.ok && result.pivot === 1, 'NaN was factorised')
     })
 
+    it('gives the same bits in slices, however many computations take turns', () => {
+      const random = toyRandom(17)
+      for (let round = 0; round < 6; round++) {
+        const n = SIZES[Math.floor(random() * SIZES.length)] + 40 * round
+        const h = positive(n, round)
+        const x = Float32Array.from(uniform(3 * n * 5, round))
+        const whole = new Float64Array(n * n)
+        linalg.addGram(x, 15, n, whole)
+        const sliced = new Float64Array(n * n)
+        const factor = linalg.reverseCholesky(h, n)
+        if (!factor.ok) throw new Error(`${n}: a positive definite matrix was refused`)
+        const works: (() => boolean)[] = [
+          run(linalg.slices.addGram(x, 15, n, sliced), () => same(sliced, whole, `Gram matrix of ${n} columns in slices`)),
+          run(linalg.slices.matmul(h, h, n, n, n), (value) => same(value, linalg.matmul(h, h, n, n, n), `product of ${n} in slices`)),
+          run(linalg.slices.reverseCholesky(h, n), (value) => same(value.ok ? value.factor : [], factor.factor, `factor of ${n} in slices`)),
+          run(linalg.slices.invertUpper(factor.factor, n), (value) => same(value, linalg.invertUpper(factor.factor, n), `inverse of ${n} in slices`)),
+        ]
+        while (works.length > 0) {
+          const at = Math.floor(random() * works.length)
+          if (works[at]()) works.splice(at, 1)
+        }
+      }
+    })
+
     it('gives the same bytes twice, and from another instance', () => {
       const h = positive(130, 9)
       const x = Float32Array.from(uniform(300 * 130, 4))
@@ -92,6 +117,20 @@ export function linalgSuite({ runner: { describe, it }, factory }: LinAlgSuiteOp
       check(bytes(linalg) === bytes(linalg) && bytes(linalg) === bytes(factory()), 'two runs differ')
     })
   })
+}
+
+/** A computation as steps: true when it has ended. */
+function run<T>(slices: Slices<T>, then: (value: T) => void): () => boolean {
+  return () => {
+    const step = slices.next()
+    if (step.done === true) then(step.value)
+    return step.done === true
+  }
+}
+
+function same(found: ArrayLike<number>, wanted: ArrayLike<number>, thing: string): void {
+  check(found.length === wanted.length, `${thing}: ${found.length} values instead of ${wanted.length}`)
+  for (let i = 0; i < found.length; i++) check(Object.is(found[i], wanted[i]), `${thing}: element ${i} is ${found[i]}, at once ${wanted[i]}`)
 }
 
 function uniform(count: number, seed: number): Float64Array {

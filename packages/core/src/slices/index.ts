@@ -1,0 +1,2 @@
+export * from './slices.js'
+export * from './breath.js'
