@@ -1,5 +1,3 @@
-import type { Codes } from '@lowbit/core'
-
 /** K-quants: a scale (and minimum) of a group is a small integer times one of the super-block. */
 export interface TwoLevelScales {
   /** Values under one `d`: 256. */
@@ -7,7 +5,7 @@ export interface TwoLevelScales {
   /** float16 values, one a super-block `[N, K / block]`. */
   readonly d: Float32Array
   /** One a group `[N, K / group]`: `scales = d · subScales`. */
-  readonly subScales: Int8Array | Uint8Array
+  readonly subScales: Int8Array
   /** Where the type has minima: `minima = -dmin · subMinima`. */
   readonly dmin?: Float32Array
   readonly subMinima?: Uint8Array
@@ -24,8 +22,8 @@ export interface BlockTensor {
   readonly shape: readonly number[]
   /** Neighbours along K that share scale and minimum. */
   readonly group: number
-  /** One a byte; already signed where the type is symmetric (`Q4_0`: -8 … 7). Entries of `table` where there is one. */
-  readonly codes: Codes
+  /** One a byte, already signed where the type is symmetric (`Q4_0`: -8 … 7); entries of `table` where there is one. */
+  readonly codes: Int8Array
   /** Levels by code (IQ4, MXFP4, NVFP4). */
   readonly table?: Float32Array
   /** One a group, row major. */
