@@ -99,6 +99,20 @@ describe('quantize', () => {
     expect(b.artifact.bytes()).toEqual(a.artifact.bytes())
   })
 
+  it('rounds a table that is looked up and is the output layer too for what the output layer sees, and says what that suffers', async () => {
+    const seen = new Map<string, number[]>()
+    const { report, host } = await run({ rounding: spy(seen), calibration: data, weights: int4({ group: 8 }) })
+    const request = { statistic: 'gram', target: { site: 'unembed' } } as const
+    const gram = (await toyHost().observe([request], data)).get(request)
+    expect(seen.get('embed')).toEqual([...(gram?.data ?? [])])
+    expect(seen.has('unembed')).toBe(false)
+    const line = (id: string) => report.sites.find((s) => s.id === id)
+    expect(line('unembed')).toMatchObject({ kind: 'linear', status: 'quantized', reason: expect.stringContaining('embed') })
+    expect(line('unembed')?.outputSqnr).toBeGreaterThan(10)
+    expect(line('embed')?.outputSqnr).toBeUndefined()
+    await host.dispose()
+  })
+
   it('shows later blocks the quantized ones in sequential mode, and the float ones in one pass', async () => {
     const once = new Map<string, number[]>()
     const sequential = new Map<string, number[]>()

@@ -1,5 +1,5 @@
 import type { JobStatistics, RoundingJob, RoundingResult } from '../contract/algorithm.js'
-import type { ModelHost } from '../contract/host.js'
+import type { ModelHost, Site } from '../contract/host.js'
 import type { LinAlg } from '../contract/linalg.js'
 import type { StatisticName } from '../contract/statistics.js'
 import { throwIfAborted } from '../errors.js'
@@ -7,57 +7,73 @@ import { checkQTensor, type QTensor } from '../qtensor.js'
 import { dequantize } from '../reference/dequantize.js'
 import type { SiteReport } from '../report/report.js'
 import type { HostTensor } from '../tensor.js'
-import { chunkByMemory, collect, type Wanted } from './collect.js'
+import { chunkByMemory, collectEach, type Wanted } from './collect.js'
 import type { StageContext } from './context.js'
 import type { JobStore, QuantizeOptions } from './options.js'
 import { outputSqnr } from './output-error.js'
 import { inParallel } from './parallel.js'
+import { mergeStatistics, readersOf } from './readers.js'
 import type { SitePlan } from './plan.js'
 import { qTensorBytes } from './size.js'
 import { weightError } from './weight-error.js'
 
 type Quantized = Extract<SitePlan, { action: 'quantize' }>
-type Work = Wanted & { readonly plan: Quantized; readonly stored: RoundingResult | undefined }
+type Work = Wanted & { readonly readers: readonly Site[]; readonly plan: Quantized; readonly stored: RoundingResult | undefined }
 
 /** Rounds every planned site and assigns it, a chunk of sites (or a block, in sequential mode) at a time. */
 export async function roundingStage(host: ModelHost, plans: readonly Quantized[], options: QuantizeOptions, context: StageContext): Promise<ReadonlyMap<string, SiteReport>> {
   const reports = new Map<string, SiteReport>()
+  /** By site: those that share a weight read different inputs, and their outputs suffer differently. */
+  const outputs = new Map<string, number>()
   const owners = plans.filter((p) => p.site.tiedTo === undefined)
   const stages = options.mode === 'sequential' ? byBlock(owners) : [owners]
+  const sites = host.sites()
   let done = 0
   for (const [index, stage] of stages.entries()) {
     const work: Work[] = []
     for (const plan of stage) {
       const stored = await keeper(plan, options)?.load(plan.site.id)
-      work.push({ site: plan.site, needs: stored === undefined ? needsOf(plan, options) : [], plan, stored })
+      const readers = readersOf(sites, plan.site)
+      work.push({ site: plan.site, readers, needs: stored === undefined && readers.length > 0 ? needsOf(plan, options) : [], plan, stored })
     }
     // Nothing is assigned before the stage ends: what a site sees must not depend on how memory cut the work.
     const decisions: (() => Promise<void>)[] = []
     for (const chunk of chunkByMemory(work, context.maxMemory)) {
-      const statistics = await collect(host, chunk, context.calibration, context.observe, { stage: `round ${index}`, cache: context.cache })
+      const each = await collectEach(host, chunk, context.calibration, context.observe, { stage: `round ${index}`, cache: context.cache })
       const finished = await inParallel(chunk, options.runner?.concurrency ?? 1, async ({ plan, stored }, i) => {
         const { site } = plan
+        const statistics = mergeStatistics([...each[i].values()])
         throwIfAborted(context.signal, `rounding of ${site.id}`)
         context.onProgress({ phase: 'round', done: done++, total: owners.length, item: site.id })
         const weight = await host.readWeight(site.id)
-        const result = stored ?? (await roundSite(plan, weight, statistics[i], context, options))
-        const shift = options.biasCorrection ? meanShift(plan, weight.data, result.q, statistics[i]) : undefined
-        return { id: site.id, result, shift, report: siteReport(plan, weight.data, result, statistics[i], context.linalg) }
+        const result = stored ?? (await roundSite(plan, chunk[i].readers, weight, statistics, context, options))
+        const report = siteReport(plan, weight.data, result)
+        const readers = [...each[i]].map(([id, own]) => ({
+          id,
+          outputSqnr: predictedSqnr(weight, result, own, context.linalg),
+          shift: options.biasCorrection ? meanShift(plan, weight.data, result.q, own) : undefined,
+        }))
+        return { id: site.id, result, report, readers }
       })
-      for (const { id, result, shift, report } of finished) {
+      for (const { id, result, report, readers } of finished) {
         reports.set(id, report)
+        for (const { id: reader, outputSqnr } of readers) if (outputSqnr !== undefined) outputs.set(reader, outputSqnr)
         context.warnings.push(...(result.warnings ?? []).map((w) => `${id}: ${w}`))
         decisions.push(async () => {
           host.assign(id, result.q)
-          if (shift !== undefined) await host.addBias(id, shift)
+          for (const { id: reader, shift } of readers) if (shift !== undefined) await host.addBias(reader, shift)
         })
       }
     }
     for (const decide of decisions) await decide()
   }
   for (const plan of plans) {
-    const owner = plan.site.tiedTo === undefined ? undefined : reports.get(plan.site.tiedTo)
-    if (owner !== undefined) reports.set(plan.site.id, { ...owner, id: plan.site.id, bytesBefore: 0, bytesAfter: 0, reason: `shares the weight of ${owner.id}` })
+    const { id, kind, op, tiedTo } = plan.site
+    const owner = reports.get(tiedTo ?? id)
+    if (owner === undefined) continue
+    const outputSqnr = outputs.get(id)
+    const output = outputSqnr === undefined ? {} : { outputSqnr }
+    reports.set(id, tiedTo === undefined ? { ...owner, ...output } : { ...owner, id, kind, op, ...output, bytesBefore: 0, bytesAfter: 0, reason: `shares the weight of ${owner.id}` })
   }
   context.onProgress({ phase: 'round', done: owners.length, total: owners.length })
   return reports
@@ -70,8 +86,6 @@ function keeper(plan: Quantized, options: QuantizeOptions): JobStore | undefined
 
 function needsOf(plan: Quantized, options: QuantizeOptions): readonly StatisticName[] {
   const needs = new Set(plan.rounding.needs(plan.scheme))
-  // Embeddings look rows up: they have no input statistics and no output shift.
-  if (plan.site.kind === 'embedding') return []
   if (options.biasCorrection) needs.add('mean')
   return [...needs]
 }
@@ -86,10 +100,11 @@ function byBlock(plans: readonly Quantized[]): readonly (readonly Quantized[])[]
   return [...blocks.entries()].sort((a, b) => a[0] - b[0]).map(([, block]) => block)
 }
 
-async function roundSite(plan: Quantized, weight: HostTensor<'float32'>, statistics: JobStatistics, context: StageContext, options: QuantizeOptions): Promise<RoundingResult> {
+async function roundSite(plan: Quantized, readers: readonly Site[], weight: HostTensor<'float32'>, statistics: JobStatistics, context: StageContext, options: QuantizeOptions): Promise<RoundingResult> {
   const { site, scheme, rounding } = plan
   const job: RoundingJob = {
-    site: { id: site.id, kind: site.kind, weight: site.weight },
+    // A table that is the output layer too is rounded for what multiplies it.
+    site: { id: site.id, kind: readers[0]?.kind ?? site.kind, weight: site.weight },
     weight,
     scheme,
     statistics,
@@ -119,10 +134,14 @@ function meanShift(plan: Quantized, weight: Float32Array, q: QTensor, statistics
   return shift
 }
 
-function siteReport(plan: Quantized, weight: Float32Array, result: RoundingResult, statistics: JobStatistics, linalg: LinAlg): SiteReport {
+/** SQNR of the output that these inputs give, dB. */
+function predictedSqnr(weight: HostTensor<'float32'>, { q }: RoundingResult, { gram }: JobStatistics, linalg: LinAlg): number | undefined {
+  return gram === undefined ? undefined : outputSqnr(weight.data, dequantize(q).data, weight.shape[0], gram, linalg)
+}
+
+function siteReport(plan: Quantized, weight: Float32Array, result: RoundingResult): SiteReport {
   const { site, rounding, reason } = plan
   const { rows, columns } = site.weight
-  const predicted = statistics.gram === undefined ? undefined : outputSqnr(weight, dequantize(result.q).data, rows, statistics.gram, linalg)
   return {
     id: site.id,
     kind: site.kind,
@@ -133,7 +152,6 @@ function siteReport(plan: Quantized, weight: Float32Array, result: RoundingResul
     scheme: result.q.scheme,
     algorithm: `${rounding.name}@${rounding.version}`,
     weightSqnr: weightError(weight, result.q).sqnr,
-    ...(predicted === undefined ? {} : { outputSqnr: predicted }),
     bytesBefore: rows * columns * 4,
     bytesAfter: qTensorBytes(result.q),
     ...(result.notes === undefined ? {} : { notes: result.notes }),

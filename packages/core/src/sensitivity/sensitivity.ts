@@ -4,6 +4,7 @@ import type { LinAlg } from '../contract/linalg.js'
 import { LowbitError, throwIfAborted } from '../errors.js'
 import { fastLinAlg } from '../linalg/fast.js'
 import { chunkByMemory, collect, DEFAULT_MAX_MEMORY } from '../pipeline/collect.js'
+import { readersOf } from '../pipeline/readers.js'
 import { schemeBytes } from '../pipeline/size.js'
 import type { OnProgress } from '../progress.js'
 import type { QTensor } from '../qtensor.js'
@@ -71,15 +72,18 @@ export interface SensitivityRow {
  */
 export async function sensitivity(host: ModelHost, options: SensitivityOptions): Promise<readonly SensitivityRow[]> {
   const { schemes, calibration, rounding = rtn(), measure = 'model', probes = DEFAULT_PROBES, maxMemory = DEFAULT_MAX_MEMORY, linalg = fastLinAlg, seed = 0, signal, onProgress } = options
-  const sites = host.sites().filter((s) => s.tiedTo === undefined && s.kind !== 'embedding' && (options.include?.(s) ?? true))
+  const all = host.sites()
+  const measured = all.filter((s) => s.tiedTo === undefined && (options.include?.(s) ?? true)).map((site) => ({ site, readers: readersOf(all, site) })).filter(({ readers }) => readers.length > 0)
   const needs = [...new Set([...schemes.flatMap((s) => rounding.needs(s)), ...(measure === 'output' ? (['gram'] as const) : [])])]
   const outputs = measure === 'model' || measure === 'hessian' ? await ModelOutputs.of(host, needData(calibration, measure)) : undefined
   const rows: SensitivityRow[] = []
   const observe = { maxMemory, ...(signal === undefined ? {} : { signal }) }
-  const tell = (done: number, item?: string): void => onProgress?.({ phase: 'compare', done, total: sites.length * schemes.length, ...(item === undefined ? {} : { item }) })
-  for (const chunk of chunkByMemory(sites.map((site) => ({ site, needs })), maxMemory)) {
+  const tell = (done: number, item?: string): void => onProgress?.({ phase: 'compare', done, total: measured.length * schemes.length, ...(item === undefined ? {} : { item }) })
+  for (const chunk of chunkByMemory(measured.map((w) => ({ ...w, needs })), maxMemory)) {
     const statistics = await collect(host, chunk, calibration, observe)
-    for (const [i, { site }] of chunk.entries()) {
+    for (const [i, { site: owner, readers }] of chunk.entries()) {
+      // Rounded for what multiplies it: a tied table has no inputs of its own.
+      const site = { ...owner, kind: readers[0].kind }
       const weight = await host.readWeight(site.id)
       const trace = measure === 'hessian' && outputs !== undefined ? await weightTrace(host, site, weight, outputs, probes, seed, signal) : undefined
       for (const scheme of schemes) {

@@ -75,7 +75,7 @@ describe('sensitivity', () => {
     const before = await host.run(batches[0])
     const table = await sensitivity(host, { schemes: [int2({ group: 8 }), int4({ group: 8 }), int8({ group: 8 })], calibration: batches, measure })
     expect(await host.run(batches[0])).toEqual(before)
-    expect(table).toHaveLength(8 * 3)
+    expect(table).toHaveLength(9 * 3)
     table.forEach((row, i) => expect(row.damage).toBeLessThanOrEqual(table[Math.max(0, i - 1)].damage))
     for (const site of new Set(table.map((r) => r.site))) {
       const damage = (dtype: string): number => table.find((r) => r.site === site && r.scheme.dtype === dtype)?.damage ?? Number.NaN
@@ -89,7 +89,7 @@ describe('sensitivity', () => {
     const all = table.reduce((sum, r) => sum + (r.scheme.dtype === 'int8' ? r.bytes : 0), 0)
     const half = allocateBits(table, all * 0.6, { float: false })
     expect(half.bytes).toBeLessThanOrEqual(all * 0.6)
-    expect(half.schemes.size).toBe(8)
+    expect(half.schemes.size).toBe(9)
     expect(new Set([...half.schemes.values()].map((s) => s?.dtype)).size).toBeGreaterThan(1)
     expect(allocateBits(table, all, { float: false }).damage).toBeLessThan(half.damage)
     expect([...allocateBits(table, 1e9).schemes.values()].every((s) => s === null)).toBe(true)
@@ -110,7 +110,7 @@ describe('sensitivity', () => {
 
   it('measures weights without data, and says what is missing for the rest', async () => {
     const schemes = [int4({ group: 8 })]
-    expect(await sensitivity(toyHost(), { schemes, measure: 'weight' })).toHaveLength(8)
+    expect(await sensitivity(toyHost(), { schemes, measure: 'weight' })).toHaveLength(9)
     for (const measure of SENSITIVITY_MEASURES.filter((m) => m !== 'weight')) await expect(sensitivity(toyHost(), { schemes, measure })).rejects.toThrow(/LOWBIT_CALIBRATION/)
   })
 })
