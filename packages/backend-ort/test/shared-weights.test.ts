@@ -80,13 +80,13 @@ describe('a table that is looked up and is the output layer too', () => {
   const next = random(8)
   const batches = Array.from({ length: 16 }, (): Batch => ({ i: { dtype: 'int64', shape: [1, 64], data: BigInt64Array.from({ length: 64 }, () => BigInt(Math.floor(next() * V))) } }))
 
-  it('is rounded for what the output layer sees', async () => {
+  it('is rounded for what the output layer sees, and for its lookups', async () => {
     const [plain, tied, untied] = [await measure(bytes(true), batches, {}), await measure(bytes(true), batches, { rounding: gptq() }), await measure(bytes(false), batches, { rounding: gptq() })]
-    expect(tied.sqnr[0]).toBeGreaterThan(plain.sqnr[0] + 0.5)
-    console.log(plain.sqnr, tied.sqnr, untied.sqnr)
+    expect(tied.sqnr[0]).toBeGreaterThan(plain.sqnr[0] + 1.5)
+    expect(tied.sqnr[0]).toBeGreaterThan(untied.sqnr[0] - 1)
     const head = tied.report.sites.find((s) => s.id === 'head')
     expect(head).toMatchObject({ op: 'MatMul', kind: 'linear', status: 'quantized' })
-    expect(head?.outputSqnr).toBeGreaterThan((untied.report.sites.find((s) => s.id === 'head')?.outputSqnr ?? 0) - 1)
+    expect(head?.outputSqnr).toBeGreaterThan(25)
   })
 })
 

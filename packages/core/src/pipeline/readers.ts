@@ -1,8 +1,10 @@
 import type { JobStatistics } from '../contract/algorithm.js'
 import type { Site } from '../contract/host.js'
+import type { LinAlg } from '../contract/linalg.js'
 import type { GramStatistic, RangeStatistic, StatisticName, StatisticValues } from '../contract/statistics.js'
-import type { HostTensor } from '../tensor.js'
 import { LowbitError } from '../errors.js'
+import { outputPower } from '../sensitivity/output-error.js'
+import type { HostTensor } from '../tensor.js'
 
 /**
  * The sites whose inputs count for the weight that `owner` owns: every one that multiplies it. A table that is looked up and is the
@@ -33,6 +35,24 @@ export function mergeStatistics(all: readonly JobStatistics[]): JobStatistics {
   if (first.samples !== undefined) merged.samples = joined(values('samples'))
   if (first.histogram !== undefined) throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: 'histogram of a shared weight’s inputs', found: `${all.length} readers`, expected: 'one', fix: 'ask for a histogram a tensor' })
   return merged
+}
+
+/**
+ * The statistics of a weight that is looked up as well: a lookup gives a row as it is, whatever the inputs of the products are, so
+ * that errors the products never see must not pile up. The sum of both relative errors, `tr(Δ G Δᵀ) / tr(W G Wᵀ) + ‖Δ‖² / ‖W‖²`, is
+ * that of one Gram matrix, `G + I · tr(W G Wᵀ) / ‖W‖²`.
+ * @param weight - `[rows, K]`
+ */
+export function withLookups(statistics: JobStatistics, weight: HostTensor<'float32'>, linalg: LinAlg): JobStatistics {
+  const { gram } = statistics
+  if (gram === undefined) return statistics
+  let power = 0
+  for (const w of weight.data) power += w * w
+  if (power === 0) return statistics
+  const each = outputPower(weight.data, weight.shape[0], gram, linalg) / power
+  const data = Float64Array.from(gram.data)
+  for (let i = 0; i < data.length; i += gram.size + 1) data[i] += each
+  return { ...statistics, gram: { ...gram, data } }
 }
 
 function sumOfGrams(grams: readonly GramStatistic[]): GramStatistic {

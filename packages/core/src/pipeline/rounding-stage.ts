@@ -12,7 +12,7 @@ import type { StageContext } from './context.js'
 import type { JobStore, QuantizeOptions } from './options.js'
 import { outputSqnr } from './output-error.js'
 import { inParallel } from './parallel.js'
-import { mergeStatistics, readersOf } from './readers.js'
+import { mergeStatistics, readersOf, withLookups } from './readers.js'
 import type { SitePlan } from './plan.js'
 import { qTensorBytes } from './size.js'
 import { weightError } from './weight-error.js'
@@ -42,10 +42,11 @@ export async function roundingStage(host: ModelHost, plans: readonly Quantized[]
       const each = await collectEach(host, chunk, context.calibration, context.observe, { stage: `round ${index}`, cache: context.cache })
       const finished = await inParallel(chunk, options.runner?.concurrency ?? 1, async ({ plan, stored }, i) => {
         const { site } = plan
-        const statistics = mergeStatistics([...each[i].values()])
         throwIfAborted(context.signal, `rounding of ${site.id}`)
         context.onProgress({ phase: 'round', done: done++, total: owners.length, item: site.id })
         const weight = await host.readWeight(site.id)
+        const products = mergeStatistics([...each[i].values()])
+        const statistics = site.kind === 'embedding' ? withLookups(products, weight, context.linalg) : products
         const result = stored ?? (await roundSite(plan, chunk[i].readers, weight, statistics, context, options))
         const report = siteReport(plan, weight.data, result)
         const readers = [...each[i]].map(([id, own]) => ({
