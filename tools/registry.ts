@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { basename } from 'node:path'
-import { gunzipSync } from 'node:zlib'
+import { filesOf } from './tarball.js'
 import type { Manifest } from './workspace.js'
 
 /** A registry on this machine's loopback address that serves packed tarballs, as npm would see them published. */
@@ -13,14 +13,9 @@ export interface LocalRegistry {
 
 /** The package.json inside a tarball. */
 export function manifestOf(tarball: Uint8Array): Manifest {
-  const tar = gunzipSync(tarball)
-  for (let at = 0; at + 512 <= tar.length; ) {
-    const text = (from: number, length: number): string => tar.toString('utf8', at + from, at + from + length).replace(/\0.*$/s, '')
-    const size = Number.parseInt(text(124, 12), 8)
-    if (text(0, 100) === 'package/package.json') return JSON.parse(tar.toString('utf8', at + 512, at + 512 + size))
-    at += 512 + Math.ceil((size || 0) / 512) * 512
-  }
-  throw new Error('a tarball without package.json')
+  const file = filesOf(tarball).get('package.json')
+  if (file === undefined) throw new Error('a tarball without package.json')
+  return JSON.parse(file.toString('utf8'))
 }
 
 /** Serves tarballs by path; of several versions of a package the last one given is `latest`. */

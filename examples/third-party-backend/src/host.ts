@@ -1,5 +1,5 @@
 import {
-  API_VERSION, checkQTensor, dequantize, hasDType, INTEGER_CODES, isIntegerCode, LowbitError, statisticObserver, throwIfAborted,
+  checkQTensor, dequantize, hasDType, INTEGER_CODES, isIntegerCode, LowbitError, statisticObserver, throwIfAborted,
   type Acceptance, type ApplyResult, type Artifact, type Batch, type BatchSource, type EmitOptions, type FoldGroup, type HostSupports, type HostTensor,
   type ModelHost, type ObserveOptions, type QTensor, type Scheme, type Site, type StatisticName, type StatisticRequest, type Statistics, type StatisticValues,
   type TensorRef, type Transform,
@@ -17,7 +17,7 @@ class MlpHost implements ModelHost {
   readonly kind = 'host'
   readonly name = 'example-mlp'
   readonly version = '1.0.0'
-  readonly apiVersion = API_VERSION
+  readonly apiVersion = 2
   readonly config = {}
   readonly supports: HostSupports = {
     formats: ['mlp-json'],

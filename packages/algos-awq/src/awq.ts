@@ -1,4 +1,4 @@
-import { API_VERSION, LowbitError, matchesAny, rtn, scaleColumns, throwIfAborted, type RoundingAlgorithm, type Transform, type TransformAlgorithm, type TransformJob, type TransformResult } from '@lowbit/core'
+import { LowbitError, matchesAny, rtn, scaleColumns, throwIfAborted, type RoundingAlgorithm, type Transform, type TransformAlgorithm, type TransformJob, type TransformResult } from '@lowbit/core'
 import { searchClip } from './clip-search.js'
 import { roundedBy, scaledGram, searchScales, type SearchContext, type WeightStat } from './scale-search.js'
 import { VERSION } from './version.js'
@@ -37,7 +37,7 @@ export function awq(options: AwqOptions = {}): TransformAlgorithm {
     kind: 'transform',
     name: '@lowbit/algos-awq',
     version: VERSION,
-    apiVersion: API_VERSION,
+    apiVersion: 2,
     config: { weightStat, grid, clip, clipExcept, ...measured },
     needs: () => ['gram', 'mean-abs-per-channel'],
     plan: (job) => plan(job, { weightStat, grid, clip, clipExcept, rounding: rounding ?? rtn() }),

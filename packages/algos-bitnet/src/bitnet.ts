@@ -19,7 +19,7 @@ export interface BitNetOptions {
 /** BitNet b1.58's fake quantization as a training algorithm, for layers of a model that is prepared; {@link bitnetRecipe} names both parts. */
 export function bitnet(options: BitNetOptions = {}): TrainingAlgorithm {
   const { warmupSteps = 0 } = options
-  return { kind: 'training', name: PACKAGE, version: VERSION, apiVersion: 1, config: { warmupSteps }, fakeQuant: (spec) => fakeQuant(spec, warmupSteps) }
+  return { kind: 'training', name: PACKAGE, version: VERSION, apiVersion: 2, config: { warmupSteps }, fakeQuant: (spec) => fakeQuant(spec, warmupSteps) }
 }
 
 /** Ternary weights and int8 activations on every layer. Put a norm before each, as `bitLinear` does by itself. */

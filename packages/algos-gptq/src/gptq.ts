@@ -1,5 +1,4 @@
 import {
-  API_VERSION,
   LowbitError,
   allocateCodes,
   bitsOf,
@@ -43,7 +42,7 @@ export function gptq(options: GptqOptions = {}): RoundingAlgorithm {
     kind: 'rounding',
     name: '@lowbit/algos-gptq',
     version: VERSION,
-    apiVersion: API_VERSION,
+    apiVersion: 2,
     config: describeOptions(resolved),
     needs: (scheme) => [...new Set(['gram' as const, ...(inner?.needs(scheme) ?? [])])],
     round: (job) => round(job, resolved),

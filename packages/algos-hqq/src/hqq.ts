@@ -43,7 +43,7 @@ export function hqq(options: HqqOptions = {}): RoundingAlgorithm {
     kind: 'rounding',
     name: '@lowbit/algos-hqq',
     version: VERSION,
-    apiVersion: 1,
+    apiVersion: 2,
     config,
     needs: () => [],
     async round({ site, weight, scheme, signal, onProgress }) {

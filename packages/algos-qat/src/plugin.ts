@@ -4,7 +4,7 @@ import { PACKAGE, VERSION } from './version.js'
 
 /** A training algorithm of this package. `estimator` is part of its configuration, so that an artifact says which one was used. */
 export function algorithm(estimator: string, config: Readonly<Record<string, Json>>, fakeQuant: (spec: FakeQuantSpec) => FakeQuant): TrainingAlgorithm {
-  return { kind: 'training', name: PACKAGE, version: VERSION, apiVersion: 1, config: { estimator, ...config }, fakeQuant }
+  return { kind: 'training', name: PACKAGE, version: VERSION, apiVersion: 2, config: { estimator, ...config }, fakeQuant }
 }
 
 /** The error of an estimator that cannot do what it is asked for. */

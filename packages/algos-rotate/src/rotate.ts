@@ -1,4 +1,4 @@
-import { API_VERSION, LowbitError, dequantize, largestHadamardBlock, quadraticForm, rotateRows, throwIfAborted, type GramStatistic, type RoundingAlgorithm, type TransformAlgorithm, type TransformJob, type TransformResult } from '@lowbit/core'
+import { LowbitError, dequantize, largestHadamardBlock, quadraticForm, rotateRows, throwIfAborted, type GramStatistic, type RoundingAlgorithm, type TransformAlgorithm, type TransformJob, type TransformResult } from '@lowbit/core'
 import { resolveOptions, type ResolvedRotateOptions, type RotateOptions } from './options.js'
 import { planResidual } from './residual.js'
 import { randomSigns } from './signs.js'
@@ -22,7 +22,7 @@ export function rotate(options: RotateOptions = {}): TransformAlgorithm {
     kind: 'transform',
     name: '@lowbit/algos-rotate',
     version: VERSION,
-    apiVersion: API_VERSION,
+    apiVersion: 2,
     scope,
     config: {
       ...(scope === 'group' ? {} : { scope }),

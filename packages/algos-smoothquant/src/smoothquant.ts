@@ -1,4 +1,4 @@
-import { API_VERSION, LowbitError, channelAbsMax, throwIfAborted, type HostTensor, type TransformAlgorithm, type TransformJob, type TransformResult } from '@lowbit/core'
+import { LowbitError, channelAbsMax, throwIfAborted, type HostTensor, type TransformAlgorithm, type TransformJob, type TransformResult } from '@lowbit/core'
 import { int8Error, type ActivationScale } from './int8-error.js'
 import { smoothScales } from './scales.js'
 import { VERSION } from './version.js'
@@ -30,7 +30,7 @@ export function smoothQuant(options: SmoothQuantOptions = {}): TransformAlgorith
     kind: 'transform',
     name: '@lowbit/algos-smoothquant',
     version: VERSION,
-    apiVersion: API_VERSION,
+    apiVersion: 2,
     config: { alpha, activations },
     needs: () => (alpha === 'search' ? ['absmax-per-channel', 'samples'] : ['absmax-per-channel']),
     plan: (job) => plan(job, alpha, activations),

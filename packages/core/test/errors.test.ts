@@ -19,7 +19,7 @@ describe('LowbitError', () => {
 
 describe('checkPlugin', () => {
   it('reads apiVersion before anything else of a plugin', () => {
-    const future = new Proxy({ apiVersion: 2 }, {
+    const future = new Proxy({ apiVersion: 3 }, {
       get(target, key) {
         if (key !== 'apiVersion') throw new Error(`read ${String(key)} of a plugin from the future`)
         return Reflect.get(target, key)
@@ -27,7 +27,7 @@ describe('checkPlugin', () => {
       has: () => false,
     })
     // @ts-expect-error a plugin of another contract version does not type-check, and must be refused at run time too
-    expect(() => checkPlugin(future, 'rounding')).toThrow(/LOWBIT_API_VERSION.*apiVersion 2/)
+    expect(() => checkPlugin(future, 'rounding')).toThrow(/LOWBIT_API_VERSION.*apiVersion 3/)
   })
 
   it('refuses a plugin of another kind', () => {

@@ -222,7 +222,7 @@ describe('quantize', () => {
       kind: 'transform',
       name,
       version: '1.0.0',
-      apiVersion: 1,
+      apiVersion: 2,
       config: { factor } satisfies Json,
       needs: () => ['absmax-per-channel'],
       plan: async ({ group, statistics }) => {

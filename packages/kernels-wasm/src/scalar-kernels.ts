@@ -46,7 +46,7 @@ export class ScalarKernels implements SyncKernelProvider {
   readonly kind = 'kernels'
   readonly name = '@lowbit/kernels-wasm'
   readonly version = VERSION
-  readonly apiVersion = 1
+  readonly apiVersion = 2
   readonly config = { tier: 'scalar', threads: 1 }
   readonly supports: KernelSupports
   #alive = true

@@ -53,7 +53,7 @@ export class WasmKernels implements SyncKernelProvider {
   readonly kind = 'kernels'
   readonly name = '@lowbit/kernels-wasm'
   readonly version = VERSION
-  readonly apiVersion = 1
+  readonly apiVersion = 2
   readonly config
   readonly supports: KernelSupports
   readonly #exports: KernelExports

@@ -44,7 +44,7 @@ export class WebGpuKernels implements KernelProvider {
   readonly kind = 'kernels'
   readonly name = '@lowbit/kernels-webgpu'
   readonly version = VERSION
-  readonly apiVersion = 1
+  readonly apiVersion = 2
   readonly config
   readonly supports: KernelSupports
   readonly #device: Device

@@ -55,7 +55,7 @@ export class OnnxHost implements ModelHost {
   readonly kind = 'host'
   readonly name = '@lowbit/backend-ort'
   readonly version = VERSION
-  readonly apiVersion = 1
+  readonly apiVersion = 2
   readonly config = {}
   readonly supports = SUPPORTS
   /** What preparation did, in sentences. */

@@ -1,5 +1,5 @@
 import {
-  API_VERSION, checkQTensor, dequantize, elementCount, isLowbitError, LowbitError, tensor, throwIfAborted,
+  checkQTensor, dequantize, elementCount, isLowbitError, LowbitError, tensor, throwIfAborted,
   type Acceptance, type ActivationParams, type ActivationPoint, type ApplyResult, type Artifact, type Batch, type BatchSource, type EmitOptions, type FoldGroup, type HostSupports,
   type HostTensor, type ModelHost, type ObserveOptions, type QTensor, type Scheme, type Site, type StatisticName, type StatisticRequest, type Statistics, type StatisticValues, type TensorRef, type Transform,
 } from '@lowbit/core'
@@ -66,7 +66,7 @@ class TfjsHost implements LayersHost {
   readonly kind = 'host'
   readonly name = PACKAGE
   readonly version = VERSION
-  readonly apiVersion = API_VERSION
+  readonly apiVersion = 2
   readonly config: { readonly foldBatchNorm: boolean }
   readonly supports: HostSupports
   readonly #tf: TfCore

@@ -1,4 +1,4 @@
-import type { BatchSource } from '../contract/host.js'
+import type { BatchSource } from '../contract/v2/host.js'
 import { throwIfAborted } from '../errors.js'
 import { Sha256 } from './sha256.js'
 

@@ -1,5 +1,5 @@
 import { LowbitError } from '../errors.js'
-import type { SiteWeight } from '../contract/host.js'
+import type { SiteWeight } from '../contract/v2/host.js'
 
 /** What says which input channel a weight multiplies. */
 export type ChannelLayout = Pick<SiteWeight, 'rows' | 'columns' | 'groups' | 'columnsPerChannel'>

@@ -1,4 +1,4 @@
-import type { Factorisation } from '../contract/linalg.js'
+import type { Factorisation } from '../contract/v2/linalg.js'
 import type { Slices } from '../slices/slices.js'
 import { pivotFloor } from './pivot.js'
 import { addProductOfRows } from './product-kernel.js'

@@ -1,4 +1,4 @@
-import type { LinAlg } from '../contract/linalg.js'
+import type { LinAlg } from '../contract/v2/linalg.js'
 import { pivotFloor } from './pivot.js'
 import { resumable } from './resumable.js'
 

@@ -1,4 +1,4 @@
-import type { LinAlg, SlicedLinAlg, WholeLinAlg } from '../contract/linalg.js'
+import type { LinAlg, SlicedLinAlg, WholeLinAlg } from '../contract/v2/linalg.js'
 import { wholly } from '../slices/slices.js'
 
 /** Linear algebra that knows whole operations only, each as one slice. What has slices already is given back. */

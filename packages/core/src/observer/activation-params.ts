@@ -1,5 +1,5 @@
-import type { ActivationParams } from '../contract/host.js'
-import type { HistogramStatistic, RangeStatistic } from '../contract/statistics.js'
+import type { ActivationParams } from '../contract/v2/host.js'
+import type { HistogramStatistic, RangeStatistic } from '../contract/v2/statistics.js'
 import { LowbitError } from '../errors.js'
 import { affineParams } from '../reference/affine.js'
 import { entropyThreshold, type EntropyOptions } from './entropy.js'

@@ -1,4 +1,4 @@
-import type { HistogramStatistic } from '../contract/statistics.js'
+import type { HistogramStatistic } from '../contract/v2/statistics.js'
 import { foldMagnitudes } from './histogram.js'
 
 export interface EntropyOptions {

@@ -1,4 +1,4 @@
-import type { HistogramStatistic } from '../contract/statistics.js'
+import type { HistogramStatistic } from '../contract/v2/statistics.js'
 import { LowbitError } from '../errors.js'
 import type { HostTensor } from '../tensor.js'
 import { nonFiniteActivation, nothingSeen, type Observer } from './observer.js'

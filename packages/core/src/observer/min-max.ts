@@ -1,4 +1,4 @@
-import type { RangeStatistic } from '../contract/statistics.js'
+import type { RangeStatistic } from '../contract/v2/statistics.js'
 import { LowbitError } from '../errors.js'
 import type { HostTensor } from '../tensor.js'
 import { channelSpan, nonFiniteActivation, nothingSeen, type Observer } from './observer.js'

@@ -1,4 +1,4 @@
-import type { RangeStatistic } from '../contract/statistics.js'
+import type { RangeStatistic } from '../contract/v2/statistics.js'
 import type { HostTensor } from '../tensor.js'
 import { batchRange, sameChannels, type RangeObserverOptions } from './min-max.js'
 import { nothingSeen, type Observer } from './observer.js'

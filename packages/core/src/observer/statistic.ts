@@ -1,5 +1,5 @@
-import type { LinAlg } from '../contract/linalg.js'
-import type { GramStatistic, StatisticName, StatisticOptions, StatisticValues } from '../contract/statistics.js'
+import type { LinAlg } from '../contract/v2/linalg.js'
+import type { GramStatistic, StatisticName, StatisticOptions, StatisticValues } from '../contract/v2/statistics.js'
 import { LowbitError } from '../errors.js'
 import { fastLinAlg } from '../linalg/fast.js'
 import type { HostTensor } from '../tensor.js'

@@ -1,5 +1,5 @@
-import type { ActivationParams, BatchSource, ModelHost } from '../contract/host.js'
-import type { StatisticRequest } from '../contract/statistics.js'
+import type { ActivationParams, BatchSource, ModelHost } from '../contract/v2/host.js'
+import type { StatisticRequest } from '../contract/v2/statistics.js'
 import { LowbitError } from '../errors.js'
 import { activationParams } from '../observer/activation-params.js'
 import { observeThrough } from './calibration-cache.js'

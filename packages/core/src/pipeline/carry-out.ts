@@ -1,5 +1,5 @@
-import type { TransformResult } from '../contract/algorithm.js'
-import type { ModelHost } from '../contract/host.js'
+import type { TransformResult } from '../contract/v2/algorithm.js'
+import type { ModelHost } from '../contract/v2/host.js'
 import type { TransformReport } from '../report/report.js'
 import type { StageContext } from './context.js'
 

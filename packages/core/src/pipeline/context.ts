@@ -1,5 +1,5 @@
-import type { BatchSource, ObserveOptions } from '../contract/host.js'
-import type { LinAlg } from '../contract/linalg.js'
+import type { BatchSource, ObserveOptions } from '../contract/v2/host.js'
+import type { LinAlg } from '../contract/v2/linalg.js'
 import type { OnProgress } from '../progress.js'
 import type { CalibrationCache } from './calibration-cache.js'
 

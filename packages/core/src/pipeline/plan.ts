@@ -1,5 +1,5 @@
-import type { RoundingAlgorithm } from '../contract/algorithm.js'
-import type { ModelHost, Site } from '../contract/host.js'
+import type { RoundingAlgorithm } from '../contract/v2/algorithm.js'
+import type { ModelHost, Site } from '../contract/v2/host.js'
 import { LowbitError } from '../errors.js'
 import { checkPlugin } from '../plugin.js'
 import { rtn } from '../rounding/rtn.js'

@@ -1,5 +1,5 @@
-import type { Artifact, ModelHost, OperatorChoice } from '../contract/host.js'
-import type { Json } from '../contract/plugin.js'
+import type { Artifact, ModelHost, OperatorChoice } from '../contract/v2/host.js'
+import type { Json } from '../contract/v2/plugin.js'
 import { LowbitError, throwIfAborted } from '../errors.js'
 import { fastLinAlg } from '../linalg/fast.js'
 import { resumable } from '../linalg/resumable.js'
@@ -29,8 +29,8 @@ export interface QuantizeResult {
  *
  * @throws LOWBIT_ABORTED when the signal fires; LOWBIT_UNSUPPORTED, LOWBIT_CALIBRATION, LOWBIT_NOT_FOUND for what cannot be done.
  */
-export async function quantize(host: ModelHost, options: QuantizeOptions): Promise<QuantizeResult> {
-  checkPlugin(host, 'host')
+export async function quantize(opened: ModelHost, options: QuantizeOptions): Promise<QuantizeResult> {
+  const host = checkPlugin(opened, 'host')
   const transforms = (options.transforms ?? []).map((t) => checkPlugin(t, 'transform'))
   const format = options.format ?? host.supports.formats[0]
   if (format === undefined || !host.supports.formats.includes(format)) {

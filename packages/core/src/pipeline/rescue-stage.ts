@@ -1,4 +1,4 @@
-import type { ActivationParams, ModelHost, Rescued, RescueOptions, RescueResult } from '../contract/host.js'
+import type { ActivationParams, ModelHost, Rescued, RescueOptions, RescueResult } from '../contract/v2/host.js'
 import { Sha256 } from '../digest/sha256.js'
 import type { QTensor } from '../qtensor.js'
 import type { ActivationReport, SiteReport } from '../report/report.js'

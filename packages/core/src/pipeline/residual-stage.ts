@@ -1,5 +1,5 @@
-import type { TransformAlgorithm, TransformSite } from '../contract/algorithm.js'
-import type { ModelHost } from '../contract/host.js'
+import type { TransformAlgorithm, TransformSite } from '../contract/v2/algorithm.js'
+import type { ModelHost } from '../contract/v2/host.js'
 import { throwIfAborted } from '../errors.js'
 import type { TransformReport } from '../report/report.js'
 import { carryOut } from './carry-out.js'

@@ -1,5 +1,5 @@
-import type { TransformAlgorithm } from '../contract/algorithm.js'
-import type { FoldGroup, ModelHost } from '../contract/host.js'
+import type { TransformAlgorithm } from '../contract/v2/algorithm.js'
+import type { FoldGroup, ModelHost } from '../contract/v2/host.js'
 import { throwIfAborted } from '../errors.js'
 import type { TransformReport } from '../report/report.js'
 import { chunkByMemory, collect, type Wanted } from './collect.js'

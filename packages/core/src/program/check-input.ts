@@ -1,4 +1,4 @@
-import type { Program, ProgramInput } from '../contract/programs.js'
+import type { Program, ProgramInput } from '../contract/v2/programs.js'
 import { LowbitError } from '../errors.js'
 
 /** A run that has passed the checks. */

@@ -1,4 +1,4 @@
-import type { BufferShape, CacheShape, MatrixShape, Program, ProgramStep, ProgramSupports } from '../contract/programs.js'
+import type { BufferShape, CacheShape, MatrixShape, Program, ProgramStep, ProgramSupports } from '../contract/v2/programs.js'
 import { LowbitError } from '../errors.js'
 
 /** The sizes that a provider finds behind the names of a program. */

@@ -1,4 +1,4 @@
-import type { Json } from '../contract/plugin.js'
+import type { Json } from '../contract/v2/plugin.js'
 import { LowbitError } from '../errors.js'
 import type { StaticActivations } from '../pipeline/options.js'
 import { weightScheme, type CodeType, type Scheme } from '../scheme.js'

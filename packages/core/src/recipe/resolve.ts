@@ -1,5 +1,5 @@
-import type { RoundingAlgorithm, TransformAlgorithm } from '../contract/algorithm.js'
-import type { Json } from '../contract/plugin.js'
+import type { RoundingAlgorithm, TransformAlgorithm } from '../contract/v2/algorithm.js'
+import type { Json } from '../contract/v2/plugin.js'
 import { LowbitError } from '../errors.js'
 import type { Override, QuantizeOptions } from '../pipeline/options.js'
 import { checkPlugin } from '../plugin.js'

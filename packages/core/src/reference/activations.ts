@@ -1,4 +1,4 @@
-import type { ActivationCodes, ActivationOptions } from '../contract/kernels.js'
+import type { ActivationCodes, ActivationOptions } from '../contract/v2/kernels.js'
 import { LowbitError } from '../errors.js'
 import type { HostTensor } from '../tensor.js'
 import { dynamicQuantizeLinear } from './affine.js'

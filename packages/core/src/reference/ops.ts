@@ -1,4 +1,4 @@
-import type { Differentiator, Ops } from '../contract/training.js'
+import type { Differentiator, Ops } from '../contract/v2/training.js'
 import { LowbitError } from '../errors.js'
 import { elementCount } from '../tensor.js'
 import { broadcastShape, broadcastTo, padArray, permute, reduceAxes, sliceArray, sumTo, unslice, type FloatArray } from './ops-shape.js'

@@ -1,4 +1,4 @@
-import type { CacheShape, Program, ProgramInput, ProgramStep } from '../contract/programs.js'
+import type { CacheShape, Program, ProgramInput, ProgramStep } from '../contract/v2/programs.js'
 import { dequantizeGrouped, type GroupedTensor } from '../grouped-tensor.js'
 import { checkProgram, stepName } from '../program/check-program.js'
 import { checkProgramInput } from '../program/check-input.js'

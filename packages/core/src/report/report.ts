@@ -1,5 +1,5 @@
-import type { Json } from '../contract/plugin.js'
-import type { Notes } from '../contract/algorithm.js'
+import type { Json } from '../contract/v2/plugin.js'
+import type { Notes } from '../contract/v2/algorithm.js'
 import type { Scheme } from '../scheme.js'
 
 /** What happened at one site. */

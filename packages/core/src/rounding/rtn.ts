@@ -1,4 +1,4 @@
-import type { RoundingAlgorithm } from '../contract/algorithm.js'
+import type { RoundingAlgorithm } from '../contract/v2/algorithm.js'
 import { LowbitError, throwIfAborted } from '../errors.js'
 import type { QTensor } from '../qtensor.js'
 import { allocateCodes, middleCode } from '../reference/codes.js'
@@ -34,7 +34,7 @@ export function rtn(options: RtnOptions = {}): RoundingAlgorithm {
     kind: 'rounding',
     name: '@lowbit/core/rtn',
     version: VERSION,
-    apiVersion: 1,
+    apiVersion: 2,
     config: { range },
     needs: () => (range === 'search-gram' ? ['gram'] : []),
     async round({ site, weight, scheme, statistics, signal }) {

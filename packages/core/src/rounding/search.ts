@@ -1,4 +1,4 @@
-import type { GramStatistic } from '../contract/statistics.js'
+import type { GramStatistic } from '../contract/v2/statistics.js'
 import type { QTensor } from '../qtensor.js'
 import { affineCodeRange } from '../reference/affine.js'
 import { allocateCodes, middleCode } from '../reference/codes.js'

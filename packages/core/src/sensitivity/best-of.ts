@@ -1,7 +1,6 @@
-import type { RoundingAlgorithm, RoundingJob, RoundingResult } from '../contract/algorithm.js'
-import type { Json } from '../contract/plugin.js'
+import type { RoundingAlgorithm, RoundingJob, RoundingResult } from '../contract/v2/algorithm.js'
+import type { Json } from '../contract/v2/plugin.js'
 import { isLowbitError, LowbitError, throwIfAborted } from '../errors.js'
-import { API_VERSION } from '../plugin.js'
 import type { QTensor } from '../qtensor.js'
 import { dequantize } from '../reference/dequantize.js'
 import { inSlices } from '../slices/slices.js'
@@ -22,7 +21,7 @@ export function bestOf(candidates: readonly RoundingAlgorithm[]): RoundingAlgori
     kind: 'rounding',
     name: '@lowbit/core/best-of',
     version: VERSION,
-    apiVersion: API_VERSION,
+    apiVersion: 2,
     config: { candidates: candidates.map(({ name, version, config }): Json => ({ use: name, version, config })) },
     needs: (scheme) => [...new Set([...candidates.flatMap((c) => c.needs(scheme)), 'gram' as const])],
     round: (job) => choose(job, candidates),

@@ -1,4 +1,4 @@
-import type { BatchSource, ModelHost } from '../contract/host.js'
+import type { BatchSource, ModelHost } from '../contract/v2/host.js'
 
 /** Outputs of a model over data, and how far other outputs are from them. */
 export class ModelOutputs {

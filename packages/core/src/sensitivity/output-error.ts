@@ -1,5 +1,5 @@
-import type { LinAlg } from '../contract/linalg.js'
-import type { GramStatistic } from '../contract/statistics.js'
+import type { LinAlg } from '../contract/v2/linalg.js'
+import type { GramStatistic } from '../contract/v2/statistics.js'
 import { LowbitError } from '../errors.js'
 import { wholly, type Slices } from '../slices/slices.js'
 

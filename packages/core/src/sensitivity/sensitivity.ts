@@ -1,10 +1,11 @@
-import type { RoundingAlgorithm } from '../contract/algorithm.js'
-import type { BatchSource, ModelHost, Site } from '../contract/host.js'
-import type { LinAlg } from '../contract/linalg.js'
+import type { RoundingAlgorithm } from '../contract/v2/algorithm.js'
+import type { BatchSource, ModelHost, Site } from '../contract/v2/host.js'
+import type { LinAlg } from '../contract/v2/linalg.js'
 import { LowbitError, throwIfAborted } from '../errors.js'
 import { fastLinAlg } from '../linalg/fast.js'
 import { chunkByMemory, collect, DEFAULT_MAX_MEMORY } from '../pipeline/collect.js'
 import { readersOf } from '../pipeline/readers.js'
+import { checkPlugin } from '../plugin.js'
 import { schemeBytes } from '../pipeline/size.js'
 import type { OnProgress } from '../progress.js'
 import type { QTensor } from '../qtensor.js'
@@ -70,8 +71,10 @@ export interface SensitivityRow {
  * it was.
  * @throws LOWBIT_CALIBRATION without data, LOWBIT_ABORTED.
  */
-export async function sensitivity(host: ModelHost, options: SensitivityOptions): Promise<readonly SensitivityRow[]> {
-  const { schemes, calibration, rounding = rtn(), measure = 'model', probes = DEFAULT_PROBES, maxMemory = DEFAULT_MAX_MEMORY, linalg = fastLinAlg, seed = 0, signal, onProgress } = options
+export async function sensitivity(opened: ModelHost, options: SensitivityOptions): Promise<readonly SensitivityRow[]> {
+  const host = checkPlugin(opened, 'host')
+  const rounding = checkPlugin(options.rounding ?? rtn(), 'rounding')
+  const { schemes, calibration, measure = 'model', probes = DEFAULT_PROBES, maxMemory = DEFAULT_MAX_MEMORY, linalg = fastLinAlg, seed = 0, signal, onProgress } = options
   const all = host.sites()
   const measured = all.filter((s) => s.tiedTo === undefined && (options.include?.(s) ?? true)).map((site) => ({ site, readers: readersOf(all, site) })).filter(({ readers }) => readers.length > 0)
   const needs = [...new Set([...schemes.flatMap((s) => rounding.needs(s)), ...(measure === 'output' ? (['gram'] as const) : [])])]

@@ -1,5 +1,4 @@
-import type { RoundingAlgorithm } from '../contract/algorithm.js'
-import { API_VERSION } from '../plugin.js'
+import type { RoundingAlgorithm } from '../contract/v2/algorithm.js'
 import type { QTensor } from '../qtensor.js'
 import { dequantize } from '../reference/dequantize.js'
 import { inSlices } from '../slices/slices.js'
@@ -20,7 +19,7 @@ export function unbiased(rounding: RoundingAlgorithm): RoundingAlgorithm {
     kind: 'rounding',
     name: '@lowbit/core/unbiased',
     version: VERSION,
-    apiVersion: API_VERSION,
+    apiVersion: 2,
     config: { rounding: { use: rounding.name, version: rounding.version, config: rounding.config } },
     needs: (scheme) => [...new Set([...rounding.needs(scheme), 'gram' as const])],
     async round(job) {

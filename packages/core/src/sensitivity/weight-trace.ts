@@ -1,4 +1,4 @@
-import type { ModelHost, Site } from '../contract/host.js'
+import type { ModelHost, Site } from '../contract/v2/host.js'
 import { throwIfAborted } from '../errors.js'
 import type { HostTensor } from '../tensor.js'
 import { traceOf, type TraceEstimate } from './hessian.js'

@@ -1,5 +1,5 @@
-import type { Batch, ModelHost, Site } from '../contract/host.js'
-import type { StatisticName } from '../contract/statistics.js'
+import type { Batch, ModelHost, Site } from '../contract/v2/host.js'
+import type { StatisticName } from '../contract/v2/statistics.js'
 import { isLowbitError, type ErrorCode } from '../errors.js'
 import { quantize } from '../pipeline/quantize.js'
 import type { QTensor } from '../qtensor.js'

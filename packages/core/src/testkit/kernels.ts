@@ -1,4 +1,4 @@
-import type { KernelProvider, KernelSupports, PackedWeights } from '../contract/kernels.js'
+import type { KernelProvider, KernelSupports, PackedWeights } from '../contract/v2/kernels.js'
 import { isLowbitError, type ErrorCode } from '../errors.js'
 import { checkPlugin } from '../plugin.js'
 import type { QTensor } from '../qtensor.js'
@@ -53,7 +53,7 @@ export function kernelSuite(options: KernelSuiteOptions): readonly Skipped[] {
   const skipped: Skipped[] = []
   runner.describe(`kernels ${supports.tier}, ${supports.threads} threads`, () => {
     runner.it('is a plugin that says what it is', () => using(options, (kernels) => {
-      checkPlugin<'kernels', Provider>(kernels, 'kernels')
+      checkPlugin(kernels, 'kernels')
       check(JSON.stringify(kernels.supports) === JSON.stringify(supports), 'supports differs from what the suite was given')
     }))
     for (const weight of WEIGHTS) {

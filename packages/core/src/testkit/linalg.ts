@@ -1,4 +1,4 @@
-import type { LinAlg } from '../contract/linalg.js'
+import type { LinAlg } from '../contract/v2/linalg.js'
 import { referenceLinAlg } from '../linalg/reference.js'
 import type { Slices } from '../slices/slices.js'
 import { check, type TestRunner } from './runner.js'

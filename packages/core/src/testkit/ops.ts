@@ -1,4 +1,4 @@
-import type { Differentiator, Ops } from '../contract/training.js'
+import type { Differentiator, Ops } from '../contract/v2/training.js'
 import { referenceOps, type ReferenceTensor } from '../reference/ops.js'
 import { check, type TestRunner } from './runner.js'
 

@@ -1,5 +1,5 @@
-import type { KernelProvider, KernelSupports, KernelWeights } from '../contract/kernels.js'
-import type { CacheType, CompiledProgram, Program, ProgramInput, ProgramOp, ProgramStep, ProgramSupports } from '../contract/programs.js'
+import type { KernelProvider, KernelSupports, KernelWeights } from '../contract/v2/kernels.js'
+import type { CacheType, CompiledProgram, Program, ProgramInput, ProgramOp, ProgramStep, ProgramSupports } from '../contract/v2/programs.js'
 import { isLowbitError, type ErrorCode } from '../errors.js'
 import { referenceProgram, type ReferenceBindings, type ReferenceProgram, type ReferenceWeights } from '../reference/program.js'
 import { toyWeights } from './kernel-oracle.js'

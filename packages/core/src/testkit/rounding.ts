@@ -1,4 +1,4 @@
-import type { RoundingAlgorithm, RoundingJob } from '../contract/algorithm.js'
+import type { RoundingAlgorithm, RoundingJob } from '../contract/v2/algorithm.js'
 import { isLowbitError, type ErrorCode } from '../errors.js'
 import { referenceLinAlg } from '../linalg/reference.js'
 import { checkPlugin } from '../plugin.js'

@@ -1,5 +1,5 @@
-import type { Site } from '../contract/host.js'
-import type { StatisticName, StatisticValues } from '../contract/statistics.js'
+import type { Site } from '../contract/v2/host.js'
+import type { StatisticName, StatisticValues } from '../contract/v2/statistics.js'
 import type { HostTensor } from '../tensor.js'
 import { check } from './runner.js'
 

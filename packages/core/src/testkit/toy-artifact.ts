@@ -1,4 +1,4 @@
-import type { ActivationParams, Provenance } from '../contract/host.js'
+import type { ActivationParams, Provenance } from '../contract/v2/host.js'
 import type { QTensor } from '../qtensor.js'
 import type { ToyState } from './toy-model.js'
 

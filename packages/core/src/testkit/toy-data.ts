@@ -1,4 +1,4 @@
-import type { Batch } from '../contract/host.js'
+import type { Batch } from '../contract/v2/host.js'
 import { tensor } from '../tensor.js'
 import { TOY_SITES } from './toy-model.js'
 import { toyNormal, toyRandom } from './toy-random.js'

@@ -1,4 +1,4 @@
-import type { CacheType, Program, ProgramStep } from '../contract/programs.js'
+import type { CacheType, Program, ProgramStep } from '../contract/v2/programs.js'
 import type { GroupedTensor } from '../grouped-tensor.js'
 import type { ReferenceWeights } from '../reference/program.js'
 import { toyNormal, toyRandom } from './toy-random.js'

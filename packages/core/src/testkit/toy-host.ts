@@ -1,5 +1,5 @@
-import type { ActivationParams, ActivationPoint, ApplyResult, Acceptance, Artifact, Batch, BatchSource, EmitOptions, FoldGroup, HostSupports, ModelHost, ObserveOptions, ResidualStream, Site, TensorRef, Transform } from '../contract/host.js'
-import type { StatisticRequest, Statistics } from '../contract/statistics.js'
+import type { ActivationParams, ActivationPoint, ApplyResult, Acceptance, Artifact, Batch, BatchSource, EmitOptions, FoldGroup, HostSupports, ModelHost, ObserveOptions, ResidualStream, Site, TensorRef, Transform } from '../contract/v2/host.js'
+import type { StatisticRequest, Statistics } from '../contract/v2/statistics.js'
 import { LowbitError, throwIfAborted } from '../errors.js'
 import { rotateRows } from '../linalg/hadamard.js'
 import { checkQTensor, type QTensor } from '../qtensor.js'
@@ -7,7 +7,6 @@ import { dequantize } from '../reference/dequantize.js'
 import { clamp, roundHalfEven } from '../reference/round.js'
 import { codeRange, describeScheme, type Scheme } from '../scheme.js'
 import { hasDType, tensor, type HostTensor } from '../tensor.js'
-import { API_VERSION } from '../plugin.js'
 import { VERSION } from '../version.js'
 import { encodeToy } from './toy-artifact.js'
 import { copyState, runToy, TOY_FOLDS, TOY_OUTPUTS, TOY_SITES, TOY_STREAM, TOY_WIDTH, toyState, type ToyFold, type ToyHooks, type ToySite, type ToyState, type ToyTensor } from './toy-model.js'
@@ -47,7 +46,7 @@ class ToyHost implements ModelHost {
   readonly kind = 'host'
   readonly name = '@lowbit/core/toy-host'
   readonly version = VERSION
-  readonly apiVersion = API_VERSION
+  readonly apiVersion = 2
   readonly config: { readonly seed: number }
   readonly supports = SUPPORTS
   readonly #options: ToyHostOptions

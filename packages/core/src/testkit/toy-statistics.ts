@@ -1,4 +1,4 @@
-import type { StatisticOptions, StatisticRequest, Statistics, StatisticName, StatisticValues } from '../contract/statistics.js'
+import type { StatisticOptions, StatisticRequest, Statistics, StatisticName, StatisticValues } from '../contract/v2/statistics.js'
 import { tensor, type HostTensor } from '../tensor.js'
 import type { ToySite, ToyTensor } from './toy-model.js'
 

@@ -1,4 +1,4 @@
-import type { Differentiator, FakeQuantSpec, FakeQuantState, TrainingAlgorithm } from '../contract/training.js'
+import type { Differentiator, FakeQuantSpec, FakeQuantState, TrainingAlgorithm } from '../contract/v2/training.js'
 import { isLowbitError } from '../errors.js'
 import { paramShape } from '../qtensor.js'
 import { dequantize } from '../reference/dequantize.js'
@@ -36,7 +36,7 @@ export function trainingSuite<T>(runner: TestRunner, name: string, factory: () =
   runner.describe(`${name}: training algorithm`, () => {
     runner.it('is a plugin whose configuration is JSON', () => {
       const plugin = factory()
-      check(plugin.kind === 'training' && plugin.apiVersion === 1, `kind ${plugin.kind}, apiVersion ${plugin.apiVersion}`)
+      check(plugin.kind === 'training' && plugin.apiVersion === 2, `kind ${plugin.kind}, apiVersion ${plugin.apiVersion}`)
       check(/^@?[\w./-]+$/.test(plugin.name) && /^\d+\.\d+\.\d+/.test(plugin.version), `name '${plugin.name}', version '${plugin.version}'`)
       const again: unknown = JSON.parse(JSON.stringify(plugin.config))
       check(JSON.stringify(again) === JSON.stringify(plugin.config), 'the configuration does not survive JSON')

@@ -1,5 +1,5 @@
-import type { TransformAlgorithm, TransformJob } from '../contract/algorithm.js'
-import type { FoldGroup, ModelHost } from '../contract/host.js'
+import type { TransformAlgorithm, TransformJob } from '../contract/v2/algorithm.js'
+import type { FoldGroup, ModelHost } from '../contract/v2/host.js'
 import { isLowbitError } from '../errors.js'
 import { referenceLinAlg } from '../linalg/reference.js'
 import { collect } from '../pipeline/collect.js'

@@ -1,4 +1,4 @@
-import type { Ops } from '../contract/training.js'
+import type { Ops } from '../contract/v2/training.js'
 import { LowbitError } from '../errors.js'
 
 /** BatchNorm's parameters and statistics, `[N]` each. */

@@ -1,4 +1,4 @@
-import type { Differentiator, FakeQuant, FakeQuantState, TrainingLayer } from '../contract/training.js'
+import type { Differentiator, FakeQuant, FakeQuantState, TrainingLayer } from '../contract/v2/training.js'
 import { LowbitError } from '../errors.js'
 import { checkQTensor, paramShape, type Codes, type QTensor } from '../qtensor.js'
 import { codeRange, type Scheme } from '../scheme.js'

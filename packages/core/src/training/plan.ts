@@ -1,4 +1,4 @@
-import type { FakeQuant, FakeQuantSpec, FakeQuantTarget, TrainingLayer, TrainingRecipe } from '../contract/training.js'
+import type { FakeQuant, FakeQuantSpec, FakeQuantTarget, TrainingLayer, TrainingRecipe } from '../contract/v2/training.js'
 import { isLowbitError, LowbitError } from '../errors.js'
 import { checkPlugin } from '../plugin.js'
 import { nameMatcher } from '../pipeline/match.js'

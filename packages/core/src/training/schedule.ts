@@ -1,4 +1,4 @@
-import type { FakeQuant, FakeQuantState, Ops, TrainingRecipe } from '../contract/training.js'
+import type { FakeQuant, FakeQuantState, Ops, TrainingRecipe } from '../contract/v2/training.js'
 
 /**
  * A fake quantization that starts late, and whose activation observers stand still from a step on.

@@ -1,4 +1,4 @@
-import type { FakeQuant, FakeQuantState, FakeQuantVariable, Ops } from '../contract/training.js'
+import type { FakeQuant, FakeQuantState, FakeQuantVariable, Ops } from '../contract/v2/training.js'
 import { LowbitError } from '../errors.js'
 
 /** The variables of one {@link FakeQuant} held as plain tensors: for tests, and for training loops without a framework's own variables. */

@@ -1,5 +1,5 @@
-import type { RoundingResult } from '../contract/algorithm.js'
-import type { Artifact, Batch, ModelHost } from '../contract/host.js'
+import type { RoundingResult } from '../contract/v2/algorithm.js'
+import type { Artifact, Batch, ModelHost } from '../contract/v2/host.js'
 import { LowbitError, throwIfAborted } from '../errors.js'
 import type { JobStore, QuantizeOptions } from '../pipeline/options.js'
 import { quantize, type QuantizeResult } from '../pipeline/quantize.js'

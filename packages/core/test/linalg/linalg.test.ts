@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import * as fc from 'fast-check'
-import type { LinAlg } from '../../src/contract/linalg.js'
+import type { LinAlg } from '../../src/contract/v2/linalg.js'
 import { fastLinAlg } from '../../src/linalg/fast.js'
 import { referenceLinAlg } from '../../src/linalg/reference.js'
 

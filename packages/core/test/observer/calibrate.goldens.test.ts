@@ -1,5 +1,5 @@
 import { expect } from 'vitest'
-import type { HistogramStatistic } from '../../src/contract/statistics.js'
+import type { HistogramStatistic } from '../../src/contract/v2/statistics.js'
 import { divergenceCurve, entropyBins, entropyThreshold, HistogramObserver, MinMaxObserver, MovingAverageObserver, mseRange, mseThreshold, percentileMagnitude, percentileRange, type Observer } from '../../src/observer/index.js'
 import { difference, goldenNumbers, runGoldens, type GoldenCase, type GoldenSet, type GoldenTensor, type Tolerance } from '../../../../tools/goldens.js'
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { Differentiator, FakeQuant, Ops, TrainingAlgorithm } from '../../src/contract/training.js'
+import type { Differentiator, FakeQuant, Ops, TrainingAlgorithm } from '../../src/contract/v2/training.js'
 import { LowbitError } from '../../src/errors.js'
 import { referenceOps, type ReferenceTensor } from '../../src/reference/ops.js'
 import { int8 } from '../../src/scheme.js'
@@ -32,7 +32,7 @@ function rounding(change: Partial<FakeQuant>): TrainingAlgorithm {
     quantize: (ops, x) => ({ codes: ops.rint(ops.div(x, scale(ops))), scales: scale(ops) }),
   }
   return {
-    kind: 'training', name: '@lowbit/core/rounding', version: '1.0.0', apiVersion: 1, config: {},
+    kind: 'training', name: '@lowbit/core/rounding', version: '1.0.0', apiVersion: 2, config: {},
     fakeQuant(spec) {
       if (spec.scheme.dtype !== 'int8') throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: 'rounding', found: spec.scheme.dtype, expected: 'int8' })
       return { ...honest, ...change }

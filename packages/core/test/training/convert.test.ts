@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import type { FakeQuant, FakeQuantState } from '../../src/contract/training.js'
+import type { FakeQuant, FakeQuantState } from '../../src/contract/v2/training.js'
 import type { QTensor } from '../../src/qtensor.js'
 import { dequantize } from '../../src/reference/dequantize.js'
 import { referenceMatmul } from '../../src/reference/matmul.js'

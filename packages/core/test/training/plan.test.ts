@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest'
-import type { FakeQuant, TrainingAlgorithm, TrainingLayer } from '../../src/contract/training.js'
+import type { FakeQuant, TrainingAlgorithm, TrainingLayer } from '../../src/contract/v2/training.js'
 import { LowbitError } from '../../src/errors.js'
 import { int4, int8 } from '../../src/scheme.js'
 import { orient, planTraining } from '../../src/training/plan.js'
 
 const identity = (scheme: FakeQuant['scheme']): FakeQuant => ({ scheme, variables: () => [], forward: (_, x) => x, quantize: (ops, x) => ({ codes: x, scales: ops.constant(1) }) })
 const algorithm: TrainingAlgorithm = {
-  kind: 'training', name: '@lowbit/core/identity', version: '1.0.0', apiVersion: 1, config: {},
+  kind: 'training', name: '@lowbit/core/identity', version: '1.0.0', apiVersion: 2, config: {},
   fakeQuant(spec) {
     if (spec.shape.includes(7)) throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: 'identity', found: 'a size of 7' })
     return identity(spec.scheme)
@@ -49,7 +49,7 @@ describe('planTraining', () => {
 
   it('refuses an override that matches nothing, and a plugin of another kind or version', () => {
     expect(() => planTraining(layers, { overrides: [{ match: 'tail/*', weights: null }] })).toThrow(/LOWBIT_NOT_FOUND.*tail/)
-    const old = { ...algorithm, apiVersion: 0 as number as 1 }
+    const old = { ...algorithm, apiVersion: 0 as number as 2 }
     expect(() => planTraining(layers, { weights: { scheme: int8(), algorithm: old } })).toThrow(/LOWBIT_API_VERSION/)
   })
 })

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { FakeQuant } from '../../src/contract/training.js'
+import type { FakeQuant } from '../../src/contract/v2/training.js'
 import { referenceOps } from '../../src/reference/ops.js'
 import { int8 } from '../../src/scheme.js'
 import { scheduled } from '../../src/training/schedule.js'

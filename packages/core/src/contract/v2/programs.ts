@@ -1,4 +1,4 @@
-import type { HostTensor } from '../tensor.js'
+import type { HostTensor } from '../../tensor.js'
 import type { Awaitable, PackedWeights } from './kernels.js'
 
 /**

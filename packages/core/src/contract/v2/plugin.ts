@@ -13,7 +13,8 @@ export interface Plugin<K extends PluginKind> {
   readonly name: string
   /** Version of that package. */
   readonly version: string
-  readonly apiVersion: 1
+  /** The contract it was written for: the number itself, not a constant of core, which would change with the core it is installed beside. */
+  readonly apiVersion: 2
   /** Everything that changes the result, as JSON: it goes into the artifact's metadata. */
   readonly config: Json
 }

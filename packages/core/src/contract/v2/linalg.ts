@@ -1,4 +1,4 @@
-import type { Slices } from '../slices/slices.js'
+import type { Slices } from '../../slices/slices.js'
 
 /** The reverse Cholesky factor, or the index of the first pivot that is not positive. */
 export type Factorisation = { readonly ok: true; readonly factor: Float64Array } | { readonly ok: false; readonly pivot: number }

@@ -1,4 +1,4 @@
-import type { HostTensor } from '../tensor.js'
+import type { HostTensor } from '../../tensor.js'
 
 /**
  * The closed vocabulary of what can be asked about activations. Axis "channel" is the K axis of a linear layer, the input

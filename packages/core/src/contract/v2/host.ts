@@ -1,8 +1,8 @@
-import type { DType } from '../dtype.js'
-import type { OnProgress } from '../progress.js'
-import type { QTensor } from '../qtensor.js'
-import type { Scheme } from '../scheme.js'
-import type { HostTensor } from '../tensor.js'
+import type { DType } from '../../dtype.js'
+import type { OnProgress } from '../../progress.js'
+import type { QTensor } from '../../qtensor.js'
+import type { Scheme } from '../../scheme.js'
+import type { HostTensor } from '../../tensor.js'
 import type { Json, Plugin } from './plugin.js'
 import type { StatisticName, StatisticRequest, Statistics } from './statistics.js'
 

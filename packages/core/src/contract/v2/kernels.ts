@@ -1,6 +1,6 @@
-import type { GroupedTensor } from '../grouped-tensor.js'
-import type { PackedTensor, QTensor } from '../qtensor.js'
-import type { HostTensor } from '../tensor.js'
+import type { GroupedTensor } from '../../grouped-tensor.js'
+import type { PackedTensor, QTensor } from '../../qtensor.js'
+import type { HostTensor } from '../../tensor.js'
 import type { Plugin } from './plugin.js'
 import type { ProgramCompiler, ProgramSupports, SyncProgramCompiler } from './programs.js'
 

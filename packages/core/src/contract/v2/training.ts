@@ -1,4 +1,4 @@
-import type { Granularity, IntegerCode, Scheme } from '../scheme.js'
+import type { Granularity, IntegerCode, Scheme } from '../../scheme.js'
 import type { Site } from './host.js'
 import type { Plugin } from './plugin.js'
 
