@@ -11,6 +11,15 @@ const arrows = [
   { sourceTag: 'layer:app', onlyDependOnLibsWithTags: ['layer:plugin', 'layer:part', 'layer:algorithm', 'layer:formats', 'layer:core'] },
 ]
 
+const SYNTAX = [
+  { selector: 'TSAsExpression > TSAsExpression > TSUnknownKeyword', message: 'No `as unknown as`: narrow the type instead.' },
+  { selector: 'ExportDefaultDeclaration', message: 'No default exports.' },
+]
+
+/** What writes, makes or renames files: one place does it, so that no file is ever half there. */
+const WRITERS = ['appendFile', 'appendFileSync', 'copyFile', 'copyFileSync', 'cp', 'cpSync', 'createWriteStream', 'default', 'link', 'mkdtemp', 'mkdtempSync', 'open', 'openSync', 'promises', 'rename', 'renameSync', 'symlink', 'truncate', 'write', 'writeFile', 'writeFileSync']
+const ONE_WRITER = 'Files are written by atomicWrite, saveOnnx or withTemporaryFolder of @lowbit/formats/node.'
+
 export default tseslint.config(
   { ignores: ['**/dist/**', '**/node_modules/**', '.nx/**', '**/assembly/**', '**/*.as.ts', 'bench/results/**', 'testdata/**'] },
   ...tseslint.configs.strict,
@@ -22,11 +31,7 @@ export default tseslint.config(
       '@typescript-eslint/no-non-null-assertion': 'off',
       '@typescript-eslint/consistent-type-imports': 'error',
       '@typescript-eslint/no-empty-function': 'off',
-      'no-restricted-syntax': [
-        'error',
-        { selector: 'TSAsExpression > TSAsExpression > TSUnknownKeyword', message: 'No `as unknown as`: narrow the type instead.' },
-        { selector: 'ExportDefaultDeclaration', message: 'No default exports.' },
-      ],
+      'no-restricted-syntax': ['error', ...SYNTAX],
     },
   },
   {
@@ -34,5 +39,13 @@ export default tseslint.config(
     rules: { '@nx/enforce-module-boundaries': ['error', { depConstraints: arrows, allow: [], enforceBuildableLibDependency: false, checkDynamicDependenciesExceptions: ['@lowbit/formats'] }] },
   },
   { files: ['packages/*/src/**/*.ts'], rules: { '@typescript-eslint/no-non-null-assertion': 'error' } },
+  {
+    files: ['packages/*/src/**/*.ts'],
+    ignores: ['packages/formats/src/node/**'],
+    rules: {
+      'no-restricted-imports': ['error', { paths: ['node:fs', 'node:fs/promises', 'fs', 'fs/promises'].map((name) => ({ name, importNames: WRITERS, message: ONE_WRITER })) }],
+      'no-restricted-syntax': ['error', ...SYNTAX, { selector: 'ImportExpression[source.value=/^(node:)?fs/]', message: ONE_WRITER }],
+    },
+  },
   { files: ['**/*.config.ts', '**/*.config.js', 'eslint.config.js'], rules: { 'no-restricted-syntax': 'off' } },
 )

@@ -1,22 +1,35 @@
-import { CommanderError } from 'commander'
-import { isLowbitError, type ErrorCode } from '@lowbit/core'
+import { reportFailure } from './output/failure.js'
+import { watchSignals } from './output/interruption.js'
+import { guardStreams } from './output/streams.js'
 import { createProgram } from './program.js'
 
-/** Errors of the asking rather than of the work: exit code 2. */
-const USAGE: readonly ErrorCode[] = ['LOWBIT_ARGUMENT', 'LOWBIT_RECIPE']
-
-/** Runs the command line. Exit codes: 0 done, 1 failed, 2 asked in a way that cannot be understood. */
+/**
+ * Runs the command line. Exit codes: 0 done, 1 failed, 2 asked in a way that cannot be understood, 128 and its number for a signal
+ * (130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP).
+ */
 export async function main(args: readonly string[]): Promise<number> {
+  const streams = guardStreams()
+  const interruption = watchSignals()
+  const json = asksForJson(args)
+  let code: number
   try {
-    await createProgram().parseAsync([...args], { from: 'user' })
-    return 0
+    await createProgram({ silent: json }).parseAsync([...args], { from: 'user' })
+    code = 0
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
-    if (isLowbitError(error)) {
-      process.stderr.write(`${error.message}\n`)
-      return USAGE.includes(error.code) ? 2 : 1
-    }
-    process.stderr.write(`LOWBIT_INTERNAL: lowbit failed in a way it did not foresee; please report this\n${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`)
-    return 1
+    code = interruption.exitCode() !== undefined && !json ? tellStopped() : reportFailure(error, json)
   }
+  const unwritten = await streams.settle()
+  if (unwritten !== undefined) code = reportFailure(unwritten, false)
+  interruption.stop()
+  return interruption.exitCode() ?? code
+}
+
+function tellStopped(): number {
+  process.stderr.write('Stopped. What is finished of a calibrated run is kept: the same command goes on from there.\n')
+  return 1
+}
+
+function asksForJson(args: readonly string[]): boolean {
+  const end = args.indexOf('--')
+  return (end < 0 ? args : args.slice(0, end)).includes('--json')
 }

@@ -8,14 +8,15 @@ import { runCommand } from './commands/run.js'
 import { sensitivityCommand } from './commands/sensitivity.js'
 import { tuneCommand } from './commands/tune.js'
 
-/** The command line, ready to parse. It throws instead of leaving the process. */
-export function createProgram(): Command {
+/** The command line, ready to parse. It throws instead of leaving the process. @param silent - leaves telling what is wrong to the caller */
+export function createProgram({ silent = false }: { readonly silent?: boolean } = {}): Command {
   const program = new Command('lowbit')
+    .configureOutput(silent ? { writeErr: () => {} } : {})
     .description('Make neural networks small and fast: quantize ONNX models, no Python needed.')
     .version(VERSION)
     .showHelpAfterError('(add --help for the options and examples)')
     .exitOverride()
-    .addHelpText('after', '\nExamples:\n  $ lowbit inspect model.onnx\n  $ lowbit quantize model.onnx\n  $ lowbit compare model.onnx model.int8.onnx --data samples.npz\n\nExit codes: 0 done, 1 failed, 2 wrong arguments.')
+    .addHelpText('after', '\nExamples:\n  $ lowbit inspect model.onnx\n  $ lowbit quantize model.onnx\n  $ lowbit compare model.onnx model.int8.onnx --data samples.npz\n\nExit codes: 0 done, 1 failed, 2 wrong arguments, 130 / 143 / 129 stopped by Ctrl-C, SIGTERM, SIGHUP.')
   for (const add of [inspectCommand, quantizeCommand, compareCommand, runCommand, sensitivityCommand, tuneCommand, demoCommand]) add(program)
   for (const command of program.commands) command.exitOverride()
   return program

@@ -14,16 +14,10 @@ export async function openGraph(ort: OrtModule, graph: Graph, source: ModelSourc
 
 /** A model with external data goes through a temporary file: the runtime reads the data itself, and it need not fit one buffer. */
 async function withSavedModel<T>(model: ModelProto, source: ModelSource, use: (path: string) => Promise<T>): Promise<T> {
-  const { saveOnnx } = await import('@lowbit/formats/node')
-  const { mkdtemp, rm } = await import('node:fs/promises')
-  const { tmpdir } = await import('node:os')
-  const folder = await mkdtemp(`${tmpdir()}/lowbit-`)
-  try {
+  const { saveOnnx, withTemporaryFolder } = await import('@lowbit/formats/node')
+  return withTemporaryFolder(async (folder) => {
     const path = `${folder}/model.onnx`
     await saveOnnx(path, model, source.file === undefined ? {} : { source: source.file })
-    return await use(path)
-  } finally {
-    await rm(folder, { recursive: true, force: true })
-  }
+    return use(path)
+  })
 }
-

@@ -3,6 +3,8 @@ import type { io } from '@tensorflow/tfjs-core'
 
 /** Largest `model.json` that is read. */
 const MAX_JSON = 256 * 2 ** 20
+/** Largest file of weights. */
+const MAX_WEIGHTS = 2 ** 33
 
 /**
  * A folder with `model.json` and its weights, in tfjs's own form, for Node without tfjs-node. Weights get a new name each time and
@@ -11,30 +13,26 @@ const MAX_JSON = 256 * 2 ** 20
 export function checkpointFolder(path: string): io.IOHandler {
   return {
     async save(artifacts) {
-      const { atomicWrite } = await import('@lowbit/formats/node')
-      const { mkdir, readdir, unlink } = await import('node:fs/promises')
+      const { atomicWrite, makeFolder, removeFiles } = await import('@lowbit/formats/node')
       const { join } = await import('node:path')
-      await mkdir(path, { recursive: true })
+      await makeFolder(path)
       const data = artifacts.weightData
       if (data === undefined || Array.isArray(data)) throw new LowbitError('LOWBIT_INTERNAL', { thing: path, found: 'weights that are not one buffer' })
       const weights = `weights.${Date.now().toString(36)}.bin`
       await atomicWrite(join(path, weights), [new Uint8Array(data)])
       const json = { format: 'layers-model', generatedBy: 'lowbit', convertedBy: null, modelTopology: artifacts.modelTopology, userDefinedMetadata: artifacts.userDefinedMetadata, weightsManifest: [{ paths: [weights], weights: artifacts.weightSpecs }] }
       await atomicWrite(join(path, 'model.json'), [new TextEncoder().encode(JSON.stringify(json))])
-      for (const old of await readdir(path)) if (/^weights\.\w+\.bin$/.test(old) && old !== weights) await unlink(join(path, old))
+      await removeFiles(path, (old) => /^weights\.\w+\.bin$/.test(old) && old !== weights)
       return { modelArtifactsInfo: { dateSaved: new Date(), modelTopologyType: 'JSON' } }
     },
     async load() {
-      const { readFile, stat } = await import('node:fs/promises')
+      const { readTextFile, readWholeFile } = await import('@lowbit/formats/node')
       const { join } = await import('node:path')
       const main = join(path, 'model.json')
-      const size = await stat(main).then((s) => s.size, (cause: unknown) => {
-        throw new LowbitError('LOWBIT_FILE', { thing: main, found: 'could not be read', expected: 'a checkpoint', cause })
-      })
-      if (size > MAX_JSON) throw new LowbitError('LOWBIT_LIMIT', { thing: main, found: `${size} bytes`, expected: `at most ${MAX_JSON}` })
+      const text = await readTextFile(main, MAX_JSON)
       let json: unknown
       try {
-        json = JSON.parse(await readFile(main, 'utf8'))
+        json = JSON.parse(text)
       } catch (cause) {
         throw new LowbitError('LOWBIT_CHECKPOINT', { thing: main, found: 'not JSON', expected: 'a checkpoint', cause })
       }
@@ -43,10 +41,10 @@ export function checkpointFolder(path: string): io.IOHandler {
       const name = group.paths[0]
       // The name comes from the file: it must stay in the folder.
       if (!/^[\w.-]+$/.test(name) || name.includes('..')) throw new LowbitError('LOWBIT_CHECKPOINT', { thing: main, found: `weights in '${name}'`, expected: 'a file of the same folder' })
-      const bytes = await readFile(join(path, name))
       const wanted = group.weights.reduce((sum, w) => sum + 4 * w.shape.reduce((a, b) => a * b, 1), 0)
+      const bytes = await readWholeFile(join(path, name), MAX_WEIGHTS)
       if (bytes.length !== wanted) throw new LowbitError('LOWBIT_CHECKPOINT', { thing: join(path, name), found: `${bytes.length} bytes`, expected: `${wanted}` })
-      const weightData = new Uint8Array(bytes).buffer
+      const weightData = bytes.buffer
       return { modelTopology: json.modelTopology, weightSpecs: group.weights, weightData, userDefinedMetadata: json.userDefinedMetadata }
     },
   }

@@ -1,10 +1,11 @@
-import { writeFile } from 'node:fs/promises'
 import type { Command } from 'commander'
 import { compareModels, openOnnx } from '@lowbit/backend-ort'
 import type { BatchSource, Comparison } from '@lowbit/core'
+import { atomicWriteText } from '@lowbit/formats/node'
 import { openData } from '../data/source.js'
 import { addDataFlags, dataJson, dataSpec, type DataFlags } from '../data/spec.js'
 import { syntheticBatches } from '../data/synthetic.js'
+import { checkOutputs, refuseStream } from '../output/files.js'
 import { formatBytes, formatDecibels, formatPercent, shorten, textTable } from '../output/table.js'
 import { processTerminal } from '../output/terminal.js'
 import { saturationLines } from '../report/saturation.js'
@@ -13,6 +14,7 @@ interface CompareFlags extends DataFlags {
   readonly data?: string
   readonly layers?: boolean
   readonly report?: string
+  readonly clobber?: boolean
   readonly json?: boolean
   readonly quiet?: boolean
 }
@@ -27,12 +29,19 @@ export function compareCommand(program: Command): void {
     .option('-d, --data <path>', '.npz, .npy, .safetensors, or a folder of those or of images (default: 4 batches of random numbers, which only show that both run)')
   addDataFlags(command)
     .option('--layers', 'rank the sites by the damage that each does alone (slower)')
+    .option('--no-clobber', 'refuse to replace files that are already there')
     .option('--report <file>', 'write the figures as JSON')
     .option('--json', 'print JSON')
     .option('-q, --quiet', 'no progress bar and no notes')
     .addHelpText('after', '\nExamples:\n  $ lowbit compare model.onnx model.int8.onnx --data samples.npz\n  $ lowbit compare model.onnx model.int4.onnx --data photos/ --limit 50 --layers')
     .action(async (reference: string, candidate: string, flags: CompareFlags) => {
       const terminal = processTerminal({ quiet: flags.quiet === true || flags.json === true })
+      const rules = { noClobber: flags.clobber === false }
+      refuseStream('--report', flags.report)
+      if (flags.report !== undefined) {
+        const sources = [{ what: 'the reference', path: reference }, { what: 'the candidate', path: candidate }, ...(flags.data === undefined ? [] : [{ what: 'the data', path: flags.data }])]
+        await checkOutputs([{ what: '--report', path: flags.report }], sources, rules)
+      }
       const a = await openOnnx(reference)
       const b = await openOnnx(candidate)
       try {
@@ -41,7 +50,7 @@ export function compareCommand(program: Command): void {
         const comparison = await compareModels(a, b, data, { layers: flags.layers === true, signal: terminal.signal, onProgress: terminal.onProgress })
         terminal.stop()
         const json = JSON.stringify(comparison, null, 2)
-        if (flags.report !== undefined) await writeFile(flags.report, `${json}\n`)
+        if (flags.report !== undefined) await atomicWriteText(flags.report, `${json}\n`, rules)
         terminal.print(flags.json === true ? json : describe(comparison))
       } finally {
         terminal.stop()

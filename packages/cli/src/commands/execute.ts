@@ -1,8 +1,7 @@
-import { writeFile } from 'node:fs/promises'
 import { basename, dirname, extname, join, relative, resolve } from 'node:path'
 import { compareModels, openOnnx, type OnnxHost } from '@lowbit/backend-ort'
-import { DEFAULT_MAX_MEMORY, LowbitError, quantize, resolveRecipe, type Batch, type BatchSource, type Comparison, type QuantizeResult, type Recipe } from '@lowbit/core'
-import { calibrationFile } from '@lowbit/formats/node'
+import { DEFAULT_MAX_MEMORY, isLowbitError, LowbitError, quantize, resolveRecipe, type Batch, type BatchSource, type Comparison, type QuantizeResult, type Recipe } from '@lowbit/core'
+import { atomicWriteText, calibrationFile, lockOutput, watchFiles, type NamedFile, type OutputLock } from '@lowbit/formats/node'
 import { ALGORITHMS } from '../algorithms.js'
 import { dataIdentity } from '../data/identity.js'
 import { dataSpec, wholeNumber } from '../data/spec.js'
@@ -11,6 +10,7 @@ import { syntheticBatches } from '../data/synthetic.js'
 import { openWorkFolder, runIdentity, type WorkFolder } from '../jobs/work-folder.js'
 import { bestLinAlg } from '../jobs/linalg.js'
 import { workerPool } from '../jobs/worker-pool.js'
+import { checkNotThere, checkOutputs, leastBytes, refuseStream, type Output } from '../output/files.js'
 import type { Terminal } from '../output/terminal.js'
 import { reportDetails } from '../report/details.js'
 import { reportHtml } from '../report/html.js'
@@ -24,6 +24,14 @@ export interface Executed {
 /** What is not part of the recipe: it cannot change the artifact. */
 export interface ExecuteOptions {
   readonly reportFile?: string
+  /** Where the recipe itself is written, as JSON. */
+  readonly recipeFile?: string
+  /** Where the recipe was read from. */
+  readonly recipeSource?: string
+  /** Refuse to replace files that exist. */
+  readonly noClobber?: boolean
+  /** The output's lock, if the caller holds it already. */
+  readonly lock?: OutputLock
   /** Worker threads for calibrated rounding; default as many as the machine has processors. */
   readonly threads?: number
   /** File that keeps calibration statistics between runs. */
@@ -31,8 +39,13 @@ export interface ExecuteOptions {
 }
 
 /** {@link ExecuteOptions} from what commander gives. */
-export function executeOptions(flags: { readonly report?: string; readonly threads?: string; readonly calibrationCache?: string }): ExecuteOptions {
+export function executeOptions(flags: { readonly report?: string; readonly saveRecipe?: string; readonly threads?: string; readonly calibrationCache?: string; readonly clobber?: boolean }): ExecuteOptions {
+  refuseStream('--report', flags.report)
+  refuseStream('--save-recipe', flags.saveRecipe)
+  refuseStream('--calibration-cache', flags.calibrationCache)
   return {
+    noClobber: flags.clobber === false,
+    ...(flags.saveRecipe === undefined ? {} : { recipeFile: flags.saveRecipe }),
     ...(flags.report === undefined ? {} : { reportFile: flags.report }),
     ...(flags.threads === undefined ? {} : { threads: wholeNumber('--threads', flags.threads) }),
     ...(flags.calibrationCache === undefined ? {} : { calibrationCache: resolve(flags.calibrationCache) }),
@@ -49,21 +62,56 @@ const COMPARED_BATCHES = 16
  * A run with calibration keeps finished sites in a work folder beside the output until it is done, so that a killed run
  * goes on where it stopped.
  */
-export async function execute(recipe: Recipe, folder: string, terminal: Terminal, { reportFile, threads, calibrationCache }: ExecuteOptions = {}): Promise<Executed> {
+export async function execute(recipe: Recipe, folder: string, terminal: Terminal, options: ExecuteOptions = {}): Promise<Executed> {
   if (recipe.model === undefined) {
     throw new LowbitError('LOWBIT_RECIPE', { thing: 'recipe.model', found: 'nothing', expected: 'the path of an .onnx file, relative to the recipe' })
   }
   const model = resolve(folder, recipe.model)
+  refuseStream('--output', recipe.output)
   const output = resolve(folder, recipe.output ?? defaultOutput(recipe))
-  if (output === model) {
-    throw new LowbitError('LOWBIT_ARGUMENT', { thing: `output ${output}`, found: 'the model itself', fix: 'name another file: the original is needed to compare with' })
+  const outputs = outputsOf(output, options)
+  const sources: readonly NamedFile[] = [
+    { what: 'the model', path: model },
+    ...(options.recipeSource === undefined ? [] : [{ what: 'the recipe', path: options.recipeSource }]),
+    ...(recipe.calibration === undefined ? [] : [{ what: 'the calibration data', path: resolve(folder, recipe.calibration.path) }]),
+  ]
+  const rules = { noClobber: options.noClobber === true }
+  await checkOutputs(outputs, sources, rules)
+  const lock = options.lock ?? (await lockOutput(output))
+  try {
+    return await executeLocked(recipe, folder, { model, output, outputs, sources }, terminal, options)
+  } finally {
+    terminal.stop()
+    if (options.lock === undefined) await lock.release()
   }
+}
+
+function outputsOf(output: string, { reportFile, recipeFile, calibrationCache }: ExecuteOptions): readonly Output[] {
+  return [
+    { what: '--output', path: output },
+    ...(reportFile === undefined ? [] : [{ what: '--report', path: reportFile }]),
+    ...(recipeFile === undefined ? [] : [{ what: '--save-recipe', path: recipeFile }]),
+    ...(calibrationCache === undefined ? [] : [{ what: '--calibration-cache', path: calibrationCache, kept: true }]),
+  ]
+}
+
+interface RunFiles {
+  readonly model: string
+  readonly output: string
+  readonly outputs: readonly Output[]
+  readonly sources: readonly NamedFile[]
+}
+
+async function executeLocked(recipe: Recipe, folder: string, { model, output, outputs, sources }: RunFiles, terminal: Terminal, { reportFile, recipeFile, threads, calibrationCache, noClobber = false }: ExecuteOptions): Promise<Executed> {
   const options = resolveRecipe(recipe, ALGORITHMS)
   // Static formats want constants and normalizations folded, and an opset that has per-channel quantization.
   const prepare = recipe.format === 'qdq' || recipe.format === 'qoperator'
+  const watch = await watchFiles([model])
   const host = await openOnnx(model, { prepare })
   try {
     const calibration = recipe.calibration === undefined ? undefined : await openData(dataSpec(recipe.calibration, folder), host.inputs())
+    const data = (calibration?.files ?? []).map((path) => ({ what: 'the calibration data', path }))
+    await checkOutputs(outputs, [...sources, ...data], { noClobber }, new Map([[output, leastBytes(host, recipe)]]))
     const work = calibration === undefined ? undefined : await workFolder(recipe, model, output, calibration)
     if (calibrationCache !== undefined && calibration === undefined) {
       throw new LowbitError('LOWBIT_ARGUMENT', { thing: '--calibration-cache', found: 'no calibration data', fix: 'add --calibration: the cache keeps what was seen in it' })
@@ -81,15 +129,31 @@ export async function execute(recipe: Recipe, folder: string, terminal: Terminal
       signal: terminal.signal,
       onProgress: terminal.onProgress,
     }).finally(() => runner?.close())
-    await result.save(output)
+    await orForget(work, async () => {
+      await watch.checkUnchanged()
+      await calibration?.checkUnchanged()
+    })
+    await checkNotThere(output, { noClobber })
+    await orForget(work, () => result.save(output))
     const resumed = work?.resumed() ?? 0
     if (resumed > 0) terminal.note(`${resumed} sites were already done by a run that had stopped.`)
-    if (reportFile !== undefined) await writeReport(reportFile, host, { model, output }, result, calibration, terminal)
+    if (reportFile !== undefined) await writeReport(reportFile, host, { model, output, noClobber }, result, calibration, terminal)
+    if (recipeFile !== undefined) await atomicWriteText(recipeFile, `${JSON.stringify(recipe, null, 2)}\n`, { noClobber })
     await work?.remove()
     return { result, output }
   } finally {
     terminal.stop()
     await host.dispose()
+  }
+}
+
+/** What was worked out from files that changed on the way must not be taken up again. */
+async function orForget(work: WorkFolder | undefined, step: () => Promise<void>): Promise<void> {
+  try {
+    await step()
+  } catch (error) {
+    if (isLowbitError(error, 'LOWBIT_FILE') && error.parts.found.includes('changed')) await work?.remove()
+    throw error
   }
 }
 
@@ -104,15 +168,16 @@ async function writeReport(file: string, host: OnnxHost, files: ComparedFiles, r
   const details = await reportDetails(host, result.report, calibration)
   const comparison = await compareFiles(files, calibration, terminal)
   const report = { ...result.report, comparison }
-  await writeFile(file, extname(file).toLowerCase() === '.html' ? await reportHtml(report, details, comparison, basename(files.output)) : reportJson(report))
+  await atomicWriteText(file, extname(file).toLowerCase() === '.html' ? await reportHtml(report, details, comparison, basename(files.output)) : reportJson(report), { noClobber: files.noClobber, signal: terminal.signal })
 }
 
 interface ComparedFiles {
   readonly model: string
   readonly output: string
+  readonly noClobber: boolean
 }
 
-async function compareFiles({ model, output }: ComparedFiles, calibration: BatchSource | undefined, terminal: Terminal): Promise<Comparison> {
+async function compareFiles({ model, output }: Pick<ComparedFiles, 'model' | 'output'>, calibration: BatchSource | undefined, terminal: Terminal): Promise<Comparison> {
   // Opened anew: the host that quantized computes with its decisions.
   const reference = await openOnnx(model)
   const candidate = await openOnnx(output)

@@ -1,10 +1,10 @@
-import { writeFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import { isCodeType, LowbitError, parseRecipe, type Json, type PluginUse, type Recipe, type RecipeScheme } from '@lowbit/core'
 import { CALIBRATED_DEFAULT } from '../algorithms.js'
 import { addDataFlags, dataJson, oneOf, wholeNumber, type DataFlags } from '../data/spec.js'
 import { reportJson, reportText } from '../report/text.js'
+import { refuseStream } from '../output/files.js'
 import { processTerminal, type Terminal } from '../output/terminal.js'
 import { budgetOverrides, parseSize } from './budget.js'
 import { defaultOutput, execute, executeOptions, recipeFolder, recipePath } from './execute.js'
@@ -40,6 +40,7 @@ interface QuantizeFlags extends DataFlags {
   readonly saveRecipe?: string
   readonly report?: string
   readonly threads?: string
+  readonly clobber?: boolean
   readonly json?: boolean
   readonly quiet?: boolean
 }
@@ -95,6 +96,7 @@ export function quantizeCommand(program: Command): void {
     .option('--save-recipe <file>', 'write what these options mean as a recipe for `lowbit run`')
     .option('--calibration-cache <file>', 'keep what calibration finds in this file; later runs on the same model, data and weights make no pass over the data')
     .option('--threads <n>', 'worker threads for calibrated rounding (default: as many as processors, 8 at most)')
+    .option('--no-clobber', 'refuse to replace files that are already there')
     .option('--report <file>', 'write the report: .json, or .html to look at')
     .option('--json', 'print the report as JSON')
     .option('-q, --quiet', 'no progress bar and no notes')
@@ -118,11 +120,11 @@ Examples:
       leave one layer in float, keep the settings in a file`,
     )
     .action(async (model: string, flags: QuantizeFlags) => {
+      refuseStream('--output', flags.output)
       const folder = flags.saveRecipe === undefined ? process.cwd() : recipeFolder(flags.saveRecipe)
       const terminal = processTerminal({ quiet: flags.quiet === true || flags.json === true })
       const recipe = await withBudget(recipeFromFlags(model, flags, folder), model, flags, folder, terminal)
       const { result, output } = await execute(recipe, folder, terminal, executeOptions(flags))
-      if (flags.saveRecipe !== undefined) await writeFile(flags.saveRecipe, `${JSON.stringify(recipe, null, 2)}\n`)
       terminal.print(flags.json === true ? reportJson(result.report).trimEnd() : reportText(result.report, output))
     })
 }

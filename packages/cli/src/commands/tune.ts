@@ -1,15 +1,16 @@
 import { createHash } from 'node:crypto'
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, rm } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import type { Command } from 'commander'
 import { openOnnx } from '@lowbit/backend-ort'
 import { LowbitError, parseRecipe, resolveRecipe, tune, type Journal, type Recipe, type Trial } from '@lowbit/core'
-import { atomicWrite } from '@lowbit/formats/node'
+import { atomicWriteText, lockOutput, readTextFile } from '@lowbit/formats/node'
 import { ALGORITHMS } from '../algorithms.js'
 import { readLabels } from '../data/labels.js'
 import { openData } from '../data/source.js'
 import { addDataFlags, dataJson, dataSpec, oneOf, type DataFlags } from '../data/spec.js'
 import { runIdentity } from '../jobs/work-folder.js'
+import { checkOutputs, refuseStream } from '../output/files.js'
 import { formatBytes, textTable } from '../output/table.js'
 import { processTerminal } from '../output/terminal.js'
 import { defaultOutput, execute, recipePath } from './execute.js'
@@ -25,6 +26,7 @@ interface TuneFlags extends DataFlags {
   readonly ladder?: string
   readonly maxFloat?: string
   readonly output?: string
+  readonly clobber?: boolean
   readonly json?: boolean
   readonly quiet?: boolean
 }
@@ -43,6 +45,7 @@ export function tuneCommand(program: Command): void {
     .option('--ladder <file>', 'recipes to try, smallest first: JSON, [{ "name": …, "recipe": {…} }]')
     .option('--max-float <n>', 'sites that may stay in float at each recipe (default: an eighth of them)')
     .option('-o, --output <file>', 'the new model')
+    .option('--no-clobber', 'refuse to replace files that are already there')
   addDataFlags(command)
     .option('--json', 'print JSON')
     .option('-q, --quiet', 'no progress bar and no notes')
@@ -57,12 +60,18 @@ async function run(model: string, flags: TuneFlags): Promise<void> {
   const wanted = flags.tolerance === undefined ? (metricName === 'sqnr' ? 30 : 0.01) : number('--tolerance', flags.tolerance)
   const folder = process.cwd()
   const ladder = flags.ladder === undefined ? defaultLadder(flags.calibration !== undefined) : await readLadder(flags.ladder)
-  const float = await openOnnx(model)
+  const journalFolder = join(dirname(resolve(flags.output ?? model)), `.${basename(model)}.lowbit-tune`)
+  await checkTargets(model, flags, ladder)
+  // The trials of a model are kept in one place: one process at a time adds to them.
+  const lock = await lockOutput(`${journalFolder}.trials`)
+  const float = await openOnnx(model).catch(async (error: unknown) => {
+    await lock.release()
+    throw error
+  })
   try {
     const data = await openData(dataSpec(dataJson(flags.data, flags), folder), float.inputs())
     const calibration = flags.calibration === undefined ? undefined : await openData(dataSpec(dataJson(flags.calibration, flags), folder), float.inputs())
     const measure = builtInMetric(metricName, data, (batch) => float.run(batch), labels)
-    const journalFolder = join(dirname(resolve(flags.output ?? model)), `.${basename(model)}.lowbit-tune`)
     const versions = Object.entries(ALGORITHMS).map(([name, make]) => [name, make({}).version])
     const identity = await runIdentity([metricName, ladder, dataJson('', flags), versions], [resolve(model), ...data.files, ...(calibration?.files ?? []), ...(flags.labels === undefined ? [] : [flags.labels])])
     const prepare = (step: LadderStep): boolean => step.recipe.format === 'qdq' || step.recipe.format === 'qoperator'
@@ -95,7 +104,16 @@ async function run(model: string, flags: TuneFlags): Promise<void> {
   } finally {
     terminal.stop()
     await float.dispose()
+    await lock.release()
   }
+}
+
+/** What may be written is looked at before hours of work: which of these it will be shows at the end. */
+async function checkTargets(model: string, flags: TuneFlags, ladder: readonly LadderStep[]): Promise<void> {
+  refuseStream('--output', flags.output)
+  const outputs = flags.output === undefined ? [...new Set(ladder.map(({ recipe }) => defaultOutput({ model: resolve(model), weights: recipe.weights })))] : [flags.output]
+  const sources = [{ what: 'the model', path: model }, ...Object.entries({ '--data': flags.data, '--labels': flags.labels, '--calibration': flags.calibration, '--ladder': flags.ladder }).flatMap(([what, path]) => (path === undefined ? [] : [{ what, path }]))]
+  for (const output of outputs) await checkOutputs([{ what: '--output', path: output }, { what: 'the recipe', path: `${output}.recipe.json` }], sources, { noClobber: flags.clobber === false })
 }
 
 async function writeBest(model: string, found: Recipe, trial: Trial, flags: TuneFlags, folder: string): Promise<void> {
@@ -108,9 +126,9 @@ async function writeBest(model: string, found: Recipe, trial: Trial, flags: Tune
     exclude: [...(found.exclude ?? []), ...trial.float],
     ...(flags.calibration === undefined ? {} : { calibration: dataJson(recipePath(flags.calibration, folder), flags) }),
   })
-  await execute(recipe, folder, terminal)
+  await execute(recipe, folder, terminal, { noClobber: flags.clobber === false })
   const recipeFile = `${output}.recipe.json`
-  await writeFile(recipeFile, `${JSON.stringify({ ...recipe, model: recipePath(model, dirname(resolve(recipeFile))), output: basename(output) }, null, 2)}\n`)
+  await atomicWriteText(recipeFile, `${JSON.stringify({ ...recipe, model: recipePath(model, dirname(resolve(recipeFile))), output: basename(output) }, null, 2)}\n`, { noClobber: flags.clobber === false })
   if (flags.json !== true) processTerminal().print(`\n${output} (${formatBytes(trial.bytes)}); the recipe is in ${recipeFile}`)
 }
 
@@ -123,7 +141,7 @@ async function readLadder(file: string): Promise<readonly LadderStep[]> {
   const wrong = (found: string): LowbitError => new LowbitError('LOWBIT_RECIPE', { thing: `ladder ${file}`, found, expected: '[{ "name": text, "recipe": a recipe }]' })
   let value: unknown
   try {
-    value = JSON.parse(await readFile(file, 'utf8'))
+    value = JSON.parse(await readTextFile(file))
   } catch (cause) {
     throw wrong(cause instanceof Error ? cause.message : String(cause))
   }
@@ -147,7 +165,7 @@ function folderJournal(folder: string): Journal {
     },
     async save(key, trial) {
       await mkdir(folder, { recursive: true })
-      await atomicWrite(fileOf(key), [new TextEncoder().encode(JSON.stringify(trial))])
+      await atomicWriteText(fileOf(key), JSON.stringify(trial))
     },
   }
 }

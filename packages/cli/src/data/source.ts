@@ -1,6 +1,7 @@
 import { readdir, stat } from 'node:fs/promises'
 import { extname, join } from 'node:path'
 import { LowbitError, type Batch, type TensorRef } from '@lowbit/core'
+import { watchFiles } from '@lowbit/formats/node'
 import { ahead } from './ahead.js'
 import { splitBatches } from './batches.js'
 import { imageBatch, IMAGE_EXTENSIONS, type ImageOptions } from './images.js'
@@ -24,6 +25,8 @@ export interface DataSpec {
 export interface DataSource extends AsyncIterable<Batch> {
   /** Files behind it. */
   readonly files: readonly string[]
+  /** @throws LOWBIT_FILE if one of them was changed, replaced or removed since they were opened */
+  checkUnchanged(): Promise<void>
 }
 
 /**
@@ -32,8 +35,10 @@ export interface DataSource extends AsyncIterable<Batch> {
  */
 export async function openData(spec: DataSpec, inputs: readonly TensorRef[]): Promise<DataSource> {
   const files = await listFiles(spec.path)
+  const watch = await watchFiles(files)
   return {
     files,
+    checkUnchanged: watch.checkUnchanged,
     async *[Symbol.asyncIterator]() {
       let given = 0
       const wanted = files.slice(0, spec.limit)

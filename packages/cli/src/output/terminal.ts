@@ -1,5 +1,7 @@
 import type { OnProgress } from '@lowbit/core'
+import { interruptionSignal } from './interruption.js'
 import { progressBar } from './progress.js'
+import { printLine } from './streams.js'
 
 /** Where a command writes, and how it is stopped. */
 export interface Terminal {
@@ -8,32 +10,23 @@ export interface Terminal {
   /** A line on standard error. */
   note(text: string): void
   readonly onProgress: OnProgress
-  /** Takes the progress bar away and gives Ctrl-C back: the work is over. */
+  /** Takes the progress bar away: the work is over. */
   stop(): void
-  /** Fires on Ctrl-C. */
+  /** Fires on Ctrl-C and on the other signals that end a process. */
   readonly signal: AbortSignal
 }
 
-/** The process's own streams; Ctrl-C stops the work at its next step, a second one at once. */
+/** The process's own streams; a signal stops the work at its next step, a second one at once. */
 export function processTerminal(options: { readonly quiet?: boolean } = {}): Terminal {
-  const controller = new AbortController()
-  const interrupt = (): void => {
-    if (controller.signal.aborted) process.exit(1)
-    process.stderr.write('\nStopping at the next step; press Ctrl-C again to stop at once.\n')
-    controller.abort(new Error('interrupted'))
+  const quiet = options.quiet === true
+  const bar = progressBar(quiet ? false : process.stderr.isTTY)
+  const signal = interruptionSignal()
+  const note = (text: string): void => {
+    if (!quiet) process.stderr.write(`${text}\n`)
   }
-  process.on('SIGINT', interrupt)
-  const bar = progressBar(options.quiet === true ? false : process.stderr.isTTY)
-  return {
-    print: (text) => process.stdout.write(`${text}\n`),
-    note: (text) => {
-      if (options.quiet !== true) process.stderr.write(`${text}\n`)
-    },
-    onProgress: bar.onProgress,
-    stop() {
-      bar.stop()
-      process.off('SIGINT', interrupt)
-    },
-    signal: controller.signal,
-  }
+  signal.addEventListener('abort', () => {
+    bar.stop()
+    note('Stopping at the next step; a second signal stops at once.')
+  }, { once: true })
+  return { print: printLine, note, onProgress: bar.onProgress, stop: bar.stop, signal }
 }

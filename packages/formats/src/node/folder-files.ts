@@ -3,7 +3,7 @@ import { readdir } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { LowbitError } from '@lowbit/core'
 import type { FileSet } from '../bytes/file-set.js'
-import { fileError } from './atomic-write.js'
+import { fileError } from './file-error.js'
 import { openRangeFile } from './read-range.js'
 import { safePath } from './safe-path.js'
 

@@ -1,3 +1,4 @@
+import { realpath } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import type { HostTensor } from '@lowbit/core'
 import {
@@ -15,7 +16,7 @@ import {
   type OnnxModel,
   type TensorProto,
 } from '../onnx/index.js'
-import { openRangeFile, readWholeFile, type RangeFile } from './read-range.js'
+import { openRangeFile, readAll, type RangeFile } from './read-range.js'
 import { safePath } from './safe-path.js'
 
 export interface OpenOnnxFileOptions {
@@ -36,6 +37,8 @@ export interface OnnxFile extends AsyncDisposable {
   externalPieces(t: TensorProto): AsyncGenerator<Uint8Array<ArrayBuffer>>
   /** External data files by the name that stands in the model. */
   externalFiles(): ReadonlyMap<string, string>
+  /** @throws LOWBIT_FILE if the model or a data file was changed or replaced since it was opened */
+  checkUnchanged(): Promise<void>
   close(): Promise<void>
 }
 
@@ -45,17 +48,29 @@ export interface OnnxFile extends AsyncDisposable {
  * @throws LOWBIT_FILE, LOWBIT_FORMAT, LOWBIT_SHAPE, LOWBIT_LIMIT.
  */
 export async function openOnnxFile(path: string, options: OpenOnnxFileOptions = {}): Promise<OnnxFile> {
-  const bytes = await readWholeFile(path, MAX_PROTOBUF_BYTES)
-  const model = readOnnx(bytes, { name: path, ...(options.limits === undefined ? {} : { limits: options.limits }) })
+  const main = await openRangeFile(path)
   const files = new Map<string, { readonly path: string; readonly file: RangeFile }>()
   const close = async (): Promise<void> => {
-    await Promise.all([...files.values()].map(({ file }) => file.close()))
+    await Promise.all([main, ...[...files.values()].map(({ file }) => file)].map((file) => file.close()))
     files.clear()
   }
+  try {
+    const bytes = await readAll(main, MAX_PROTOBUF_BYTES)
+    const model = readOnnx(bytes, { name: path, ...(options.limits === undefined ? {} : { limits: options.limits }) })
+    return await withExternal(path, model, bytes.length, main, files, close, options)
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+type DataFiles = Map<string, { readonly path: string; readonly file: RangeFile }>
+
+async function withExternal(path: string, model: OnnxModel, bytes: number, main: RangeFile, files: DataFiles, close: () => Promise<void>, options: OpenOnnxFileOptions): Promise<OnnxFile> {
   const fileOf = async (location: string): Promise<RangeFile> => {
     let found = files.get(location)
     if (found === undefined) {
-      const real = await safePath(dirname(path), location, options.trustedFolders)
+      const real = await findData(path, location, options.trustedFolders)
       found = { path: real, file: await openRangeFile(real) }
       files.set(location, found)
     }
@@ -68,13 +83,8 @@ export async function openOnnxFile(path: string, options: OpenOnnxFileOptions = 
     return { file, offset: range.offset, length: range.length }
   }
 
-  let size = bytes.length
-  try {
-    for (const t of tensorsOf(model)) if (isExternal(t)) size += (await locate(t)).length
-  } catch (error) {
-    await close()
-    throw error
-  }
+  let size = bytes
+  for (const t of tensorsOf(model)) if (isExternal(t)) size += (await locate(t)).length
   return {
     path,
     model,
@@ -89,7 +99,20 @@ export async function openOnnxFile(path: string, options: OpenOnnxFileOptions = 
       yield* file.pieces(offset, length)
     },
     externalFiles: () => new Map([...files].map(([location, file]) => [location, file.path])),
+    async checkUnchanged() {
+      for (const file of [main, ...[...files.values()].map((found) => found.file)]) await file.checkUnchanged()
+    },
     close,
     [Symbol.asyncDispose]: close,
+  }
+}
+
+/** Data stands beside the model; where the model is a link, beside the link or where it leads. */
+async function findData(path: string, location: string, trusted?: readonly string[]): Promise<string> {
+  try {
+    return await safePath(dirname(path), location, trusted)
+  } catch (error) {
+    const real = dirname(await realpath(path).catch(() => path))
+    return real === dirname(path) ? Promise.reject(error) : safePath(real, location, trusted).catch(() => Promise.reject(error))
   }
 }

@@ -1,7 +1,7 @@
 import { realpath, stat } from 'node:fs/promises'
 import { isAbsolute, join, relative, sep } from 'node:path'
 import { LowbitError } from '@lowbit/core'
-import { fileError } from './atomic-write.js'
+import { fileError } from './file-error.js'
 
 /**
  * The real path of a file that a model names, inside the model's folder.

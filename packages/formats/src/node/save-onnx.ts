@@ -2,17 +2,21 @@ import { createHash } from 'node:crypto'
 import { unlink } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { LowbitError } from '@lowbit/core'
-import { externalRange, isExternal, MAX_PROTOBUF_BYTES, onnxChunks, planExternal, readOnnx, tensorsOf, type ExternalPlan, type OnnxModel } from '../onnx/index.js'
-import { atomicWrite, stageFile } from './atomic-write.js'
+import { isExternal, MAX_PROTOBUF_BYTES, onnxChunks, planExternal, tensorsOf, type ExternalPlan, type OnnxModel } from '../onnx/index.js'
+import { stageFile, type StagedFile } from './atomic-write.js'
+import { fileError } from './file-error.js'
 import type { OnnxFile } from './onnx-file.js'
-import { readWholeFile } from './read-range.js'
+import { announceSwitch, dataFilesOf, settle, SWITCH, type PairSwitch } from './pair-switch.js'
+import { holdTemporary, temporaryName } from './temporaries.js'
 
 export interface SaveOnnxOptions {
   /** Where external tensors of the model are read from. */
-  readonly source?: Pick<OnnxFile, 'externalPieces'>
+  readonly source?: Pick<OnnxFile, 'externalPieces'> & Partial<Pick<OnnxFile, 'checkUnchanged'>>
   /** `auto` (default): only if the model would not fit the 2 GiB of protobuf, or has external tensors already. */
   readonly external?: 'auto' | boolean
   readonly signal?: AbortSignal
+  /** Refuse to replace a model that exists. Default false. */
+  readonly noClobber?: boolean
 }
 
 /** Room for what stands around the tensors. */
@@ -23,36 +27,62 @@ const MARGIN = 1 << 24
  *
  * Weights stream from where they are, a few megabytes at a time. The data file carries a hash of its content in its name
  * (`model.onnx.1a2b3c4d5e6f7081.data`), so the rename of the model file switches from the old pair to the new one at once; a
- * data file that only the replaced model used is removed afterwards.
+ * data file that only the replaced model used is removed afterwards, if need be by the next run. Where the path is a link, both
+ * stand where it leads.
  * @returns paths written, the model first, and their bytes.
- * @throws LOWBIT_FILE, LOWBIT_LIMIT, LOWBIT_ABORTED; what stood there before is then untouched.
+ * @throws LOWBIT_FILE, also for a source that changed since it was opened; LOWBIT_LIMIT, LOWBIT_ABORTED; what stood there before
+ * is then untouched.
  */
 export async function saveOnnx(path: string, model: OnnxModel, options: SaveOnnxOptions = {}): Promise<{ readonly files: readonly string[]; readonly size: number }> {
   if (!wantsExternal(model, options.external ?? 'auto')) {
     const { chunks, size } = onnxChunks(model)
-    await atomicWrite(path, chunks, options)
+    const staged = await stageFile(path, chunks, options)
+    await orDiscard([staged], () => options.source?.checkUnchanged?.())
+    await staged.commit()
     return { files: [path], size }
   }
-  const replaced = await ownDataFile(path)
   const hash = createHash('sha256')
   const draft = planExternal(model, '')
-  const staged = await stageFile(join(dirname(path), `${basename(path)}.data`), dataOf(draft, options, (piece) => hash.update(piece)), options)
-  try {
-    const name = `${basename(path)}.${hash.digest('hex').slice(0, 16)}.data`
+  const data = await stageFile(path, dataOf(draft, options, (piece) => hash.update(piece)), options)
+  const folder = dirname(data.target)
+  const main = basename(data.target)
+  return orDiscard([data], async () => {
+    const name = `${main}.${hash.digest('hex').slice(0, 16)}.data`
     const pointing = onnxChunks(planExternal(model, name).model)
-    const main = await stageFile(path, pointing.chunks, options)
-    const data = join(dirname(path), name)
-    try {
-      await staged.commit(data)
-    } catch (error) {
-      await main.discard()
-      throw error
-    }
-    await main.commit()
-    if (replaced !== undefined && replaced !== data) await unlink(replaced).catch(() => undefined)
-    return { files: [path, data], size: pointing.size + draft.size }
+    const staged = await stageFile(path, pointing.chunks, options)
+    await orDiscard([staged], async () => {
+      await options.source?.checkUnchanged?.()
+      const before = [...(await dataFilesOf(data.target).catch(() => []))]
+      await switching({ model: main, data: [name, ...before] }, folder, async () => {
+        await data.commit(join(folder, name))
+        await staged.commit()
+      })
+    })
+    return { files: [path, join(dirname(path), name)], size: pointing.size + draft.size }
+  })
+}
+
+/** Whatever happens inside, of the old and the new data file the one that the model does not use goes. */
+async function switching(plan: PairSwitch, folder: string, work: () => Promise<void>): Promise<void> {
+  const announced = temporaryName(folder, SWITCH)
+  const forget = holdTemporary(announced)
+  try {
+    await announceSwitch(announced, plan)
+    await work()
+  } catch (cause) {
+    throw fileError(plan.model, cause, 'could not be written')
+  } finally {
+    await settle(folder, plan)
+    await unlink(announced).catch(() => undefined)
+    forget()
+  }
+}
+
+async function orDiscard<T>(staged: readonly StagedFile[], work: () => T | Promise<T>): Promise<T> {
+  try {
+    return await work()
   } catch (error) {
-    await staged.discard()
+    for (const file of staged) await file.discard()
     throw error
   }
 }
@@ -88,17 +118,4 @@ async function* piecesOf(tensor: ExternalPlan['parts'][number]['tensor'], option
   if (!isExternal(tensor)) yield tensor.rawData
   else if (options.source !== undefined) yield* options.source.externalPieces(tensor)
   else throw new LowbitError('LOWBIT_ARGUMENT', { thing: `tensor '${tensor.name}'`, found: 'external data and no source to read it from', fix: 'pass the OnnxFile that the model came from as source' })
-}
-
-/** The data file of the model that stands at a path now, if it is one that this module made. */
-async function ownDataFile(path: string): Promise<string | undefined> {
-  try {
-    const model = readOnnx(await readWholeFile(path, MAX_PROTOBUF_BYTES))
-    const locations = new Set([...tensorsOf(model)].filter(isExternal).map((t) => externalRange(t).location))
-    const [location] = locations
-    const own = location !== undefined && location.startsWith(`${basename(path)}.`) && /^\.[0-9a-f]{16}\.data$/.test(location.slice(basename(path).length))
-    return locations.size === 1 && own ? join(dirname(path), location) : undefined
-  } catch {
-    return undefined
-  }
 }
