@@ -10,7 +10,14 @@ const FLOOR: f32 = 7.888609052210118e-31
  * Returns 0, or 1 + the index of the first row that holds a NaN or an infinity. `scratch`: 64 bytes.
  */
 export function quantizeRows(job: usize, scratch: usize): i32 {
-  for (let m = 0; m < Job.word(job, Job.M); m++) {
+  const bad = quantizeRange(job, 0, Job.word(job, Job.M), scratch)
+  if (!bad && Job.pointer(job, Job.SPLIT)) splitRows(job)
+  return bad
+}
+
+/** Rows `from` to `to`. */
+export function quantizeRange(job: usize, from: i32, to: i32, scratch: usize): i32 {
+  for (let m = from; m < to; m++) {
     const x = Job.pointer(job, Job.X) + <usize>m * Job.pointer(job, Job.X_STRIDE)
     const top = absmax(x, Job.word(job, Job.COLUMNS), scratch)
     if (!(top < f32.MAX_VALUE) && top != f32.MAX_VALUE) return m + 1
@@ -18,7 +25,6 @@ export function quantizeRows(job: usize, scratch: usize): i32 {
     store<f32>(Job.pointer(job, Job.ACT_SCALES) + (<usize>m << 2), bounded / <f32>127)
     quantizeRow(job, m, x, <f32>127 / bounded, scratch)
   }
-  if (Job.pointer(job, Job.SPLIT)) splitRows(job)
   return 0
 }
 
@@ -54,7 +60,7 @@ function quantizeRow(job: usize, m: i32, x: usize, inverse: f32, scratch: usize)
   const kind = Job.word(job, Job.KIND)
   const bytes = ASC_FEATURE_RELAXED_SIMD && kind != Job.Q8
   // where sums begin in 32 bits there is one start for a group
-  const wide = !bytes || kind == Job.Q8_UNSIGNED || kind == Job.Q8_SIGNED
+  const wide = !bytes || kind == Job.Q8_UNSIGNED || kind == Job.Q8_SIGNED || kind == Job.Q4_DOT || kind == Job.Q2_DOT
   const factor = f32x4.splat(inverse)
   let a = Job.pointer(job, Job.ACT) + <usize>m * Job.pointer(job, Job.ACT_STRIDE)
   let init = Job.pointer(job, Job.INIT) + <usize>m * Job.pointer(job, Job.INIT_STRIDE)

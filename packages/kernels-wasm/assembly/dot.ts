@@ -1,17 +1,32 @@
+import { lowPairMask, nibbleMask } from './constants'
 import * as Job from './job'
 import { addGroup, addGroupZero, finish } from './output'
+import { unpackBytes } from './unpack'
 
 /**
- * Int8 weights where the engine's four-way dot product is exact on full bytes (`src/probe.ts`): x86 with VNNI, whose second
+ * Codes by the four-way dot product with sums in 32 bits. Codes of up to seven bits are exact wherever there is relaxed SIMD;
+ * whole bytes where the engine's four-way dot product is exact on full bytes (`src/probe.ts`): x86 with VNNI, whose second
  * operand is unsigned, takes codes + 128 and starts its sums at −128 · (sum of activations); ARM takes them as they are.
  * Four codes of four rows a vector, in the order K runs. One instruction for sixteen products.
  */
-export function multiplyDot(job: usize, from: i32, to: i32): void {
+export function multiplyDot(job: usize, from: i32, to: i32, scratch: usize): void {
   if (!ASC_FEATURE_RELAXED_SIMD) return
-  const rows = Job.word(job, Job.M)
+  const rows = Job.word(job, Job.M), kind = Job.word(job, Job.KIND)
   for (let block = from; block < to; block++) {
-    if (rows < 3) for (let m = 0; m < rows; m++) row(job, block, m)
-    else for (let m = 0; m < rows; m += 4) tile(job, block, m)
+    if (rows < 3) {
+      for (let m = 0; m < rows; m++) {
+        if (kind == Job.Q4_DOT) rowQ4(job, block, m)
+        else if (kind == Job.Q2_DOT) rowQ2(job, block, m)
+        else row(job, block, m)
+      }
+      continue
+    }
+    let codes = Job.pointer(job, Job.CODES) + <usize>block * Job.pointer(job, Job.BLOCK_BYTES)
+    if (kind == Job.Q4_DOT || kind == Job.Q2_DOT) {
+      unpackBytes(kind, codes, Job.word(job, Job.GROUPS) * Job.word(job, Job.GROUP), scratch)
+      codes = scratch
+    }
+    for (let m = 0; m < rows; m += 4) tile(job, block, m, codes)
   }
 }
 
@@ -22,11 +37,11 @@ export function multiplyDot(job: usize, from: i32, to: i32): void {
 
 /** Adds a finished group to eight results. */
 // @ts-ignore: decorator
-@inline function group(y: usize, d0: v128, d1: v128, scale: usize, zeros: usize, zero: usize, sum: usize): void {
+@inline function group(y: usize, d0: v128, d1: v128, scale: usize, zeros: usize, zero: usize, sum: usize, minima: i32): void {
   if (zeros) {
     const s = v128.load32_splat(sum)
-    v128.store(y, addGroupZero(v128.load(y), d0, scale, zero, s))
-    v128.store(y, addGroupZero(v128.load(y, 16), d1, scale + 16, zero + 16, s), 16)
+    v128.store(y, addGroupZero(v128.load(y), d0, scale, zero, s, minima))
+    v128.store(y, addGroupZero(v128.load(y, 16), d1, scale + 16, zero + 16, s, minima), 16)
   } else {
     v128.store(y, addGroup(v128.load(y), d0, scale))
     v128.store(y, addGroup(v128.load(y, 16), d1, scale + 16), 16)
@@ -35,7 +50,7 @@ export function multiplyDot(job: usize, from: i32, to: i32): void {
 
 function row(job: usize, block: i32, m: i32): void {
   const groups = Job.word(job, Job.GROUPS), steps = Job.word(job, Job.GROUP) >> 3
-  const table = <usize>(block * groups) << 5, zeros = Job.pointer(job, Job.ZEROS)
+  const table = <usize>(block * groups) << 5, zeros = Job.pointer(job, Job.ZEROS), minima = Job.word(job, Job.MINIMA)
   let w = Job.pointer(job, Job.CODES) + <usize>block * Job.pointer(job, Job.BLOCK_BYTES)
   let a = Job.pointer(job, Job.ACT) + <usize>m * Job.pointer(job, Job.ACT_STRIDE)
   let init = Job.pointer(job, Job.INIT) + <usize>m * Job.pointer(job, Job.INIT_STRIDE)
@@ -57,8 +72,99 @@ function row(job: usize, block: i32, m: i32): void {
     d1 = i32x4.add(d1, e1)
     if (zeros) {
       const s = v128.load32_splat(sum)
-      y0 = addGroupZero(y0, d0, scale, zero, s)
-      y1 = addGroupZero(y1, d1, scale + 16, zero + 16, s)
+      y0 = addGroupZero(y0, d0, scale, zero, s, minima)
+      y1 = addGroupZero(y1, d1, scale + 16, zero + 16, s, minima)
+    } else {
+      y0 = addGroup(y0, d0, scale)
+      y1 = addGroup(y1, d1, scale + 16)
+    }
+    init += 4
+    sum += 4
+    scale += 32
+    zero += 32
+  }
+  finish(job, block, m, y0, y1)
+}
+
+/** 4-bit codes, laid out as in `gemv-q4.ts`: 32 in a run, so that the loop is short. */
+function rowQ4(job: usize, block: i32, m: i32): void {
+  const groups = Job.word(job, Job.GROUPS), steps = Job.word(job, Job.GROUP) >> 4
+  const table = <usize>(block * groups) << 5, zeros = Job.pointer(job, Job.ZEROS), minima = Job.word(job, Job.MINIMA)
+  let w = Job.pointer(job, Job.CODES) + <usize>block * Job.pointer(job, Job.BLOCK_BYTES)
+  let a = Job.pointer(job, Job.ACT) + <usize>m * Job.pointer(job, Job.ACT_STRIDE)
+  let init = Job.pointer(job, Job.INIT) + <usize>m * Job.pointer(job, Job.INIT_STRIDE)
+  let sum = Job.pointer(job, Job.SUMS) + (<usize>(m * groups) << 2)
+  let scale = Job.pointer(job, Job.SCALES) + table, zero = zeros + table
+  const mask = nibbleMask()
+  let y0 = f32x4.splat(0), y1 = f32x4.splat(0)
+  for (let g = 0; g < groups; g++) {
+    let d0 = v128.load32_splat(init), d1 = d0, e0 = i32x4.splat(0), e1 = i32x4.splat(0)
+    for (let i = 0; i < steps; i++) {
+      let w0 = v128.load(w), w1 = v128.load(w, 16), x0 = v128.load32_splat(a), x1 = v128.load32_splat(a, 4)
+      d0 = dot(d0, x0, v128.and(w0, mask))
+      d1 = dot(d1, x0, v128.and(w1, mask))
+      e0 = dot(e0, x1, v128.and(i16x8.shr_u(w0, 4), mask))
+      e1 = dot(e1, x1, v128.and(i16x8.shr_u(w1, 4), mask))
+      w0 = v128.load(w, 32), w1 = v128.load(w, 48), x0 = v128.load32_splat(a, 8), x1 = v128.load32_splat(a, 12)
+      d0 = dot(d0, x0, v128.and(w0, mask))
+      d1 = dot(d1, x0, v128.and(w1, mask))
+      e0 = dot(e0, x1, v128.and(i16x8.shr_u(w0, 4), mask))
+      e1 = dot(e1, x1, v128.and(i16x8.shr_u(w1, 4), mask))
+      w += 64
+      a += 16
+    }
+    d0 = i32x4.add(d0, e0)
+    d1 = i32x4.add(d1, e1)
+    if (zeros) {
+      const s = v128.load32_splat(sum)
+      y0 = addGroupZero(y0, d0, scale, zero, s, minima)
+      y1 = addGroupZero(y1, d1, scale + 16, zero + 16, s, minima)
+    } else {
+      y0 = addGroup(y0, d0, scale)
+      y1 = addGroup(y1, d1, scale + 16)
+    }
+    init += 4
+    sum += 4
+    scale += 32
+    zero += 32
+  }
+  finish(job, block, m, y0, y1)
+}
+
+/** 2-bit codes, laid out as in `gemv-q2.ts`. */
+function rowQ2(job: usize, block: i32, m: i32): void {
+  const groups = Job.word(job, Job.GROUPS), steps = Job.word(job, Job.GROUP) >> 4
+  const table = <usize>(block * groups) << 5, zeros = Job.pointer(job, Job.ZEROS), minima = Job.word(job, Job.MINIMA)
+  let w = Job.pointer(job, Job.CODES) + <usize>block * Job.pointer(job, Job.BLOCK_BYTES)
+  let a = Job.pointer(job, Job.ACT) + <usize>m * Job.pointer(job, Job.ACT_STRIDE)
+  let init = Job.pointer(job, Job.INIT) + <usize>m * Job.pointer(job, Job.INIT_STRIDE)
+  let sum = Job.pointer(job, Job.SUMS) + (<usize>(m * groups) << 2)
+  let scale = Job.pointer(job, Job.SCALES) + table, zero = zeros + table
+  const mask = lowPairMask()
+  let y0 = f32x4.splat(0), y1 = f32x4.splat(0)
+  for (let g = 0; g < groups; g++) {
+    let d0 = v128.load32_splat(init), d1 = d0, e0 = i32x4.splat(0), e1 = i32x4.splat(0)
+    for (let i = 0; i < steps; i++) {
+      const w0 = v128.load(w), w1 = v128.load(w, 16)
+      let x0 = v128.load32_splat(a), x1 = v128.load32_splat(a, 4)
+      d0 = dot(d0, x0, v128.and(w0, mask))
+      d1 = dot(d1, x0, v128.and(w1, mask))
+      e0 = dot(e0, x1, v128.and(i16x8.shr_u(w0, 2), mask))
+      e1 = dot(e1, x1, v128.and(i16x8.shr_u(w1, 2), mask))
+      x0 = v128.load32_splat(a, 8), x1 = v128.load32_splat(a, 12)
+      d0 = dot(d0, x0, v128.and(i16x8.shr_u(w0, 4), mask))
+      d1 = dot(d1, x0, v128.and(i16x8.shr_u(w1, 4), mask))
+      e0 = dot(e0, x1, v128.and(i16x8.shr_u(w0, 6), mask))
+      e1 = dot(e1, x1, v128.and(i16x8.shr_u(w1, 6), mask))
+      w += 32
+      a += 16
+    }
+    d0 = i32x4.add(d0, e0)
+    d1 = i32x4.add(d1, e1)
+    if (zeros) {
+      const s = v128.load32_splat(sum)
+      y0 = addGroupZero(y0, d0, scale, zero, s, minima)
+      y1 = addGroupZero(y1, d1, scale + 16, zero + 16, s, minima)
     } else {
       y0 = addGroup(y0, d0, scale)
       y1 = addGroup(y1, d1, scale + 16)
@@ -72,11 +178,10 @@ function row(job: usize, block: i32, m: i32): void {
 }
 
 /** Four rows of activations × eight of weights; their float sums wait where the results will stand. */
-function tile(job: usize, block: i32, m: i32): void {
+function tile(job: usize, block: i32, m: i32, w: usize): void {
   const groups = Job.word(job, Job.GROUPS), steps = Job.word(job, Job.GROUP) >> 2
-  const table = <usize>(block * groups) << 5, zeros = Job.pointer(job, Job.ZEROS)
+  const table = <usize>(block * groups) << 5, zeros = Job.pointer(job, Job.ZEROS), minima = Job.word(job, Job.MINIMA)
   const stride = Job.pointer(job, Job.ACT_STRIDE), initStride = Job.pointer(job, Job.INIT_STRIDE)
-  let w = Job.pointer(job, Job.CODES) + <usize>block * Job.pointer(job, Job.BLOCK_BYTES)
   let a0 = Job.pointer(job, Job.ACT) + <usize>m * stride
   let a1 = a0 + stride, a2 = a1 + stride, a3 = a2 + stride
   let init = Job.pointer(job, Job.INIT) + <usize>m * initStride
@@ -106,10 +211,10 @@ function tile(job: usize, block: i32, m: i32): void {
       a2 += 4
       a3 += 4
     }
-    group(y0, c00, c01, scale, zeros, zero, sum)
-    group(y1, c10, c11, scale, zeros, zero, sum + row)
-    group(y2, c20, c21, scale, zeros, zero, sum + 2 * row)
-    group(y3, c30, c31, scale, zeros, zero, sum + 3 * row)
+    group(y0, c00, c01, scale, zeros, zero, sum, minima)
+    group(y1, c10, c11, scale, zeros, zero, sum + row, minima)
+    group(y2, c20, c21, scale, zeros, zero, sum + 2 * row, minima)
+    group(y3, c30, c31, scale, zeros, zero, sum + 3 * row, minima)
     init += 4
     sum += 4
     scale += 32

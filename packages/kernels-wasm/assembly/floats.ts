@@ -1,3 +1,4 @@
+import { bfloat16High, bfloat16Low, float16High, float16Low } from './halves'
 import * as Job from './job'
 import { store } from './output'
 import { unpackWords } from './unpack'
@@ -27,6 +28,63 @@ export function multiplyWeightOnly(job: usize, from: i32, to: i32, scratch: usiz
     dequantizeBlock(job, block, scratch, floats)
     rows(job, block, floats)
   }
+}
+
+/** Float activations × 16-bit floats: widened as they are read for a row or two, a block at a time (32 bytes a column) for more. */
+export function multiplyHalves(job: usize, from: i32, to: i32, scratch: usize): void {
+  const codes = Job.pointer(job, Job.CODES), bytes = Job.pointer(job, Job.BLOCK_BYTES), m = Job.word(job, Job.M)
+  const columns = Job.word(job, Job.COLUMNS), half = Job.word(job, Job.KIND) == Job.F16
+  let block = from
+  if (m < FEW) {
+    for (; block + 2 <= to; block += 2) {
+      const w = codes + <usize>block * bytes
+      for (let i = 0; i < m; i++) {
+        if (half) halfRow2(job, block, i, w, bytes)
+        else brainRow2(job, block, i, w, bytes)
+      }
+    }
+  }
+  for (; block < to; block++) {
+    let w = codes + <usize>block * bytes, at = scratch
+    for (let k = 0; k < columns; k++) {
+      const h = v128.load(w)
+      v128.store(at, half ? float16Low(h) : bfloat16Low(h))
+      v128.store(at, half ? float16High(h) : bfloat16High(h), 16)
+      w += 16
+      at += 32
+    }
+    rows(job, block, scratch)
+  }
+}
+
+function halfRow2(job: usize, block: i32, m: i32, w: usize, bytes: usize): void {
+  let x = Job.pointer(job, Job.X) + <usize>m * Job.pointer(job, Job.X_STRIDE), w1 = w + bytes
+  let y00 = f32x4.splat(0), y01 = y00, y10 = y00, y11 = y00
+  for (let k = Job.word(job, Job.COLUMNS); k > 0; k--) {
+    const a = v128.load32_splat(x), u = v128.load(w), v = v128.load(w1)
+    y00 = f32x4.add(y00, f32x4.mul(a, float16Low(u))), y01 = f32x4.add(y01, f32x4.mul(a, float16High(u)))
+    y10 = f32x4.add(y10, f32x4.mul(a, float16Low(v))), y11 = f32x4.add(y11, f32x4.mul(a, float16High(v)))
+    x += 4
+    w += 16
+    w1 += 16
+  }
+  store(job, block, m, y00, y01)
+  store(job, block + 1, m, y10, y11)
+}
+
+function brainRow2(job: usize, block: i32, m: i32, w: usize, bytes: usize): void {
+  let x = Job.pointer(job, Job.X) + <usize>m * Job.pointer(job, Job.X_STRIDE), w1 = w + bytes
+  let y00 = f32x4.splat(0), y01 = y00, y10 = y00, y11 = y00
+  for (let k = Job.word(job, Job.COLUMNS); k > 0; k--) {
+    const a = v128.load32_splat(x), u = v128.load(w), v = v128.load(w1)
+    y00 = f32x4.add(y00, f32x4.mul(a, bfloat16Low(u))), y01 = f32x4.add(y01, f32x4.mul(a, bfloat16High(u)))
+    y10 = f32x4.add(y10, f32x4.mul(a, bfloat16Low(v))), y11 = f32x4.add(y11, f32x4.mul(a, bfloat16High(v)))
+    x += 4
+    w += 16
+    w1 += 16
+  }
+  store(job, block, m, y00, y01)
+  store(job, block + 1, m, y10, y11)
 }
 
 function rows(job: usize, block: i32, w: usize): void {
@@ -103,10 +161,10 @@ function tile(job: usize, block: i32, m: i32, w: usize, columns: i32): void {
   store(job, block, m + 3, y30, y31)
 }
 
-/** `fl(fl(code − offset + zero) · scale)` of eight rows: the value that core's oracle gives. */
+/** `fl(fl(code − offset + zero) · scale)`, or `fl(fl((code − offset) · scale) + minimum)`, of eight rows: the value that core's oracle gives. */
 function dequantizeBlock(job: usize, block: i32, words: usize, to: usize): void {
   const groups = Job.word(job, Job.GROUPS), group = Job.word(job, Job.GROUP), used = Job.word(job, Job.GROUP_USED)
-  const columns = Job.word(job, Job.COLUMNS), zeros = Job.pointer(job, Job.ZEROS)
+  const columns = Job.word(job, Job.COLUMNS), zeros = Job.pointer(job, Job.ZEROS), minima = Job.word(job, Job.MINIMA)
   unpackWords(Job.word(job, Job.KIND), Job.pointer(job, Job.CODES) + <usize>block * Job.pointer(job, Job.BLOCK_BYTES), groups * group, words)
   const table = <usize>(block * groups) << 5
   let scale = Job.pointer(job, Job.SCALES) + table
@@ -124,8 +182,9 @@ function dequantizeBlock(job: usize, block: i32, words: usize, to: usize): void 
         v0 = i32x4.shl(v0, 16)
         v1 = i32x4.shl(v1, 16)
       }
-      v128.store(to, f32x4.mul(f32x4.add(f32x4.convert_i32x4_s(i32x4.sub(i32x4.shr_s(v0, 16), offset)), z0), s0))
-      v128.store(to, f32x4.mul(f32x4.add(f32x4.convert_i32x4_s(i32x4.sub(i32x4.shr_s(v1, 16), offset)), z1), s1), 16)
+      const f0 = f32x4.convert_i32x4_s(i32x4.sub(i32x4.shr_s(v0, 16), offset)), f1 = f32x4.convert_i32x4_s(i32x4.sub(i32x4.shr_s(v1, 16), offset))
+      v128.store(to, minima ? f32x4.add(f32x4.mul(f0, s0), z0) : f32x4.mul(f32x4.add(f0, z0), s0))
+      v128.store(to, minima ? f32x4.add(f32x4.mul(f1, s1), z1) : f32x4.mul(f32x4.add(f1, z1), s1), 16)
       to += 32
     }
     words += <usize>group << 4

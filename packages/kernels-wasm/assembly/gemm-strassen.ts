@@ -132,12 +132,12 @@ export function gemmStrassen(job: usize, from: i32, to: i32, scratch: usize): i3
 
 /** Top and bottom rows of a block stand one after the other. */
 function finishRows(job: usize, block: i32, d: usize): void {
-  const table = <usize>block << 5, zeros = Job.pointer(job, Job.ZEROS)
+  const table = <usize>block << 5, zeros = Job.pointer(job, Job.ZEROS), minima = Job.word(job, Job.MINIMA)
   const scale = Job.pointer(job, Job.SCALES) + table, zero = zeros + table
   for (let m = 0; m < Job.word(job, Job.M); m++) {
     if (zeros) {
       const s = v128.load32_splat(Job.pointer(job, Job.SUMS) + (<usize>m << 2))
-      finish(job, block, m, addGroupZero(f32x4.splat(0), v128.load(d), scale, zero, s), addGroupZero(f32x4.splat(0), v128.load(d, 16), scale + 16, zero + 16, s))
+      finish(job, block, m, addGroupZero(f32x4.splat(0), v128.load(d), scale, zero, s, minima), addGroupZero(f32x4.splat(0), v128.load(d, 16), scale + 16, zero + 16, s, minima))
     } else finish(job, block, m, addGroup(f32x4.splat(0), v128.load(d), scale), addGroup(f32x4.splat(0), v128.load(d, 16), scale + 16))
     d += 32
   }

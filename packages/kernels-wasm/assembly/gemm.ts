@@ -34,11 +34,11 @@ export function gemm(job: usize, from: i32, to: i32, scratch: usize): void {
 
 /** Adds the finished group of one activation row to its float sums at `y`. */
 // @ts-ignore: decorator
-@inline function group(y: usize, d0: v128, d1: v128, scale: usize, zeros: usize, zero: usize, sum: usize): void {
+@inline function group(y: usize, d0: v128, d1: v128, scale: usize, zeros: usize, zero: usize, sum: usize, minima: i32): void {
   if (zeros) {
     const s = v128.load32_splat(sum)
-    v128.store(y, addGroupZero(v128.load(y), d0, scale, zero, s))
-    v128.store(y, addGroupZero(v128.load(y, 16), d1, scale + 16, zero + 16, s), 16)
+    v128.store(y, addGroupZero(v128.load(y), d0, scale, zero, s, minima))
+    v128.store(y, addGroupZero(v128.load(y, 16), d1, scale + 16, zero + 16, s, minima), 16)
   } else {
     v128.store(y, addGroup(v128.load(y), d0, scale))
     v128.store(y, addGroup(v128.load(y, 16), d1, scale + 16), 16)
@@ -64,7 +64,7 @@ function tileBytes(job: usize, block: i32, m: i32, w: usize, y: usize): void {
   let sum = Job.pointer(job, Job.SUMS) + (<usize>(m * groups) << 2)
   const table = <usize>(block * groups) << 5
   let scale = Job.pointer(job, Job.SCALES) + table
-  const zeros = Job.pointer(job, Job.ZEROS)
+  const zeros = Job.pointer(job, Job.ZEROS), minima = Job.word(job, Job.MINIMA)
   let zero = zeros + table
   const subs = Job.word(job, Job.GROUP) / Job.word(job, Job.SUB), quads = Job.word(job, Job.SUB) >> 4
   const wide = y + 128
@@ -133,10 +133,10 @@ function tileBytes(job: usize, block: i32, m: i32, w: usize, y: usize): void {
           continue
         }
       }
-      group(y, c00, c01, scale, zeros, zero, sum)
-      group(y + 32, c10, c11, scale, zeros, zero, sum + (<usize>groups << 2))
-      group(y + 64, c20, c21, scale, zeros, zero, sum + (<usize>groups << 3))
-      group(y + 96, c30, c31, scale, zeros, zero, sum + <usize>groups * 12)
+      group(y, c00, c01, scale, zeros, zero, sum, minima)
+      group(y + 32, c10, c11, scale, zeros, zero, sum + (<usize>groups << 2), minima)
+      group(y + 64, c20, c21, scale, zeros, zero, sum + (<usize>groups << 3), minima)
+      group(y + 96, c30, c31, scale, zeros, zero, sum + <usize>groups * 12, minima)
     }
     scale += 32
     zero += 32
@@ -208,10 +208,10 @@ function tileGroups(job: usize, block: i32, m: i32, w: usize, y: usize): void {
     }
     c00 = i32x4.dot_i16x8_s(c00, ones), c01 = i32x4.dot_i16x8_s(c01, ones), c10 = i32x4.dot_i16x8_s(c10, ones), c11 = i32x4.dot_i16x8_s(c11, ones)
     c20 = i32x4.dot_i16x8_s(c20, ones), c21 = i32x4.dot_i16x8_s(c21, ones), c30 = i32x4.dot_i16x8_s(c30, ones), c31 = i32x4.dot_i16x8_s(c31, ones)
-    group(y, c00, c01, scale, 0, 0, 0)
-    group(y + 32, c10, c11, scale, 0, 0, 0)
-    group(y + 64, c20, c21, scale, 0, 0, 0)
-    group(y + 96, c30, c31, scale, 0, 0, 0)
+    group(y, c00, c01, scale, 0, 0, 0, 0)
+    group(y + 32, c10, c11, scale, 0, 0, 0, 0)
+    group(y + 64, c20, c21, scale, 0, 0, 0, 0)
+    group(y + 96, c30, c31, scale, 0, 0, 0, 0)
     scale += 32
   }
   finishTile(job, block, m, y)
@@ -228,7 +228,7 @@ function tileWords(job: usize, block: i32, m: i32, w: usize, y: usize): void {
   let sum = Job.pointer(job, Job.SUMS) + (<usize>(m * groups) << 2)
   const table = <usize>(block * groups) << 5
   let scale = Job.pointer(job, Job.SCALES) + table
-  const zeros = Job.pointer(job, Job.ZEROS)
+  const zeros = Job.pointer(job, Job.ZEROS), minima = Job.word(job, Job.MINIMA)
   let zero = zeros + table
   const quads = Job.word(job, Job.GROUP) >> 3
   memory.fill(y, 0, 128)
@@ -280,10 +280,10 @@ function tileWords(job: usize, block: i32, m: i32, w: usize, y: usize): void {
       a2 += 16
       a3 += 16
     }
-    group(y, c00, c01, scale, zeros, zero, sum)
-    group(y + 32, c10, c11, scale, zeros, zero, sum + (<usize>groups << 2))
-    group(y + 64, c20, c21, scale, zeros, zero, sum + (<usize>groups << 3))
-    group(y + 96, c30, c31, scale, zeros, zero, sum + <usize>groups * 12)
+    group(y, c00, c01, scale, zeros, zero, sum, minima)
+    group(y + 32, c10, c11, scale, zeros, zero, sum + (<usize>groups << 2), minima)
+    group(y + 64, c20, c21, scale, zeros, zero, sum + (<usize>groups << 3), minima)
+    group(y + 96, c30, c31, scale, zeros, zero, sum + <usize>groups * 12, minima)
     scale += 32
     zero += 32
     sum += 4

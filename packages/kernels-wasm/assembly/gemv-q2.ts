@@ -34,7 +34,7 @@ export function gemvQ2(job: usize, from: i32, to: i32): void {
 function relaxed(job: usize, block: i32, m: i32): void {
   const groups = Job.word(job, Job.GROUPS)
   const table = <usize>(block * groups) << 5
-  const zeros = Job.pointer(job, Job.ZEROS)
+  const zeros = Job.pointer(job, Job.ZEROS), minima = Job.word(job, Job.MINIMA)
   let w = Job.pointer(job, Job.CODES) + <usize>block * Job.pointer(job, Job.BLOCK_BYTES)
   let a = Job.pointer(job, Job.ACT) + <usize>m * Job.pointer(job, Job.ACT_STRIDE)
   let init = Job.pointer(job, Job.INIT) + <usize>m * Job.pointer(job, Job.INIT_STRIDE)
@@ -67,8 +67,8 @@ function relaxed(job: usize, block: i32, m: i32): void {
     d1 = i32x4.shr_s(d1, 2)
     if (zeros) {
       const s = v128.load32_splat(sum)
-      y0 = addGroupZero(y0, d0, scale, zero, s)
-      y1 = addGroupZero(y1, d1, scale + 16, zero + 16, s)
+      y0 = addGroupZero(y0, d0, scale, zero, s, minima)
+      y1 = addGroupZero(y1, d1, scale + 16, zero + 16, s, minima)
       zero += 32
       sum += 4
     } else {
@@ -90,7 +90,7 @@ function relaxed(job: usize, block: i32, m: i32): void {
 function widened(job: usize, block: i32, m: i32): void {
   const groups = Job.word(job, Job.GROUPS)
   const table = <usize>(block * groups) << 5
-  const zeros = Job.pointer(job, Job.ZEROS)
+  const zeros = Job.pointer(job, Job.ZEROS), minima = Job.word(job, Job.MINIMA)
   let w = Job.pointer(job, Job.CODES) + <usize>block * Job.pointer(job, Job.BLOCK_BYTES)
   let a = Job.pointer(job, Job.ACT) + <usize>m * Job.pointer(job, Job.ACT_STRIDE)
   let init = Job.pointer(job, Job.INIT) + <usize>m * Job.pointer(job, Job.INIT_STRIDE)
@@ -117,8 +117,8 @@ function widened(job: usize, block: i32, m: i32): void {
     init += 4
     if (zeros) {
       const s = v128.load32_splat(sum)
-      y0 = addGroupZero(y0, d0, scale, zero, s)
-      y1 = addGroupZero(y1, d1, scale + 16, zero + 16, s)
+      y0 = addGroupZero(y0, d0, scale, zero, s, minima)
+      y1 = addGroupZero(y1, d1, scale + 16, zero + 16, s, minima)
       zero += 32
       sum += 4
     } else {

@@ -2,7 +2,7 @@
  * A job is a row of 32-bit words in memory, written by the host (`src/job.ts` has the same words in the same order) and
  * read by every thread. One export takes it, so the protocol between threads does not grow with the number of kernels.
  */
-/** How codes are stored: {@link Q2}, {@link Q4}, {@link Q8}, {@link Q8_UNSIGNED}, {@link Q8_SIGNED} or {@link F32}. */
+/** How codes are stored: {@link Q2} and what follows it. */
 export const KIND: usize = 0
 /** Rows of activations; their buffers are padded to a multiple of four rows. */
 export const M: usize = 4
@@ -47,12 +47,21 @@ export const OUT_STRIDE: usize = 88
 /** Where Strassen's sums of the activations stand, `7 × [M / 2, K / 2]` of 16 bits with M rounded up to eight; 0 for another product. */
 export const SPLIT: usize = 92
 
+/** 1 if ZEROS are minima: `value = (code − OFFSET) · scale + minimum`. */
+export const MINIMA: usize = 96
+
 export const Q2: i32 = 2
 export const Q4: i32 = 4
+/** The same layouts where the four-way dot product is one instruction: sums in 32 bits from the start. */
+export const Q2_DOT: i32 = 3
+export const Q4_DOT: i32 = 5
 export const Q8: i32 = 8
 /** Bytes for a four-way dot product that is exact on them: unsigned (code + 128) or signed. See `dot.ts`. */
 export const Q8_UNSIGNED: i32 = 9
 export const Q8_SIGNED: i32 = 10
+/** Floats, `[K][8 rows]`. */
+export const F16: i32 = 16
+export const BF16: i32 = 17
 export const F32: i32 = 32
 
 // @ts-ignore: decorator

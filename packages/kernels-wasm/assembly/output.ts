@@ -3,15 +3,17 @@ import * as Job from './job'
 /**
  * The float part of every integer kernel, in one order so that all tiers give the same bits:
  * `y = fl(y + fl(float(acc) · scale))`, group after group; where there are zero points
- * `float(acc)` becomes `fl(float(acc) + fl(zero · sum))`.
+ * `float(acc)` becomes `fl(float(acc) + fl(zero · sum))`, and where there are minima `fl(minimum · sum)` is added to y after that.
  */
 // @ts-ignore: decorator
 @inline export function addGroup(y: v128, acc: v128, scale: usize): v128 {
   return f32x4.add(y, f32x4.mul(f32x4.convert_i32x4_s(acc), v128.load(scale)))
 }
 // @ts-ignore: decorator
-@inline export function addGroupZero(y: v128, acc: v128, scale: usize, zero: usize, sum: v128): v128 {
-  return f32x4.add(y, f32x4.mul(f32x4.add(f32x4.convert_i32x4_s(acc), f32x4.mul(v128.load(zero), sum)), v128.load(scale)))
+@inline export function addGroupZero(y: v128, acc: v128, scale: usize, zero: usize, sum: v128, minima: i32): v128 {
+  const a = f32x4.convert_i32x4_s(acc), z = f32x4.mul(v128.load(zero), sum)
+  if (minima) return f32x4.add(f32x4.add(y, f32x4.mul(a, v128.load(scale))), z)
+  return f32x4.add(y, f32x4.mul(f32x4.add(a, z), v128.load(scale)))
 }
 
 /** Stores eight outputs: `y · activation scale + bias`. */

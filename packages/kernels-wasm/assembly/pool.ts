@@ -1,11 +1,12 @@
 import { multiply, multiplyByFloats } from './multiply'
+import { runShare } from './program'
 
 /**
  * Words that the threads share, in bytes from the control block (`src/control.ts` names the same words). What threads count on
  * at the same time stands on cache lines of its own.
  */
 const JOB: usize = 0
-/** 1 for float activations. */
+/** What there is to do: a product of codes (0) or of floats (1), or a program (2). */
 const FLOATS: usize = 4
 /** Blocks of eight rows. */
 const BLOCKS: usize = 8
@@ -31,6 +32,7 @@ const PIECES: i32 = 8
  * job that stands there.
  */
 export function work(control: usize, index: i32): void {
+  if (atomic.load<i32>(control, FLOATS) == 2) return runShare(control, index)
   for (let turn = 0; turn < atomic.load<i32>(control, THREADS); turn++) {
     const threads = atomic.load<i32>(control, THREADS), share = (index + turn) % threads
     const ticket = control + TICKETS + (<usize>share << 6)

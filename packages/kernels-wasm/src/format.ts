@@ -1,7 +1,7 @@
 import { codeRange, isIntegerCode, LowbitError, middleCode, type CodeType, type Scheme } from '@lowbit/core'
 
-/** How codes are kept: bits a code in memory, or floats. The numbers of `assembly/job.ts`. */
-export type Kind = 2 | 4 | 8 | 32
+/** How codes are kept: bits a code in memory; or floats: float16 (16), bfloat16 (17), float32. The numbers of `assembly/job.ts`. */
+export type Kind = 2 | 4 | 8 | 16 | 17 | 32
 
 /** Rows of weights that stand in the lanes of one block. */
 export const BLOCK_ROWS = 8
@@ -11,10 +11,17 @@ export const BLOCK_ROWS = 8
  */
 export type ByteDot = 'unsigned' | 'signed' | undefined
 
+/** What the kernels of a tier multiply by. */
+export interface Dots {
+  /** There is a relaxed dot product, exact on codes of up to seven bits. */
+  readonly relaxed: boolean
+  readonly bytes: ByteDot
+}
+
 /** How a matrix of codes lies in a kernel's memory. */
 export interface Format {
   readonly kind: Kind
-  /** Bytes lie as the dot product takes them. */
+  /** Codes are multiplied by the four-way dot product; bytes lie as it takes them. */
   readonly dot: ByteDot
   /** What is added to a code to store it (modulo 256). */
   readonly add: number
@@ -22,6 +29,8 @@ export interface Format {
   readonly offset: number
   /** Greatest stored code. */
   readonly top: number
+  /** `value = (stored − offset) · scale + minimum`, where otherwise a zero point is added before scaling. */
+  readonly minima: boolean
   /** Codes in a group, and with padding. */
   readonly groupUsed: number
   readonly group: number
@@ -41,7 +50,7 @@ export const SCHEMES: readonly string[] = [...Object.keys(KINDS).flatMap((dtype)
  * The format of a scheme for a matrix of `columns`.
  * @throws LOWBIT_UNSUPPORTED
  */
-export function formatOf(scheme: Scheme, columns: number, byteDot: ByteDot = undefined): Format {
+export function formatOf(scheme: Scheme, columns: number, dots: Dots = PLAIN): Format {
   const { dtype, granularity } = scheme
   const kind = KINDS[dtype]
   const fits = granularity.kind === 'tensor' || (granularity.kind === 'channel' && granularity.axis === 0) || (granularity.kind === 'group' && granularity.axis === 1)
@@ -49,13 +58,39 @@ export function formatOf(scheme: Scheme, columns: number, byteDot: ByteDot = und
     throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: 'weights for the kernels', found: `${dtype} per ${granularity.kind}${'axis' in granularity ? ` of axis ${granularity.axis}` : ''}`, expected: `${Object.keys(KINDS).join(', ')} per tensor, per row (axis 0) or in groups along K (axis 1)` })
   }
   const { min, max } = codeRange(dtype)
-  const dot = kind === 8 ? byteDot : undefined
+  const dot = dots.bytes
   const middle = dot === 'unsigned' ? 128 : 0
   const add = kind === 8 ? (min < 0 ? middle : middle - 128) : -min
   const offset = kind === 8 ? middle : min < 0 ? -min : middleCode(dtype)
   const groupUsed = granularity.kind === 'group' ? Math.min(granularity.size, columns) : columns
-  const sub = subOf(kind, max - min, groupUsed)
-  return { kind, dot, add, offset, top: max - min, groupUsed, group: Math.ceil(groupUsed / sub) * sub, groups: Math.ceil(columns / groupUsed), sub }
+  return { kind, dot, add, offset, top: max - min, minima: false, ...grouping(kind, max - min, groupUsed, columns, dot) }
+}
+
+/** No dot product of four bytes: the plain kernels. */
+const PLAIN: Dots = { relaxed: false, bytes: undefined }
+
+/** The format of codes from `low` to `high` in groups: the narrowest that holds them. */
+export function formatOfGrouped(low: number, high: number, group: number, columns: number, minima: boolean, dots: Dots = PLAIN): Format {
+  const top = high - low
+  const kind = top <= 3 ? 2 : top <= 15 ? 4 : 8
+  // seven bits are exact in the relaxed dot product of every engine
+  const dot = kind === 8 && top <= 127 && dots.relaxed ? 'unsigned' : dots.bytes
+  const add = kind !== 8 || dot === 'unsigned' ? -low : high > 127 ? -128 : 0
+  return { kind, dot, add, offset: add, top, minima, ...grouping(kind, top, Math.min(group, columns), columns, dot) }
+}
+
+function grouping(kind: Kind, top: number, groupUsed: number, columns: number, dot: ByteDot): Pick<Format, 'groupUsed' | 'group' | 'groups' | 'sub'> {
+  const sub = dot === undefined ? subOf(kind, top, groupUsed) : 16
+  return { groupUsed, group: Math.ceil(groupUsed / sub) * sub, groups: Math.ceil(columns / groupUsed), sub }
+}
+
+/** The format of floats: `[blocks, K, 8]`. */
+export function formatOfFloats(kind: 16 | 17 | 32): Format {
+  return { kind, dot: undefined, add: 0, offset: 0, top: 0, minima: false, groupUsed: 0, group: 0, groups: 0, sub: 0 }
+}
+
+export function isFloat(format: Format): boolean {
+  return format.kind >= 16
 }
 
 /**
@@ -70,7 +105,8 @@ function subOf(kind: Kind, top: number, used: number): number {
 
 /** The kind in a job, by the numbers of `assembly/job.ts`. */
 export function jobKind({ kind, dot }: Format): number {
-  return dot === undefined ? kind : dot === 'unsigned' ? 9 : 10
+  if (dot === undefined || kind >= 16) return kind
+  return kind === 2 ? 3 : kind === 4 ? 5 : dot === 'unsigned' ? 9 : 10
 }
 
 /** What a zero point adds to `stored − offset`: `offset − add − zeroPoint`. */

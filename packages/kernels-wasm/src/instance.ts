@@ -9,6 +9,9 @@ export interface KernelExports {
   multiplyByFloats(job: number, from: number, to: number, scratch: number): void
   /** The share of thread `index` of the product that stands in the control block, and what others have left of theirs. */
   work(control: number, index: number): void
+  /** Prepares a run of a program; then each thread's `work`, or `runAlone`. */
+  beginProgram(control: number, program: number): void
+  runAlone(program: number): void
   /** 0, or 1 + the first row that is not finite. */
   quantizeRows(job: number, scratch: number): number
   hadamardRows(x: number, rows: number, n: number, scale: number): void

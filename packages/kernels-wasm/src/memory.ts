@@ -26,8 +26,11 @@ export class Heap {
     this.#top = Math.ceil(start / ALIGN) * ALIGN
   }
 
-  /** @throws LOWBIT_LIMIT if the memory cannot grow that far. */
-  take(bytes: number): Piece {
+  /**
+   * @param what for the error: what the memory is for
+   * @throws LOWBIT_LIMIT if the memory cannot grow that far.
+   */
+  take(bytes: number, what = 'weights'): Piece {
     const size = Math.max(ALIGN, Math.ceil(bytes / ALIGN) * ALIGN)
     const index = this.#free.findIndex((piece) => piece.size >= size)
     const found = this.#free[index]
@@ -38,7 +41,7 @@ export class Heap {
     }
     const piece = { at: this.#top, size }
     const missing = this.#top + size - this.#memory.buffer.byteLength
-    if (missing > 0) this.#grow(missing, size)
+    if (missing > 0) this.#grow(missing, size, what)
     this.#top += size
     return piece
   }
@@ -63,11 +66,11 @@ export class Heap {
     this.#free.splice(at, 2, { at: left.at, size: left.size + right.size })
   }
 
-  #grow(missing: number, wanted: number): void {
+  #grow(missing: number, wanted: number, what: string): void {
     try {
       this.#memory.grow(Math.ceil(missing / PAGE))
     } catch (cause) {
-      throw new LowbitError('LOWBIT_LIMIT', { thing: 'kernel memory', found: `${this.#memory.buffer.byteLength} bytes in use and ${wanted} more asked for`, expected: 'less than 4 GiB in all', fix: 'dispose of weights that are no longer used, or make a second provider', cause })
+      throw new LowbitError('LOWBIT_LIMIT', { thing: 'kernel memory', found: `${this.#memory.buffer.byteLength} bytes in use and ${wanted} more asked for, for ${what}`, expected: 'less than 4 GiB in all (2 GiB in some engines)', fix: 'dispose of weights that are no longer used, or make a second provider', cause })
     }
   }
 }

@@ -1,6 +1,6 @@
-import { LowbitError, type HostTensor, type PackedWeights, type QTensor } from '@lowbit/core'
-import { BLOCK_ROWS, jobKind, zeroOf, type Format } from './format.js'
-import { codesOutside, granule, storedZeroPoints } from './weights.js'
+import { decodeBfloat16, decodeFloat16, type PackedWeights } from '@lowbit/core'
+import { BLOCK_ROWS, formatOfFloats, isFloat, jobKind, type Format } from './format.js'
+import { tableAt, type CodeSource, type FloatWeights, type Table } from './weights.js'
 import type { Heap, Piece } from './memory.js'
 import type { KernelExports } from './instance.js'
 
@@ -53,9 +53,7 @@ export class WasmWeights implements PackedWeights {
 const CHUNK_ROWS = 64
 
 /** @throws LOWBIT_DATA for codes outside their type, LOWBIT_LIMIT */
-export function packCodes(q: QTensor, format: Format, heap: Heap, memory: WebAssembly.Memory, exports: KernelExports): PackedMatrix {
-  const [rows = 0, columns = 0] = q.shape
-  if (q.codes.BYTES_PER_ELEMENT !== 1) throw new LowbitError('LOWBIT_DTYPE', { thing: `${q.scheme.dtype} weights for the kernels`, found: 'codes of two bytes', expected: 'one byte a code' })
+export function packCodes({ rows, columns, format, codes: from, scales: scaleTable, zeros: zeroTable, outside }: CodeSource, heap: Heap, memory: WebAssembly.Memory, exports: KernelExports): PackedMatrix {
   const blocks = Math.ceil(rows / BLOCK_ROWS)
   const blockBytes = (format.groups * format.group * BLOCK_ROWS * format.kind) / 8
   const pieces: Piece[] = []
@@ -68,12 +66,11 @@ export function packCodes(q: QTensor, format: Format, heap: Heap, memory: WebAss
   try {
     const codes = take(blocks * blockBytes)
     const table = format.groups * blocks * BLOCK_ROWS
-    const zeroPoints = storedZeroPoints(q, format)
     const scales = take(table * 4)
-    const zeros = zeroPoints === undefined ? undefined : take(table * 4)
+    const zeros = zeroTable === undefined ? undefined : take(table * 4)
     const limits = staging.at + CHUNK_ROWS * columns + 16
     const bytes = new Uint8Array(memory.buffer)
-    const source = new Uint8Array(q.codes.buffer, q.codes.byteOffset, q.codes.length)
+    const source = new Uint8Array(from.buffer, from.byteOffset, from.length)
     new Int8Array(memory.buffer, limits, 16).fill(127)
     new Int8Array(memory.buffer, limits + 16, 16).fill(-128)
     for (let first = 0; first < rows; first += CHUNK_ROWS) {
@@ -86,10 +83,10 @@ export function packCodes(q: QTensor, format: Format, heap: Heap, memory: WebAss
     if (format.kind !== 8) {
       const least = Math.min(...new Int8Array(memory.buffer, limits, 16))
       const greatest = Math.max(...new Int8Array(memory.buffer, limits + 16, 16))
-      if (least < 0 || greatest > format.top) throw codesOutside(q)
+      if (least < 0 || greatest > format.top) throw outside()
     }
-    writeTable(new Float32Array(memory.buffer, scales.at, table), q, format, rows, q.params.scales)
-    if (zeros !== undefined && zeroPoints !== undefined) writeTable(new Float32Array(memory.buffer, zeros.at, table), q, format, rows, Float32Array.from(zeroPoints, (zero) => zeroOf(format, zero)))
+    writeTable(new Float32Array(memory.buffer, scales.at, table), scaleTable, format.groups, rows)
+    if (zeros !== undefined && zeroTable !== undefined) writeTable(new Float32Array(memory.buffer, zeros.at, table), zeroTable, format.groups, rows)
     return { format, rows, columns, blocks, blockBytes, codes, scales, zeros }
   } catch (error) {
     for (const piece of pieces) heap.give(piece)
@@ -100,54 +97,54 @@ export function packCodes(q: QTensor, format: Format, heap: Heap, memory: WebAss
 }
 
 /** `[blocks, groups, 8]`; rows that are padding get 0. */
-function writeTable(table: Float32Array, q: QTensor, format: Format, rows: number, values: ArrayLike<number>): void {
-  const { groups } = format
-  const grouped = q.scheme.granularity.kind === 'group'
-  table.fill(0)
+function writeTable(to: Float32Array, table: Table, groups: number, rows: number): void {
+  to.fill(0)
   for (let n = 0; n < rows; n++) {
     let at = Math.floor(n / BLOCK_ROWS) * groups * BLOCK_ROWS + (n % BLOCK_ROWS)
-    const from = grouped ? n * groups : granule(q, groups, n, 0)
-    for (let g = 0; g < groups; g++, at += BLOCK_ROWS) table[at] = values[grouped ? from + g : from] ?? 0
+    for (let g = 0; g < groups; g++, at += BLOCK_ROWS) to[at] = tableAt(table, groups, n, g)
   }
 }
 
-/** The format of floats: `[blocks, K, 8]`. */
-const FLOATS: Format = { kind: 32, dot: undefined, add: 0, offset: 0, top: 0, groupUsed: 0, group: 0, groups: 0, sub: 0 }
-
 /** @throws LOWBIT_LIMIT */
-export function packFloats(w: HostTensor<'float32'>, heap: Heap, memory: WebAssembly.Memory): PackedMatrix {
+export function packFloats(w: FloatWeights, heap: Heap, memory: WebAssembly.Memory): PackedMatrix {
   const [rows = 0, columns = 0] = w.shape
   const blocks = Math.ceil(rows / BLOCK_ROWS)
-  const blockBytes = columns * BLOCK_ROWS * 4
+  const bytes = w.dtype === 'float32' ? 4 : 2
+  const blockBytes = columns * BLOCK_ROWS * bytes
   const codes = heap.take(blocks * blockBytes)
-  const to = new Float32Array(memory.buffer, codes.at, blocks * columns * BLOCK_ROWS)
+  const count = blocks * columns * BLOCK_ROWS
+  const to = bytes === 4 ? new Float32Array(memory.buffer, codes.at, count) : new Uint16Array(memory.buffer, codes.at, count)
   for (let n = 0; n < blocks * BLOCK_ROWS; n++) {
     let at = Math.floor(n / BLOCK_ROWS) * columns * BLOCK_ROWS + (n % BLOCK_ROWS)
     for (let k = 0; k < columns; k++, at += BLOCK_ROWS) to[at] = n < rows ? (w.data[n * columns + k] ?? 0) : 0
   }
-  return { format: FLOATS, rows, columns, blocks, blockBytes, codes, scales: undefined, zeros: undefined }
+  const format = formatOfFloats(w.dtype === 'float32' ? 32 : w.dtype === 'float16' ? 16 : 17)
+  return { format, rows, columns, blocks, blockBytes, codes, scales: undefined, zeros: undefined }
 }
 
-/** Values of a packed matrix: `fl(fl(stored − offset + zero) · scale)`. */
+/** Values of a packed matrix: `fl(fl(stored − offset + zero) · scale)`, or `fl(fl((stored − offset) · scale) + minimum)`. */
 export function unpackValues(matrix: PackedMatrix, memory: WebAssembly.Memory): Float32Array<ArrayBuffer> {
   const { format, rows, columns } = matrix
   const out = new Float32Array(rows * columns)
   const floats = new Float32Array(memory.buffer)
+  const halves = new Uint16Array(memory.buffer)
   const bytes = new Uint8Array(memory.buffer)
   for (let n = 0; n < rows; n++) {
     const block = Math.floor(n / BLOCK_ROWS)
     const r = n % BLOCK_ROWS
     const base = matrix.codes.at + block * matrix.blockBytes
     for (let k = 0; k < columns; k++) {
-      if (format.kind === 32) {
-        out[n * columns + k] = floats[base / 4 + k * BLOCK_ROWS + r] ?? 0
+      if (isFloat(format)) {
+        const at = k * BLOCK_ROWS + r
+        out[n * columns + k] = format.kind === 32 ? (floats[base / 4 + at] ?? 0) : (format.kind === 16 ? decodeFloat16 : decodeBfloat16)(halves[base / 2 + at] ?? 0)
         continue
       }
       const g = Math.floor(k / format.groupUsed)
       const stored = storedCode(format, bytes, base, r, g * format.group + (k - g * format.groupUsed))
       const table = (block * format.groups + g) * BLOCK_ROWS + r
       const zero = matrix.zeros === undefined ? 0 : (floats[matrix.zeros.at / 4 + table] ?? 0)
-      out[n * columns + k] = Math.fround(stored - format.offset + zero) * (floats[(matrix.scales?.at ?? 0) / 4 + table] ?? 0)
+      const scale = floats[(matrix.scales?.at ?? 0) / 4 + table] ?? 0
+      out[n * columns + k] = format.minima ? Math.fround((stored - format.offset) * scale) + zero : Math.fround(stored - format.offset + zero) * scale
     }
   }
   return out

@@ -73,12 +73,20 @@ export class Pool {
     this.#exports.work(CONTROL_START, 0)
     let deadline = 0
     for (let spins = 1; Atomics.load(words, CONTROL.done) < PIECES * this.threads; spins++) {
-      if (Atomics.load(words, CONTROL.failed) !== 0) throw new LowbitError('LOWBIT_RUNTIME', { thing: 'kernel threads', found: 'a thread trapped', fix: 'make a new provider, with threads: 1 if this comes back' })
+      if (Atomics.load(words, CONTROL.failed) !== 0) throw trapped()
       if (spins % 65536 !== 0) continue
       const now = performance.now()
       if (deadline === 0) deadline = now + PATIENCE_MS
       if (now > deadline) throw new LowbitError('LOWBIT_RUNTIME', { thing: 'kernel threads', found: `${Atomics.load(words, CONTROL.done)} of ${PIECES * this.threads} pieces done in ${PATIENCE_MS / 1000} s`, fix: 'make a new provider, with threads: 1 if this comes back' })
     }
+  }
+
+  /** Runs the program that `beginProgram` has opened. @throws LOWBIT_RUNTIME if a thread died. */
+  runProgram(): void {
+    this.#words[CONTROL.floats] = 2
+    this.#wake()
+    this.#exports.work(CONTROL_START, 0)
+    if (Atomics.load(this.#words, CONTROL.failed) !== 0) throw trapped()
   }
 
   #wake(): void {
@@ -92,6 +100,10 @@ export class Pool {
     this.#wake()
     for (const thread of this.#threads) thread.terminate()
   }
+}
+
+function trapped(): LowbitError {
+  return new LowbitError('LOWBIT_RUNTIME', { thing: 'kernel threads', found: 'a thread trapped', fix: 'make a new provider, with threads: 1 if this comes back' })
 }
 
 interface ThreadData {

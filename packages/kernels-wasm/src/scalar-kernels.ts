@@ -1,11 +1,11 @@
 import {
-  expectHadamardBlock, quantizeRows, type ActivationCodes, type ActivationOptions, type HadamardOptions, type HostTensor, type KernelSupports, type MatmulOptions, type PackedWeights, type QTensor, type SyncKernelProvider,
+  expectHadamardBlock, quantizeRows, type ActivationCodes, type ActivationOptions, type HadamardOptions, type HostTensor, type KernelSupports, type KernelWeights, type MatmulOptions, type PackedWeights, type SyncKernelProvider,
 } from '@lowbit/core'
 import { checkFloats, checkProduct, disposed } from './checks.js'
-import { formatOf, zeroOf, type Format } from './format.js'
+import type { Format } from './format.js'
 import { ROUNDINGS } from './roundings.js'
 import { VERSION } from './version.js'
-import { codesOutside, granule, readWeights, storedZeroPoints, type WeightSource } from './weights.js'
+import { codeSource, isCoded, isGrouped, readWeights, tableAt, widened } from './weights.js'
 import { SCHEMES } from './format.js'
 
 /** Weights as the plain loops read them: one stored code a byte, or floats. */
@@ -55,15 +55,16 @@ export class ScalarKernels implements SyncKernelProvider {
     this.supports = { tier: 'scalar', threads: 1, synchronous: true, reproducible: 'rows', schemes: SCHEMES, findings, ...ROUNDINGS }
   }
 
-  prepack(source: WeightSource): PackedWeights {
+  prepack(source: KernelWeights): PackedWeights {
     this.#expectAlive()
     const weights = readWeights(source)
     const [rows = 0, columns = 0] = weights.shape
-    if (!('codes' in weights)) return new ScalarWeights({ rows, columns, format: undefined, values: Float32Array.from(weights.data), scales: new Float32Array(), zeros: undefined })
-    const format = formatOf(weights.scheme, columns)
-    const values = Int16Array.from(weights.codes, (code) => code + format.add - format.offset)
-    if (values.some((v) => v + format.offset < (format.kind === 8 ? -128 : 0) || v + format.offset > (format.kind === 8 ? 127 : format.top))) throw codesOutside(weights)
-    return new ScalarWeights({ rows, columns, format, values, ...tables(weights, format, rows) })
+    if (!isGrouped(weights) && !isCoded(weights)) return new ScalarWeights({ rows, columns, format: undefined, values: Float32Array.from(widened(weights)), scales: new Float32Array(), zeros: undefined })
+    const { codes, format, scales, zeros, outside } = codeSource(weights)
+    const values = Int16Array.from(codes, (code) => code + format.add - format.offset)
+    if (values.some((v) => v + format.offset < (format.kind === 8 ? -128 : 0) || v + format.offset > (format.kind === 8 ? 127 : format.top))) throw outside()
+    const table = (of: typeof scales): Float32Array => Float32Array.from({ length: rows * format.groups }, (_, i) => tableAt(of, format.groups, Math.floor(i / format.groups), i % format.groups))
+    return new ScalarWeights({ rows, columns, format, values, scales: table(scales), zeros: zeros === undefined ? undefined : table(zeros) })
   }
 
   matmul(x: HostTensor<'float32'>, weights: PackedWeights, out?: HostTensor<'float32'>, options: MatmulOptions = {}): HostTensor<'float32'> {
@@ -125,20 +126,11 @@ export class ScalarKernels implements SyncKernelProvider {
   }
 }
 
-function tables(q: QTensor, format: Format, rows: number): { scales: Float32Array; zeros: Float32Array | undefined } {
-  const index = (i: number): number => granule(q, format.groups, Math.floor(i / format.groups), i % format.groups)
-  const length = rows * format.groups
-  const zeroPoints = storedZeroPoints(q, format)
-  return {
-    scales: Float32Array.from({ length }, (_, i) => q.params.scales[index(i)] ?? 0),
-    zeros: zeroPoints === undefined ? undefined : Float32Array.from({ length }, (_, i) => zeroOf(format, zeroPoints[index(i)] ?? 0)),
-  }
-}
-
 function weightAt({ format, values, scales, zeros, columns }: ScalarMatrix, n: number, k: number): number {
   const value = values[n * columns + k] ?? 0
   if (format === undefined) return value
   const at = n * format.groups + Math.floor(k / format.groupUsed)
+  if (format.minima) return Math.fround(Math.fround(value * (scales[at] ?? 0)) + (zeros?.[at] ?? 0))
   return Math.fround(Math.fround(value + (zeros?.[at] ?? 0)) * (scales[at] ?? 0))
 }
 
@@ -172,6 +164,10 @@ function integerProduct(x: HostTensor<'float32'>, matrix: ScalarMatrix, format: 
       }
       const at = n * format.groups + g
       let term = Math.fround(sum)
+      if (format.minima) {
+        y = Math.fround(Math.fround(y + Math.fround(term * (scales[at] ?? 0))) + Math.fround((zeros?.[at] ?? 0) * total))
+        continue
+      }
       if (zeros !== undefined) term = Math.fround(term + Math.fround((zeros[at] ?? 0) * total))
       y = Math.fround(y + Math.fround(term * (scales[at] ?? 0)))
     }

@@ -1,15 +1,16 @@
 import {
-  expectHadamardBlock, quantizeRows, type ActivationCodes, type ActivationOptions, type HadamardOptions, type HostTensor, type KernelSupports, type MatmulOptions, type PackedWeights, type SyncKernelProvider,
+  expectHadamardBlock, quantizeRows, type ActivationCodes, type ActivationOptions, type HadamardOptions, type HostTensor, type KernelSupports, type KernelWeights, type MatmulOptions, type PackedWeights, type SyncKernelProvider, type SyncProgramCompiler,
 } from '@lowbit/core'
 import { checkFloats, checkProduct, disposed, notFinite } from './checks.js'
-import { BLOCK_ROWS, formatOf, jobKind, type ByteDot } from './format.js'
+import { BLOCK_ROWS, isFloat, jobKind, type Dots } from './format.js'
 import { HEAP_START, type KernelExports } from './instance.js'
 import { JOB_WORDS, writeJob } from './job.js'
 import { Heap, type Piece } from './memory.js'
 import { packCodes, packFloats, unpackValues, WasmWeights, type PackedMatrix } from './packed-matrix.js'
 import type { Pool } from './pool.js'
+import { wasmPrograms } from './program/wasm-program.js'
 import { VERSION } from './version.js'
-import { readWeights, type WeightSource } from './weights.js'
+import { codeSource, isCoded, isGrouped, readWeights } from './weights.js'
 
 /** Products below this many operations are not worth waking threads for. */
 const THREAD_WORK = 2 ** 20
@@ -20,8 +21,8 @@ export interface WasmEngine {
   readonly memory: WebAssembly.Memory
   readonly supports: KernelSupports
   readonly pool: Pool | undefined
-  /** What the probe found of whole bytes. */
-  readonly byteDot: ByteDot
+  /** What the probe found. */
+  readonly dots: Dots
 }
 
 /** Where the parts of one product lie, all in one piece of memory. */
@@ -56,10 +57,11 @@ export class WasmKernels implements SyncKernelProvider {
   readonly apiVersion = 2
   readonly config
   readonly supports: KernelSupports
+  readonly programs: SyncProgramCompiler
   readonly #exports: KernelExports
   readonly #memory: WebAssembly.Memory
   readonly #pool: Pool | undefined
-  readonly #byteDot: ByteDot
+  readonly #dots: Dots
   readonly #heap: Heap
   #space: Piece | undefined
   #alive = true
@@ -70,27 +72,28 @@ export class WasmKernels implements SyncKernelProvider {
     this.#exports = engine.exports
     this.#memory = engine.memory
     this.#pool = engine.pool
-    this.#byteDot = engine.byteDot
+    this.#dots = engine.dots
     this.#heap = new Heap(engine.memory, HEAP_START)
+    this.programs = wasmPrograms({ ...engine, heap: this.#heap, alive: () => this.#alive })
   }
 
-  prepack(source: WeightSource): PackedWeights {
+  prepack(source: KernelWeights): PackedWeights {
     this.#expectAlive()
     const weights = readWeights(source)
-    if (!('codes' in weights)) return new WasmWeights(packFloats(weights, this.#heap, this.#memory), this.#heap)
-    return new WasmWeights(packCodes(weights, formatOf(weights.scheme, weights.shape[1] ?? 0, this.#byteDot), this.#heap, this.#memory, this.#exports), this.#heap)
+    const matrix = isGrouped(weights) || isCoded(weights) ? packCodes(codeSource(weights, this.#dots), this.#heap, this.#memory, this.#exports) : packFloats(weights, this.#heap, this.#memory)
+    return new WasmWeights(matrix, this.#heap)
   }
 
   matmul(x: HostTensor<'float32'>, weights: PackedWeights, out?: HostTensor<'float32'>, options: MatmulOptions = {}): HostTensor<'float32'> {
     const matrix = this.#matrix(weights)
     const product = checkProduct(x, weights, out, options)
-    const floats = matrix.format.kind === 32 || options.activations === 'float32'
+    const floats = isFloat(matrix.format) || options.activations === 'float32'
     const space = this.#workspace(matrix, product.rows, floats)
     const f32 = new Float32Array(this.#memory.buffer)
     f32.set(x.data, space.x / 4)
     if (options.bias !== undefined) f32.set(options.bias, space.bias / 4)
     writeJob(new Int32Array(this.#memory.buffer), space.job, {
-      ...space, ...matrix.format, kind: jobKind(matrix.format), m: product.rows, columns: matrix.columns, codes: matrix.codes.at, blockBytes: matrix.blockBytes,
+      ...space, ...matrix.format, kind: jobKind(matrix.format), minima: matrix.format.minima ? 1 : 0, m: product.rows, columns: matrix.columns, codes: matrix.codes.at, blockBytes: matrix.blockBytes,
       scales: matrix.scales?.at ?? 0, zeros: matrix.zeros?.at ?? 0, xStride: matrix.columns * 4, bias: options.bias === undefined ? 0 : space.bias,
     })
     if (!floats) {

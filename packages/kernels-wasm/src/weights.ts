@@ -1,39 +1,120 @@
-import { checkQTensor, codeRange, findLayout, isIntegerCode, LowbitError, zeroPointsOf, type HostTensor, type PackedTensor, type QTensor } from '@lowbit/core'
-import type { Format } from './format.js'
+import { checkGroupedTensor, checkQTensor, codeRange, findLayout, fromBfloat16, fromFloat16, isIntegerCode, LowbitError, zeroPointsOf, type GroupedTensor, type HostTensor, type KernelWeights, type PackedTensor, type QTensor } from '@lowbit/core'
+import { formatOf, formatOfGrouped, zeroOf, type Dots, type Format } from './format.js'
 
-export type WeightSource = QTensor | PackedTensor | HostTensor<'float32'>
+export type FloatWeights = HostTensor<'float32'> | HostTensor<'float16'> | HostTensor<'bfloat16'>
 
-/** Weights as a matrix: codes (unpacked from whatever layout) or floats. @throws LOWBIT_UNSUPPORTED, LOWBIT_SHAPE, LOWBIT_FORMAT */
-export function readWeights(source: WeightSource): QTensor | HostTensor<'float32'> {
+/**
+ * Weights as a matrix: codes (unpacked from whatever layout), codes in groups, or floats.
+ * @throws LOWBIT_UNSUPPORTED, LOWBIT_SHAPE, LOWBIT_FORMAT, LOWBIT_DATA, LOWBIT_NONFINITE
+ */
+export function readWeights(source: KernelWeights): QTensor | GroupedTensor | FloatWeights {
   const weights = 'layout' in source ? unpacked(source) : source
-  if (weights.shape.length !== 2 || weights.shape.some((size) => size < 1)) throw new LowbitError('LOWBIT_SHAPE', { thing: 'weights for the kernels', found: `shape [${weights.shape.join(', ')}]`, expected: 'a matrix [N, K], neither of them 0' })
-  if ('codes' in weights) checkQTensor(weights, 'weights for the kernels')
-  else if (weights.dtype !== 'float32') throw new LowbitError('LOWBIT_DTYPE', { thing: 'weights for the kernels', found: String(weights.dtype), expected: 'float32, or a quantized tensor' })
+  if (weights.shape.length !== 2 || weights.shape.some((size) => size < 1)) throw new LowbitError('LOWBIT_SHAPE', { thing: THING, found: `shape [${weights.shape.join(', ')}]`, expected: 'a matrix [N, K], neither of them 0' })
+  if (isGrouped(weights)) checkGroupedTensor(weights, THING)
+  else if (isCoded(weights)) checkQTensor(weights, THING)
+  else checkFloats(weights)
   return weights
+}
+
+const THING = 'weights for the kernels'
+
+export function isGrouped(weights: QTensor | GroupedTensor | FloatWeights): weights is GroupedTensor {
+  return 'scales' in weights
+}
+
+export function isCoded(weights: QTensor | GroupedTensor | FloatWeights): weights is QTensor {
+  return 'scheme' in weights
+}
+
+function checkFloats(weights: FloatWeights): void {
+  const { dtype } = weights
+  if (dtype !== 'float32' && dtype !== 'float16' && dtype !== 'bfloat16') throw new LowbitError('LOWBIT_DTYPE', { thing: THING, found: String(dtype), expected: 'float32, float16, bfloat16, or a quantized tensor' })
+  const [rows = 0, columns = 0] = weights.shape
+  if (weights.data.length !== rows * columns) throw new LowbitError('LOWBIT_SHAPE', { thing: THING, found: `${weights.data.length} values for shape [${rows}, ${columns}]`, expected: `${rows * columns}` })
+  if (dtype === 'float32') return
+  const exponent = dtype === 'float16' ? 0x7c00 : 0x7f80
+  const at = weights.data.findIndex((bits) => (bits & exponent) === exponent)
+  if (at >= 0) throw new LowbitError('LOWBIT_NONFINITE', { thing: THING, found: `a NaN or an infinity at element ${at}`, expected: 'finite values' })
+}
+
+/** Codes with levels put in, and how far they reach. */
+function plainCodes({ codes, levels }: GroupedTensor): { readonly codes: Int8Array | Uint8Array; readonly low: number; readonly high: number } {
+  const plain = levels === undefined ? codes : Int8Array.from(codes, (code) => levels[code] ?? 0)
+  let low = Infinity
+  let high = -Infinity
+  for (const code of plain) {
+    if (code < low) low = code
+    if (code > high) high = code
+  }
+  return { codes: plain, low, high }
 }
 
 function unpacked(packed: PackedTensor): QTensor {
   const layout = findLayout(packed.layout)
-  if (layout === undefined) throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: 'weights for the kernels', found: `layout ${packed.layout}`, expected: 'a layout that core can unpack', fix: 'unpack it and pass the QTensor' })
+  if (layout === undefined) throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: THING, found: `layout ${packed.layout}`, expected: 'a layout that core can unpack', fix: 'unpack it and pass the QTensor' })
   return layout.unpack(packed)
 }
 
 /** Zero points, if any of them is not the fixed middle. */
-export function storedZeroPoints(q: QTensor, format: Format): ArrayLike<number> | undefined {
+function storedZeroPoints(q: QTensor, format: Format): ArrayLike<number> | undefined {
   const zeroPoints = zeroPointsOf(q)
   const plain = format.offset - format.add
   for (const zero of zeroPoints) if (zero !== plain) return zeroPoints
   return undefined
 }
 
-/** Index of the scale of row `n`, group `g`. */
-export function granule(q: QTensor, groups: number, n: number, g: number): number {
-  const { kind } = q.scheme.granularity
-  return kind === 'tensor' ? 0 : kind === 'channel' ? n : n * groups + g
+/** A matrix of codes as the kernels store it, whatever it came as. */
+export interface CodeSource {
+  readonly rows: number
+  readonly columns: number
+  readonly format: Format
+  /** One a byte, before `format.add`. */
+  readonly codes: Int8Array | Uint8Array
+  /** `[rows, groups]`. */
+  readonly scales: Table
+  readonly zeros: Table | undefined
+  /** What to say of codes that are not in the range of their type. */
+  readonly outside: () => LowbitError
+}
+
+/** Values of `[rows, groups]` where they may be shared: by all groups of a row, or by all rows. */
+export interface Table {
+  readonly values: ArrayLike<number>
+  readonly shared: 'tensor' | 'row' | 'none'
+}
+
+/** @throws LOWBIT_UNSUPPORTED, LOWBIT_DTYPE */
+export function codeSource(weights: QTensor | GroupedTensor, dots?: Dots): CodeSource {
+  const [rows = 0, columns = 0] = weights.shape
+  if (isGrouped(weights)) {
+    const { codes, low, high } = plainCodes(weights)
+    const { minima } = weights
+    const format = formatOfGrouped(low, high, weights.group, columns, minima !== undefined, dots)
+    return { rows, columns, format, codes, scales: { values: weights.scales, shared: 'none' }, zeros: minima === undefined ? undefined : { values: minima, shared: 'none' }, outside: () => codesOutside(weights) }
+  }
+  const format = formatOf(weights.scheme, columns, dots)
+  const { codes } = weights
+  if (codes instanceof Int16Array || codes instanceof Uint16Array) throw new LowbitError('LOWBIT_DTYPE', { thing: `${weights.scheme.dtype} weights for the kernels`, found: 'codes of two bytes', expected: 'one byte a code' })
+  const { kind } = weights.scheme.granularity
+  const shared = kind === 'tensor' ? 'tensor' : kind === 'channel' ? 'row' : 'none'
+  const zeroPoints = storedZeroPoints(weights, format)
+  const zeros = zeroPoints === undefined ? undefined : { values: Float32Array.from(zeroPoints, (zero) => zeroOf(format, zero)), shared } as const
+  return { rows, columns, format, codes, scales: { values: weights.params.scales, shared }, zeros, outside: () => codesOutside(weights) }
+}
+
+/** The value of row `n`, group `g`. */
+export function tableAt({ values, shared }: Table, groups: number, n: number, g: number): number {
+  return values[shared === 'tensor' ? 0 : shared === 'row' ? n : n * groups + g] ?? 0
+}
+
+/** Floats as float32, which changes none of them. */
+export function widened(weights: FloatWeights): Float32Array {
+  return weights.dtype === 'float32' ? weights.data : weights.dtype === 'float16' ? fromFloat16(weights.data) : fromBfloat16(weights.data)
 }
 
 /** @throws LOWBIT_DATA */
-export function codesOutside(q: QTensor): LowbitError {
+function codesOutside(q: QTensor | GroupedTensor): LowbitError {
+  if (isGrouped(q)) return new LowbitError('LOWBIT_INTERNAL', { thing: THING, found: 'codes outside the range they were found to have' })
   const { min, max } = isIntegerCode(q.scheme.dtype) ? codeRange(q.scheme.dtype) : { min: 0, max: 0 }
   const at = q.codes.findIndex((code) => code < min || code > max)
   return new LowbitError('LOWBIT_DATA', { thing: `${q.scheme.dtype} weights for the kernels`, found: `code ${q.codes[at]} at element ${at}`, expected: `${min} to ${max}` })

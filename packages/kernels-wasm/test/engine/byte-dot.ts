@@ -11,7 +11,7 @@ import { WasmKernels } from '../../src/wasm-kernels.js'
 export async function engineWith(byteDot: ByteDot): Promise<WasmKernels> {
   const memory = makeMemory(false)
   const exports = instantiate(await WebAssembly.compile(moduleBytes('relaxed-simd', false)), memory)
-  return new WasmKernels({ exports, memory, pool: undefined, byteDot, supports: { tier: 'relaxed-simd', threads: 1, synchronous: true, reproducible: 'rows', schemes: SCHEMES, findings: [], ...ROUNDINGS } })
+  return new WasmKernels({ exports, memory, pool: undefined, dots: { relaxed: true, bytes: byteDot }, supports: { tier: 'relaxed-simd', threads: 1, synchronous: true, reproducible: 'rows', schemes: SCHEMES, findings: [], ...ROUNDINGS } })
 }
 
 /** Bytes that stand in 0..127 where the second operand is read: exact on every engine, with or without a four-way dot product. */
