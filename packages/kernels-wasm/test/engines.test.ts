@@ -5,6 +5,7 @@ import { promisify } from 'node:util'
 import { describe, expect, it } from 'vitest'
 import { createWasmKernels } from '../src/index.js'
 import { digest } from './engine/digest.js'
+import { programDigest } from './engine/program-digest.js'
 
 const root = fileURLToPath(new URL('../../../', import.meta.url))
 const entry = fileURLToPath(new URL('./engine/run.ts', import.meta.url))
@@ -26,13 +27,13 @@ async function runOn(node: string, flags: readonly string[] = []): Promise<Findi
 }
 
 const scalar = await createWasmKernels({ tier: 'scalar' })
-const wanted = digest(scalar)
+const wanted = `${digest(scalar)} ${programDigest(scalar)}`
 
 describe('engines', () => {
   it('agree on every bit of plain TypeScript: this Node', async () => {
     for (const options of [{ tier: 'simd128' as const, threads: 1 }, { threads: 1 }, { threads: 2 }, { threads: 3 }]) {
       const kernels = await createWasmKernels(options)
-      expect(digest(kernels), `${kernels.supports.tier}, ${kernels.supports.threads} threads`).toBe(wanted)
+      expect(`${digest(kernels)} ${programDigest(kernels)}`, `${kernels.supports.tier}, ${kernels.supports.threads} threads`).toBe(wanted)
       kernels.dispose()
     }
   })

@@ -234,7 +234,7 @@ function rope(state: State, { buffer, heads, rotated, cos, sin, style }: Step<'r
 function store({ heads, size, type }: CacheShape, cache: Float64Array, rows: Float64Array, start: number): void {
   for (let first = 0; first < rows.length; first += size) {
     const part = rows.subarray(first, first + size)
-    const kept = type === 'float32' ? part.map(Math.fround) : type === 'float16' ? part.map((v) => roundToFloat16(Math.fround(v))) : asCodes(part, size, 'append')
+    const kept = type === 'float32' ? part.map(Math.fround) : type === 'float16' ? part.map((v) => roundToFloat16(Math.fround(Math.min(Math.max(v, -65504), 65504)))) : asCodes(part, size, 'append')
     cache.set(kept, start * heads * size + first)
   }
 }

@@ -201,7 +201,7 @@ const STEPS: readonly (readonly [string, ProgramOp, (kernels: KernelProvider) =>
 
 async function attention(kernels: KernelProvider, type: CacheType): Promise<void> {
   for (const { size, extra, long } of [{ size: 16, extra: {}, long: false }, { size: 20, extra: { window: 7 }, long: false }, { size: 64, extra: { softcap: 5 }, long: true }]) {
-    const [heads, cacheHeads, rows, context] = [6, 2, 5, long ? 700 : 24]
+    const [heads, cacheHeads, rows, context] = [6, 2, 5, long ? 230 : 24]
     const program: Program = {
       ...EMPTY, rows, wanted: rows, context, caches: { c: { heads: cacheHeads, size, type } },
       buffers: { q: { width: heads * size }, k: { width: cacheHeads * size }, v: { width: cacheHeads * size }, a: { width: heads * size }, y: { width: heads * size, rows: 'wanted' } },

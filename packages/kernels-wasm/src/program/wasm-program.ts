@@ -1,4 +1,4 @@
-import { checkProgram, checkProgramInput, LowbitError, type HostTensor, type Program, type ProgramBindings, type ProgramInput, type ProgramSupports, type SyncCompiledProgram, type SyncProgramCompiler } from '@lowbit/core'
+import { checkProgram, checkProgramInput, LowbitError, type HostTensor, type Program, type ProgramBindings, type ProgramInput, type SyncCompiledProgram, type SyncProgramCompiler } from '@lowbit/core'
 import { disposed } from '../checks.js'
 import { CONTROL_START } from '../control.js'
 import type { KernelExports } from '../instance.js'
@@ -6,13 +6,9 @@ import { writeJob } from '../job.js'
 import type { Heap, Piece } from '../memory.js'
 import { WasmWeights, type PackedMatrix } from '../packed-matrix.js'
 import type { Pool } from '../pool.js'
+import { PROGRAMS } from './supports.js'
 import { cacheWords, nameOf, planProgram, type Plan } from './plan.js'
 import { PROGRAM_WORDS, STEP_BYTES, writeStep } from './steps.js'
-
-export const PROGRAMS: ProgramSupports = {
-  ops: ['embed', 'norm', 'linear', 'rope', 'append', 'attention', 'gate', 'add', 'scale', 'softcap', 'copy', 'select'],
-  caches: ['float32', 'float16', 'int8'],
-}
 
 /** What programs share with the provider they are compiled by. */
 export interface ProgramEngine {

@@ -6,6 +6,7 @@ import { instantiate, makeMemory, moduleBytes } from '../../src/instance.js'
 import { probeRelaxedSimd } from '../../src/probe.js'
 import { ROUNDINGS } from '../../src/roundings.js'
 import { WasmKernels } from '../../src/wasm-kernels.js'
+import { programDigest } from './program-digest.js'
 
 /** The relaxed tier as if the probe had found this dot product. */
 export async function engineWith(byteDot: ByteDot): Promise<WasmKernels> {
@@ -26,7 +27,7 @@ export async function byteDotMismatches(): Promise<string[]> {
   if (relaxed === 'absent' || relaxed === 'wrong') return []
   const found: string[] = []
   const scalar = await createWasmKernels({ tier: 'scalar' })
-  const weights: readonly ToyWeight[] = [{ name: '', dtype: 'int8' }, { name: '', dtype: 'uint8', asymmetric: true }, { name: '', dtype: 'int8', group: 20 }]
+  const weights: readonly ToyWeight[] = [{ name: '', dtype: 'int8' }, { name: '', dtype: 'uint8', asymmetric: true }, { name: '', dtype: 'int8', group: 20 }, { name: '', dtype: 'int4', group: 32 }, { name: '', dtype: 'ternary' }, { name: '', dtype: 'uint4', group: 20, asymmetric: true, floatZero: true }]
   for (const byteDot of ['unsigned', 'signed'] as const) {
     const kernels = await engineWith(byteDot)
     // whole bytes too where this engine's instruction is that one
@@ -34,7 +35,7 @@ export async function byteDotMismatches(): Promise<string[]> {
       for (const weight of weights) {
         for (const [m, n, k] of [[1, 19, 300], [2, 8, 16], [37, 21, 130]] as const) {
           const q = toyWeights(weight, n, k, 7)
-          const used = whole ? q : within7Bits(q, byteDot)
+          const used = whole || !weight.dtype.includes('int8') ? q : within7Bits(q, byteDot)
           const x = toyActivations(m, k, 8)
           for (const activations of ['int8', 'float32'] as const) {
             const y = kernels.matmul(x, kernels.prepack(used), undefined, { activations }).data
@@ -44,6 +45,9 @@ export async function byteDotMismatches(): Promise<string[]> {
         }
       }
     }
+    // codes of two, four and seven bits are exact on every engine
+    const wholeBytes = relaxed === byteDot
+    if (programDigest(kernels, { wholeBytes }) !== programDigest(scalar, { wholeBytes })) found.push(`${byteDot} bytes: programs`)
     kernels.dispose()
   }
   return found

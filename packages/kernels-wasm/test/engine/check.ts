@@ -1,8 +1,9 @@
 /** What an engine does: tiers, bits and the kernel suite, in any engine that runs JavaScript. */
-import { kernelSuite } from '@lowbit/core/testkit'
+import { kernelSuite, programSuite } from '@lowbit/core/testkit'
 import { createWasmKernels, probeRelaxedSimd, type ProbeResult, type Tier } from '../../src/index.js'
 import { byteDotMismatches } from './byte-dot.js'
 import { digest } from './digest.js'
+import { programDigest } from './program-digest.js'
 import { Collector } from './collector.js'
 
 export interface EngineFindings {
@@ -23,9 +24,12 @@ export async function checkEngine(): Promise<EngineFindings> {
     for (const threads of tier === 'scalar' ? [1] : [1, 2]) {
       const options = { threads, ...(tier === undefined ? {} : { tier }) }
       const kernels = await createWasmKernels(options)
-      digests[`${kernels.supports.tier}/${kernels.supports.threads}`] = digest(kernels)
+      digests[`${kernels.supports.tier}/${kernels.supports.threads}`] = `${digest(kernels)} ${programDigest(kernels)}`
       kernels.dispose()
-      if (tier === undefined) kernelSuite({ runner: collector, factory: () => createWasmKernels(options), supports: kernels.supports, rounds: 3 })
+      if (tier !== undefined) continue
+      const suite = { runner: collector, factory: () => createWasmKernels(options), supports: kernels.supports }
+      kernelSuite({ ...suite, rounds: 3 })
+      programSuite(suite)
     }
   }
   const chosen = await createWasmKernels()

@@ -40,7 +40,7 @@ export interface BufferShape {
 
 export type CacheType = 'float32' | 'float16' | 'int8'
 
-/** Keys and values of all positions. int8: symmetric codes, one scale for each head and position. */
+/** Keys and values of all positions. float16: beyond ±65504 they become that. int8: symmetric codes, one scale for each head and position. */
 export interface CacheShape {
   /** Heads of keys and values; queries may have a multiple of them. */
   readonly heads: number
