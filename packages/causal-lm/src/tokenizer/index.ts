@@ -1,2 +1,5 @@
-export type * from './chat-template.js'
+export * from './chat-template.js'
+export * from './from-gguf.js'
+export * from './from-hugging-face.js'
+export * from './from-llama2c.js'
 export type * from './tokenizer.js'

@@ -1,0 +1,45 @@
+import { LowbitError } from '@lowbit/core'
+import { Literals } from './literals.js'
+import { segmentByScores } from './sentencepiece-bpe.js'
+import { sentencePiece, SPACE } from './sentencepiece.js'
+import type { Tokenizer } from './tokenizer.js'
+import { TOKEN_TYPE, Vocabulary } from './vocabulary.js'
+
+const BOS = 1
+const EOS = 2
+const FIRST_BYTE = 3
+
+/**
+ * The `tokenizer.bin` of llama2.c: u32 longest piece, then for each token f32 score, u32 length, its UTF-8. Tokens 0 to 2 are unknown, begin, end; the next
+ * 256 are bytes; spaces are written as spaces.
+ * @throws LOWBIT_FORMAT if it is cut short or has too few tokens.
+ */
+export function tokenizerFromLlama2c(bytes: Uint8Array): Tokenizer {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
+  const spellings: string[] = []
+  const scores: number[] = []
+  const failure = (found: string): LowbitError => new LowbitError('LOWBIT_FORMAT', { thing: 'tokenizer.bin', found, expected: 'a tokenizer of llama2.c' })
+  for (let at = 4; at < bytes.length; ) {
+    if (bytes.length - at < 8) throw failure(`${bytes.length - at} bytes after ${spellings.length} tokens`)
+    const length = view.getUint32(at + 4, true)
+    if (length > bytes.length - at - 8) throw failure(`a token of ${length} bytes with ${bytes.length - at - 8} left`)
+    scores.push(view.getFloat32(at, true))
+    spellings.push(new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes.subarray(at + 8, at + 8 + length)))
+    at += 8 + length
+  }
+  if (spellings.length < FIRST_BYTE + 256) throw failure(`${spellings.length} tokens`)
+  const types = spellings.map((_, id) => (id === 0 ? TOKEN_TYPE.unknown : id < FIRST_BYTE ? TOKEN_TYPE.control : id < FIRST_BYTE + 256 ? TOKEN_TYPE.byte : TOKEN_TYPE.normal))
+  const vocabulary = new Vocabulary(spellings.map((spelling, id) => spell(spelling, id)), types, 'tokenizer.bin')
+  const none = new Literals([])
+  return sentencePiece({
+    name: 'llama2.c', vocabulary, bos: BOS, eos: [BOS, EOS], unknown: 0, chat: undefined, spacePrefix: true,
+    normalize: (text) => text.replaceAll(' ', SPACE),
+    segment: (text) => segmentByScores(text, vocabulary, scores, none),
+  })
+}
+
+/** Control pieces stand as `\n<s>\n` in the file. */
+function spell(spelling: string, id: number): string {
+  if (id < FIRST_BYTE) return spelling.trim()
+  return id < FIRST_BYTE + 256 ? spelling : spelling.replaceAll(' ', SPACE)
+}
