@@ -50,11 +50,20 @@ describe('recipe', () => {
     ['weights.dtype', { ...recipe, weights: { dtype: 'int5' } }, /recipe\.weights\.dtype: "int5"; expected one of/],
     ['a misspelt key', { ...recipe, exclud: [] }, /recipe\.exclud: an unknown property/],
     ['a missing key', { lowbit: 1 }, /recipe\.weights: nothing/],
-    ['group 0', { ...recipe, weights: { dtype: 'int4', group: 0 } }, /recipe\.weights\.group: 0; expected at least 1/],
+    ['group 0', { ...recipe, weights: { dtype: 'int4', group: 0 } }, /recipe\.weights\.group: 0; expected a whole number of at least 1/],
     ['a float version pin', { ...recipe, plugins: { a: '^1.0.0' } }, /recipe\.plugins\.a/],
     ['another format', { ...recipe, lowbit: 2 }, /recipe\.lowbit: 2; expected one of 1/],
     ['not JSON', '{', /not JSON/],
     ['__proto__', JSON.parse('{"lowbit":1,"weights":{"dtype":"int8"},"__proto__":{}}'), /unknown property/],
+    ['bins that take gigabytes', { ...recipe, activations: { dtype: 'uint8', bins: 1e9 } }, /recipe\.activations\.bins: 1000000000; expected an even number of at least 16 and at most 65536/],
+    ['more bins than there are numbers', { ...recipe, activations: { dtype: 'uint8', bins: 1e15 } }, /recipe\.activations\.bins/],
+    ['settings nested deeply', `{"lowbit":1,"weights":{"dtype":"int4"},"settings":${'{"a":'.repeat(100_000)}1${'}'.repeat(100_000)}}`, /recipe: nesting deeper than 64/],
+    ['a configuration nested deeply', `{"lowbit":1,"weights":{"dtype":"int4"},"rounding":{"use":"x","config":{"x":${'['.repeat(100_000)}${']'.repeat(100_000)}}}}`, /recipe: nesting deeper than 64/],
+    ['a deep value where a number belongs', { ...recipe, seed: JSON.parse(`${'['.repeat(50)}${']'.repeat(50)}`) as unknown }, /recipe\.seed: \[\[/],
+    ['a misspelt key, naming the right one', { ...recipe, roundng: 'x' }, /recipe\.roundng: an unknown property.*did you mean rounding\?/],
+    ['a group with one scale for all', { ...recipe, weights: { dtype: 'int4', group: 32, perTensor: true } }, /recipe\.weights\.group: group together with perTensor/],
+    ['a percentile that no method reads', { ...recipe, activations: { dtype: 'uint8', method: 'minmax', percentile: 99 } }, /recipe\.activations\.percentile: does nothing with method minmax; expected method percentile/],
+    ['Infinity for a number', { ...recipe, activations: { dtype: 'uint8', method: 'percentile', percentile: Infinity } }, /percentile: Infinity/],
   ])('refuses %s', (_, value, message) => {
     expect(() => parseRecipe(value)).toThrow(message)
     expect(codeOf(() => parseRecipe(value))).toBe('LOWBIT_RECIPE')

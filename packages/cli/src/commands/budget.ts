@@ -98,7 +98,7 @@ async function writtenSize(model: string, { format = 'dequantize', weights, over
   const weightOnly = format === 'qdq' || format === 'qoperator' ? 'dequantize' : format
   const host = await openOnnx(model, { prepare: weightOnly !== format })
   try {
-    const plain: Recipe = { lowbit: 1, format: weightOnly, weights, ...(overrides === undefined ? {} : { overrides }), ...(include === undefined ? {} : { include }), ...(exclude === undefined ? {} : { exclude }), ...(settings === undefined ? {} : { settings }) }
+    const plain: Recipe = { lowbit: 1, allowNothing: true, format: weightOnly, weights, ...(overrides === undefined ? {} : { overrides }), ...(include === undefined ? {} : { include }), ...(exclude === undefined ? {} : { exclude }), ...(settings === undefined ? {} : { settings }) }
     return (await quantize(host, resolveRecipe(plain, {}))).artifact.size + NOTES
   } finally {
     await host.dispose()

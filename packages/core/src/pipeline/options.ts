@@ -83,6 +83,8 @@ export interface QuantizeOptions {
    * as in the GPTQ paper; as many calibration passes as blocks. Default `one-pass`.
    */
   readonly mode?: 'one-pass' | 'sequential'
+  /** Write a model in which nothing was quantized instead of failing with LOWBIT_NOTHING. Default false. */
+  readonly allowNothing?: boolean
   /** Moves each site's mean output shift into its bias. Default false. */
   readonly biasCorrection?: boolean
   /** Bytes for statistics at any one time. Default 512 MiB. */

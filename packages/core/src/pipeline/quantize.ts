@@ -3,6 +3,7 @@ import type { Json } from '../contract/v2/plugin.js'
 import { LowbitError, throwIfAborted } from '../errors.js'
 import { fastLinAlg } from '../linalg/fast.js'
 import { resumable } from '../linalg/resumable.js'
+import { checkForFormat, checkQuantizeOptions } from '../options/check-quantize.js'
 import { checkPlugin } from '../plugin.js'
 import type { PluginRecord, Report, SiteReport, TransformReport, ActivationReport } from '../report/report.js'
 import { VERSION } from '../version.js'
@@ -11,6 +12,7 @@ import { openCache, type CalibrationIdentity } from './calibration-cache.js'
 import { DEFAULT_MAX_MEMORY } from './collect.js'
 import type { StageContext } from './context.js'
 import type { QuantizeOptions } from './options.js'
+import { requireSomething } from './nothing.js'
 import { planSites, type SitePlan } from './plan.js'
 import { RescueStage, type RescueOutcome } from './rescue-stage.js'
 import { roundingStage } from './rounding-stage.js'
@@ -27,15 +29,18 @@ export interface QuantizeResult {
  * Quantizes the model a host has opened: transforms, statistics, rounding, activations, emit, report.
  * The host keeps the decisions, so that `host.run` computes what the artifact will.
  *
- * @throws LOWBIT_ABORTED when the signal fires; LOWBIT_UNSUPPORTED, LOWBIT_CALIBRATION, LOWBIT_NOT_FOUND for what cannot be done.
+ * @throws LOWBIT_ARGUMENT for options that are none, contradict one another or would do nothing; LOWBIT_NOTHING if nothing was quantized;
+ * LOWBIT_ABORTED when the signal fires; LOWBIT_UNSUPPORTED, LOWBIT_CALIBRATION, LOWBIT_NOT_FOUND for what cannot be done.
  */
 export async function quantize(opened: ModelHost, options: QuantizeOptions): Promise<QuantizeResult> {
   const host = checkPlugin(opened, 'host')
+  checkQuantizeOptions(options)
   const transforms = (options.transforms ?? []).map((t) => checkPlugin(t, 'transform'))
   const format = options.format ?? host.supports.formats[0]
   if (format === undefined || !host.supports.formats.includes(format)) {
     throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: `format ${String(format)}`, found: `${host.name} does not write it`, expected: host.supports.formats.join(', ') })
   }
+  checkForFormat(host, format, options)
   const signal = options.signal
   const onProgress = options.onProgress ?? (() => {})
   const maxMemory = options.maxMemory ?? DEFAULT_MAX_MEMORY
@@ -62,6 +67,7 @@ export async function quantize(opened: ModelHost, options: QuantizeOptions): Pro
   await chooseOperators(host, options.activations?.operators)
   const plans = planSites(host, format, options)
   const quantized = plans.filter((p) => p.action === 'quantize')
+  if (options.activations === undefined) requireSomething(quantized.length, host, plans, options)
   const transformReports: TransformReport[] = []
   const identity = await openKept(host, plans, transforms, format, options)
   for (const [index, transform] of transforms.entries()) {
@@ -77,6 +83,7 @@ export async function quantize(opened: ModelHost, options: QuantizeOptions): Pro
     if (wanted.rescue !== false) outcome = await timed('rescue', () => rescue.run(calibrated, () => activationStage(host, wanted, options, context, 'activations behind rescued weights')))
   }
   const { activations, sites } = outcome
+  requireSomething([...new Map([...rounded, ...sites]).values(), ...activations].filter((r) => r.status === 'quantized').length, host, plans, options)
   if (identity !== undefined) await options.calibrationCache?.save(identity)
 
   const plugins = pluginRecords(host, plans, transforms)

@@ -1,24 +1,17 @@
 import type { Json } from '../contract/v2/plugin.js'
 import { LowbitError } from '../errors.js'
+import { checkOptions } from '../options/check-options.js'
+import { requireShallow } from '../options/depth.js'
+import type { RecipeScheme } from '../options/scheme-options.js'
 import type { StaticActivations } from '../pipeline/options.js'
-import { weightScheme, type CodeType, type Scheme } from '../scheme.js'
-import { RECIPE_SCHEMA } from './schema.js'
-import { validate } from './validate.js'
-
-/** A weight scheme as a recipe writes it. */
-export interface RecipeScheme {
-  readonly dtype: CodeType
-  readonly group?: number
-  readonly perTensor?: boolean
-  readonly symmetric?: boolean
-  readonly reduceRange?: boolean
-  readonly zeroPoint?: 'integer' | 'float'
-}
+import type { Scheme } from '../scheme.js'
+import { weightScheme } from '../weight-scheme.js'
+import { recipeOptions, type RecipeUnion } from './recipe-options.js'
 
 /** An algorithm by package name, with a configuration or without. */
-export type PluginUse = string | { readonly use: string; readonly config?: { readonly [key: string]: Json } }
+export type PluginUse = string | { readonly use: string; readonly config?: { readonly [key: string]: Json }; readonly version?: string }
 
-/** A run as JSON: what can be committed, pinned and repeated. Its JSON Schema is {@link RECIPE_SCHEMA}. */
+/** A run as JSON: what can be committed, pinned and repeated. `recipeSchema` is its JSON Schema. */
 export interface Recipe {
   readonly $schema?: string
   readonly lowbit: 1
@@ -37,6 +30,7 @@ export interface Recipe {
   readonly mode?: 'one-pass' | 'sequential'
   readonly biasCorrection?: boolean
   readonly calibration?: { readonly path: string; readonly [key: string]: Json }
+  readonly allowNothing?: boolean
   readonly maxMemory?: number
   readonly seed?: number
   readonly settings?: Readonly<Record<string, Json>>
@@ -44,11 +38,13 @@ export interface Recipe {
 
 /**
  * Reads a recipe from JSON text or an already parsed value.
+ * @param union - what the packages at hand declare: settings, configurations and data are checked by it
  * @throws LOWBIT_RECIPE naming the path and what is expected there.
  */
-export function parseRecipe(source: unknown): Recipe {
+export function parseRecipe(source: unknown, union: RecipeUnion = {}): Recipe {
   const value: unknown = typeof source === 'string' ? parseJson(source) : source
-  validate(value, RECIPE_SCHEMA, 'recipe')
+  requireShallow(value, 'recipe', 'LOWBIT_RECIPE')
+  checkOptions(recipeOptions(union), value, { form: 'json', code: 'LOWBIT_RECIPE', place: (path) => (path === '' ? 'recipe' : `recipe.${path}`), ...(union.configs === undefined ? {} : { configs: union.configs }) })
   return value as Recipe
 }
 

@@ -1,108 +1,102 @@
-import { INTEGER_CODES, TABLE_CODES } from '../scheme.js'
+import type { Declaration, Declarations, ValueType } from '../options/declaration.js'
+import { PLUGIN_USE } from '../options/check-options.js'
+import { describeDefault } from '../options/describe-type.js'
+import { RECIPE_SCHEME } from '../options/scheme-options.js'
+import { recipeOptions, type RecipeUnion } from './recipe-options.js'
 
-/** The part of JSON Schema (2020-12) that the recipe's schema is written in and `validate` understands. */
+/** The part of JSON Schema (2020-12) that the recipe's schema is written in. */
 export interface Schema {
   readonly type?: 'object' | 'array' | 'string' | 'number' | 'integer' | 'boolean' | 'null'
   readonly description?: string
+  readonly default?: unknown
   readonly properties?: Readonly<Record<string, Schema>>
   readonly required?: readonly string[]
   readonly additionalProperties?: boolean | Schema
   readonly items?: Schema
+  readonly minItems?: number
+  readonly maxItems?: number
   readonly enum?: readonly (string | number)[]
   readonly minimum?: number
+  readonly maximum?: number
+  readonly exclusiveMinimum?: number
+  readonly exclusiveMaximum?: number
+  readonly multipleOf?: number
   readonly pattern?: string
   readonly anyOf?: readonly Schema[]
 }
 
-const codeTypes = [...Object.keys(INTEGER_CODES), ...Object.keys(TABLE_CODES)]
-
-const scheme: Schema = {
-  type: 'object',
-  description: 'What the codes of a weight mean',
-  properties: {
-    dtype: { type: 'string', enum: codeTypes, description: 'Code type' },
-    group: { type: 'integer', minimum: 1, description: 'Weights along K that share a scale; absent: one scale an output channel' },
-    perTensor: { type: 'boolean', description: 'One scale for the whole weight' },
-    symmetric: { type: 'boolean', description: 'No zero points. Default: true for signed types' },
-    zeroPoint: { type: 'string', enum: ['integer', 'float'], description: 'float: zero points need not be whole numbers' },
-    reduceRange: { type: 'boolean', description: 'Use half of the code range, safe on x86 without VNNI' },
-  },
-  required: ['dtype'],
-  additionalProperties: false,
+/** JSON Schema of a recipe: the form that the declarations describe. Which options need which others is checked when it is read. */
+export function recipeSchema(union: RecipeUnion = {}): Schema {
+  return { ...optionsSchema(recipeOptions(union), union), description: 'A quantization run that can be committed, pinned and repeated byte for byte' }
 }
 
-const pluginUse: Schema = {
-  description: 'An algorithm: its package name, or the name with a configuration',
-  anyOf: [
-    { type: 'string' },
-    {
-      type: 'object',
-      properties: { use: { type: 'string', description: 'npm package name' }, config: { type: 'object', description: 'Options of that package', additionalProperties: true } },
-      required: ['use'],
-      additionalProperties: false,
-    },
-  ],
+/** {@link recipeSchema} of what core knows by itself. */
+export const RECIPE_SCHEMA: Schema = /* @__PURE__ */ recipeSchema()
+
+function optionsSchema(declarations: Declarations, union: RecipeUnion): Schema {
+  const json = Object.entries(declarations).filter(([, { type }]) => type !== 'object' && type !== 'function')
+  const required = json.filter(([, d]) => d.required === true).map(([name]) => name)
+  return {
+    type: 'object',
+    properties: Object.fromEntries(json.map(([name, d]) => [name, optionSchema(d, union)])),
+    ...(required.length === 0 ? {} : { required }),
+    additionalProperties: false,
+  }
 }
 
-const schemeOrFloat: Schema = { anyOf: [scheme, { type: 'null', description: 'Left in float' }] }
+function optionSchema(declaration: Declaration, union: RecipeUnion): Schema {
+  const { about, default: standard, otherwise } = declaration
+  return { ...valueSchema(declaration, union), description: `${about}${standard === undefined ? describeDefault({ ...(otherwise === undefined ? {} : { otherwise }) }) : ''}`, ...(standard === undefined ? {} : { default: standard }) }
+}
 
-/** JSON Schema of a recipe. Published as `@lowbit/core/recipe.schema.json`. */
-export const RECIPE_SCHEMA: Schema = {
-  type: 'object',
-  description: 'A quantization run that can be committed, pinned and repeated byte for byte',
-  properties: {
-    $schema: { type: 'string' },
-    lowbit: { type: 'integer', enum: [1], description: 'Version of this format' },
-    model: { type: 'string', description: 'Path of the model, relative to the recipe' },
-    output: { type: 'string', description: 'Path of the artifact, relative to the recipe' },
-    format: { type: 'string', description: 'Format to emit, such as matmul-nbits, dequantize, dynamic, qdq, qoperator' },
-    weights: scheme,
-    activations: {
-      type: 'object',
-      description: 'Static activations',
-      properties: {
-        dtype: { type: 'string', enum: ['int8', 'uint8', 'int16', 'uint16'] },
-        symmetric: { type: 'boolean' },
-        method: { type: 'string', enum: ['minmax', 'percentile', 'entropy', 'mse'] },
-        percentile: { type: 'number', minimum: 0 },
-        bins: { type: 'integer', minimum: 16 },
-        sample: { anyOf: [{ type: 'integer', minimum: 16 }, { type: 'string', enum: ['all'] }], description: 'Values of each tensor that a histogram counts in one batch' },
-        rescue: { type: 'boolean', description: 'Give the few activations and weights that ruin the model 16 bits or float. Default true' },
-        operators: {
-          description: 'Operators with quantized inputs and outputs: default, all, or a list such as ["Conv", "Add"]',
-          anyOf: [{ type: 'string', enum: ['default', 'all'] }, { type: 'array', items: { type: 'string' } }],
-        },
-      },
-      required: ['dtype'],
-      additionalProperties: false,
-    },
-    rounding: pluginUse,
-    transforms: { type: 'array', items: pluginUse },
-    plugins: { type: 'object', description: 'Pinned versions: package name to exact version', additionalProperties: { type: 'string', pattern: '^\\d+\\.\\d+\\.\\d+([-+].*)?$' } },
-    overrides: {
-      type: 'array',
-      items: {
-        type: 'object',
-        properties: { match: { type: 'string', description: 'Site id; * and ? are wildcards, /…/ a regular expression' }, weights: schemeOrFloat, rounding: pluginUse },
-        required: ['match'],
-        additionalProperties: false,
-      },
-    },
-    include: { type: 'array', items: { type: 'string' } },
-    exclude: { type: 'array', items: { type: 'string' } },
-    mode: { type: 'string', enum: ['one-pass', 'sequential'] },
-    biasCorrection: { type: 'boolean' },
-    calibration: {
-      type: 'object',
-      description: 'Calibration data, read by the command line',
-      properties: { path: { type: 'string' } },
-      required: ['path'],
-      additionalProperties: true,
-    },
-    maxMemory: { type: 'integer', minimum: 1048576, description: 'Bytes for statistics at any one time' },
-    seed: { type: 'integer', minimum: 0 },
-    settings: { type: 'object', description: 'Settings of the backend', additionalProperties: true },
-  },
-  required: ['lowbit', 'weights'],
-  additionalProperties: false,
+function valueSchema(type: ValueType, union: RecipeUnion): Schema {
+  switch (type.type) {
+    case 'boolean':
+    case 'null':
+      return { type: type.type }
+    case 'json':
+    case 'object':
+    case 'function':
+      return {}
+    case 'number':
+    case 'integer':
+      return numberSchema(type)
+    case 'text':
+      return { type: 'string', ...(type.pattern === undefined ? {} : { pattern: type.pattern }) }
+    case 'choice':
+      return { enum: type.values }
+    case 'list':
+      return { type: 'array', items: valueSchema(type.of, union), ...(type.length === undefined ? {} : { minItems: type.length, maxItems: type.length }) }
+    case 'either':
+      return { anyOf: type.of.map((t) => valueSchema(t, union)) }
+    case 'options':
+      return optionsSchema(type.options, union)
+    case 'record':
+      return { type: 'object', additionalProperties: type.of.type === 'json' ? true : valueSchema(type.of, union) }
+    case 'scheme':
+      return optionsSchema(RECIPE_SCHEME, union)
+    case 'plugin':
+      return pluginSchema(union)
+  }
+}
+
+function numberSchema({ type, minimum, maximum, above, below, multipleOf }: Extract<ValueType, { readonly type: 'number' | 'integer' }>): Schema {
+  const limits = type === 'integer' ? { minimum: minimum ?? Number.MIN_SAFE_INTEGER, maximum: maximum ?? Number.MAX_SAFE_INTEGER } : { minimum, maximum }
+  const all = { ...limits, exclusiveMinimum: above, exclusiveMaximum: below, multipleOf }
+  return { type, ...Object.fromEntries(Object.entries(all).filter(([, v]) => v !== undefined)) }
+}
+
+/** A name; a name with what is declared for it; or any other name with any configuration. */
+function pluginSchema(union: RecipeUnion): Schema {
+  const known = Object.entries(union.configs ?? {})
+  const any: Schema = optionsSchema(PLUGIN_USE, {})
+  const others = known.length === 0 ? {} : { pattern: `^(?!(?:${known.map(([name]) => name).join('|')})$)` }
+  return {
+    anyOf: [
+      { type: 'string' },
+      // Configurations hold no plugins with configurations of their own: the schema would not end.
+      ...known.map(([name, declarations]) => ({ ...any, properties: { ...any.properties, use: { enum: [name] }, config: optionsSchema(declarations, {}) } })),
+      { ...any, properties: { ...any.properties, use: { ...any.properties?.['use'], ...others } } },
+    ],
+  }
 }

@@ -6,7 +6,8 @@ import type { Layout } from '../../src/layout/layout.js'
 import { roundToFloat16 } from '../../src/numbers/float16.js'
 import { paramShape, type PackedTensor, type QTensor } from '../../src/qtensor.js'
 import { allocateCodes, dequantize } from '../../src/reference/index.js'
-import { codeRange, weightScheme, type Scheme } from '../../src/scheme.js'
+import { codeRange, type Scheme } from '../../src/scheme.js'
+import { weightScheme } from '../../src/weight-scheme.js'
 
 const asymmetric = { symmetric: false }
 

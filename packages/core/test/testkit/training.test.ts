@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import type { Differentiator, FakeQuant, Ops, TrainingAlgorithm } from '../../src/contract/v2/training.js'
 import { LowbitError } from '../../src/errors.js'
 import { referenceOps, type ReferenceTensor } from '../../src/reference/ops.js'
-import { int8 } from '../../src/scheme.js'
+import { int8 } from '../../src/weight-scheme.js'
 import { opsSuite } from '../../src/testkit/ops.js'
 import { trainingSuite } from '../../src/testkit/training.js'
 

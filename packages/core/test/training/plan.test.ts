@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { FakeQuant, TrainingAlgorithm, TrainingLayer } from '../../src/contract/v2/training.js'
 import { LowbitError } from '../../src/errors.js'
-import { int4, int8 } from '../../src/scheme.js'
+import { int4, int8 } from '../../src/weight-scheme.js'
 import { orient, planTraining } from '../../src/training/plan.js'
 
 const identity = (scheme: FakeQuant['scheme']): FakeQuant => ({ scheme, variables: () => [], forward: (_, x) => x, quantize: (ops, x) => ({ codes: x, scales: ops.constant(1) }) })

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { FakeQuant } from '../../src/contract/v2/training.js'
 import { referenceOps } from '../../src/reference/ops.js'
-import { int8 } from '../../src/scheme.js'
+import { int8 } from '../../src/weight-scheme.js'
 import { scheduled } from '../../src/training/schedule.js'
 import { holdVariables } from '../../src/training/variables.js'
 

@@ -1,4 +1,5 @@
 import type { DType } from '../../dtype.js'
+import type { Declarations } from '../../options/declaration.js'
 import type { OnProgress } from '../../progress.js'
 import type { QTensor } from '../../qtensor.js'
 import type { Scheme } from '../../scheme.js'
@@ -144,6 +145,10 @@ export interface HostSupports {
   /** Site kinds the host can show. */
   readonly siteKinds: readonly Site['kind'][]
   readonly activations: boolean
+  /** Settings that `emit` reads; `when: { format: […] }` says for which formats. Absent: they are not looked at before. */
+  readonly settings?: Declarations
+  /** Formats that hold static activations. Absent: any may. */
+  readonly staticFormats?: readonly string[]
   /** Accepted difference, relative to the output's largest value, with the reason. */
   readonly tolerance: { readonly relative: number; readonly reason: string }
 }
