@@ -135,7 +135,8 @@ async function withBudget(recipe: Recipe, model: string, flags: QuantizeFlags, f
   const size = parseSize(flags.budget)
   if (recipe.calibration === undefined) throw new LowbitError('LOWBIT_ARGUMENT', { thing: '--budget', found: 'no calibration data', fix: 'add --calibration: sites are chosen by their output error' })
   const chosen = await budgetOverrides({ model, bytes: size, types: flags.weights ?? 'int4,int8', recipe, calibration: recipe.calibration, folder, terminal })
-  return { ...recipe, overrides: [...chosen, ...(recipe.overrides ?? [])] }
+  // A budget that the float model fits asks for just that.
+  return { ...recipe, overrides: [...chosen, ...(recipe.overrides ?? [])], ...(chosen.every((o) => o.weights === null) ? { allowNothing: true } : {}) }
 }
 
 /** The recipe that a command line stands for; paths are relative to `folder`. */
