@@ -32,7 +32,7 @@ export function resolveRecipe(recipe: Recipe, table: PluginTable): QuantizeOptio
   )
   return {
     weights: recipeScheme(recipe.weights),
-    ...pick(recipe, ['format', 'activations', 'include', 'exclude', 'mode', 'biasCorrection', 'maxMemory', 'seed', 'settings']),
+    ...pick(recipe, ['format', 'activations', 'include', 'exclude', 'mode', 'biasCorrection', 'allowNothing', 'maxMemory', 'seed', 'settings']),
     ...(recipe.rounding === undefined ? {} : { rounding: rounding(recipe.rounding) }),
     ...(recipe.transforms === undefined ? {} : { transforms: recipe.transforms.map(transform) }),
     ...(overrides === undefined ? {} : { overrides }),
