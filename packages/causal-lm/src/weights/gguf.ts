@@ -12,10 +12,10 @@ const ROPE_FACTORS = 'rope_freqs.weight'
 const PLAIN: ReadonlySet<string> = new Set(['F32', 'F16', 'BF16', 'F64'])
 
 /**
- * The weights of a GGUF file; blocks keep their exact meaning.
+ * The weights of a GGUF file, or of one that is read in its words; blocks keep their exact meaning.
  * @throws LOWBIT_UNSUPPORTED, LOWBIT_FORMAT, LOWBIT_NOT_FOUND, LOWBIT_SHAPE if metadata and tensors do not make a model.
  */
-export async function ggufWeights(file: GgufFile): Promise<WeightSource> {
+export async function ggufWeights(file: GgufFile, format: WeightSource['format'] = 'gguf'): Promise<WeightSource> {
   const { tensors, metadata, name: thing } = file
   const type = metadataText(metadata, 'general.architecture') ?? ''
   // Before anything is looked for: an unknown model has other tensors, and should be named.
@@ -45,7 +45,7 @@ export async function ggufWeights(file: GgufFile): Promise<WeightSource> {
 
   return {
     name: thing,
-    format: 'gguf',
+    format,
     config,
     bytes: parts.reduce((sum, part) => sum + (tensors.get(nameOf(part))?.length ?? 0), 0),
     notes: [],
