@@ -1,6 +1,7 @@
 export * from './bytes/byte-source.js'
 export * from './bytes/file-set.js'
-export type * from './bytes/tensor-source.js'
+export * from './bytes/tensor-source.js'
+export * from './bytes/to-float32.js'
 export * from './bytes/chunks.js'
 export * from './bytes/views.js'
 export * from './onnx/index.js'

@@ -1,4 +1,4 @@
-import type { HostTensor } from '@lowbit/core'
+import { LowbitError, type HostTensor } from '@lowbit/core'
 
 /** What a file says about a tensor before it is read. */
 export interface StoredTensor {
@@ -28,4 +28,22 @@ export interface TensorSource extends AsyncDisposable {
   /** The values in float32, whatever the type. @throws LOWBIT_UNSUPPORTED for a type that is not read, and what {@link bytes} throws. */
   floats(name: string, rows?: Rows): Promise<HostTensor<'float32'>>
   close(): Promise<void>
+}
+
+/** Shape of some rows of a tensor. */
+export function rowsShape(shape: readonly number[], rows: Rows | undefined): readonly number[] {
+  return rows === undefined ? shape : [rows.count, ...shape.slice(1)]
+}
+
+/** Bytes of some rows of a tensor. @throws LOWBIT_SHAPE for rows that are not there. */
+export function rowRange(tensor: Pick<StoredTensor, 'shape' | 'length'> & { readonly offset: number }, rows: Rows | undefined, thing: string): { readonly offset: number; readonly length: number } {
+  const { shape, offset, length } = tensor
+  if (rows === undefined) return { offset, length }
+  const count = shape[0] ?? 0
+  const { from, count: wanted } = rows
+  if (shape.length < 2 || !Number.isInteger(from) || !Number.isInteger(wanted) || from < 0 || wanted < 0 || from + wanted > count) {
+    throw new LowbitError('LOWBIT_SHAPE', { thing, found: `rows ${from} to ${from + wanted} of [${shape.join(', ')}]`, expected: 'rows of a matrix' })
+  }
+  const each = count === 0 ? 0 : length / count
+  return { offset: offset + from * each, length: wanted * each }
 }

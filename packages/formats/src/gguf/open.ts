@@ -1,7 +1,8 @@
-import { bytesPerElement, decodeBfloat16, elementCount, fromFloat16, LowbitError, type HostTensor } from '@lowbit/core'
+import { bytesPerElement, elementCount, LowbitError, type HostTensor } from '@lowbit/core'
 import type { ByteSource } from '../bytes/byte-source.js'
 import type { FileSet } from '../bytes/file-set.js'
-import type { Rows } from '../bytes/tensor-source.js'
+import { rowRange, rowsShape, type Rows } from '../bytes/tensor-source.js'
+import { hostToFloat32 } from '../bytes/to-float32.js'
 import { viewBytes } from '../bytes/views.js'
 import type { GgufFile, GgufTensor } from './gguf-file.js'
 import { GGUF_LIMITS } from './limits.js'
@@ -133,7 +134,7 @@ class OpenGguf implements GgufFile {
 
   async bytes(name: string, rows?: Rows): Promise<Uint8Array<ArrayBuffer>> {
     const { tensor, type, thing } = this.#find(name)
-    const { offset, length } = rangeOf(tensor, rows, thing)
+    const { offset, length } = rowRange(tensor, rows, thing)
     const source = (this.#parts[tensor.part] as Part).source
     const bytes = await source.read(offset, length)
     return this.bigEndian ? toLittleEndian(new Uint8Array(bytes), type, thing) : bytes
@@ -151,7 +152,7 @@ class OpenGguf implements GgufFile {
     const bytes = await this.bytes(name, rows)
     const shape = rowsShape(tensor.shape, rows)
     if ('blocks' in type) return { dtype: 'float32', shape, data: dequantizeBlocks(type.blocks, bytes) }
-    return { dtype: 'float32', shape, data: toFloat32({ dtype: type.plain, shape, data: viewBytes(bytes, type.plain, bytes.length / bytesPerElement(type.plain)) }) }
+    return { dtype: 'float32', shape, data: hostToFloat32({ dtype: type.plain, shape, data: viewBytes(bytes, type.plain, bytes.length / bytesPerElement(type.plain)) }) }
   }
 
   async blocks(name: string, rows?: Rows) {
@@ -178,29 +179,4 @@ function toLittleEndian(bytes: Uint8Array<ArrayBuffer>, type: GgufType, thing: s
   else if ('blocks' in type && type.blocks.halves !== undefined) swapHalves(bytes, type.bytes, type.blocks.halves)
   else throw new LowbitError('LOWBIT_UNSUPPORTED', { thing, found: `blocks of type ${type.name} in a big-endian file`, expected: 'a type whose byte order is defined', fix: 'use the little-endian file' })
   return bytes
-}
-
-export function rowsShape(shape: readonly number[], rows: Rows | undefined): readonly number[] {
-  return rows === undefined ? shape : [rows.count, ...shape.slice(1)]
-}
-
-/** Bytes of some rows of a tensor. @throws LOWBIT_SHAPE for rows that are not there. */
-export function rangeOf(tensor: Pick<GgufTensor, 'shape' | 'offset' | 'length'>, rows: Rows | undefined, thing: string): { readonly offset: number; readonly length: number } {
-  const { shape, offset, length } = tensor
-  if (rows === undefined) return { offset, length }
-  const count = shape[0] ?? 0
-  const { from, count: wanted } = rows
-  if (shape.length < 2 || !Number.isInteger(from) || !Number.isInteger(wanted) || from < 0 || wanted < 0 || from + wanted > count) {
-    throw new LowbitError('LOWBIT_SHAPE', { thing, found: `rows ${from} to ${from + wanted} of [${shape.join(', ')}]`, expected: 'rows of a matrix' })
-  }
-  const each = count === 0 ? 0 : length / count
-  return { offset: offset + from * each, length: wanted * each }
-}
-
-/** Values of a plain type in float32; 64-bit ones are rounded. */
-export function toFloat32({ dtype, data }: HostTensor): Float32Array<ArrayBuffer> {
-  if (dtype === 'float16') return fromFloat16(data as Uint16Array)
-  if (dtype === 'bfloat16') return Float32Array.from(data as Uint16Array, decodeBfloat16)
-  if (data instanceof BigInt64Array || data instanceof BigUint64Array) return Float32Array.from(data, Number)
-  return Float32Array.from(data)
 }

@@ -1,4 +1,7 @@
 export * from '../bytes/byte-source.js'
-export type * from '../bytes/tensor-source.js'
+export * from '../bytes/tensor-source.js'
+export * from '../bytes/to-float32.js'
 export * from '../bytes/file-set.js'
 export type * from './folder.js'
+export * from './open-folder.js'
+export * from './safetensors-source.js'
