@@ -1,10 +1,9 @@
-import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
-import { fileURLToPath } from 'node:url'
 import type { SyncKernelProvider } from '@lowbit/core'
 import { createWasmKernels } from '@lowbit/kernels-wasm'
 import { toyActivations, toyWeights, type ToyWeight } from '@lowbit/core/testkit'
+import { onEngine } from './engine.ts'
 import { measureLimit, type Limit } from './kernels-limit.ts'
 import { onnxRuntime, tfjs, type Contender, type PeerProduct, type Shape } from './kernels-peers.ts'
 import { report } from './kernels-report.ts'
@@ -53,13 +52,7 @@ const THREADED_TURNS = 16
  */
 export async function benchKernels(args: readonly string[]): Promise<void> {
   const at = args.indexOf('--node')
-  if (at >= 0) {
-    const root = fileURLToPath(new URL('../', import.meta.url))
-    const rest = args.filter((_, i) => i !== at && i !== at + 1)
-    const { status } = spawnSync(`${root}tools/engines/node_modules/node${args[at + 1] ?? ''}/bin/node`, ['--import', 'tsx', `${root}bench/run.ts`, 'kernels', ...rest], { cwd: root, stdio: 'inherit', env: { ...process.env, TSX_TSCONFIG_PATH: `${root}tsconfig.base.json` } })
-    process.exitCode = status ?? 1
-    return
-  }
+  if (at >= 0) return onEngine('kernels', args, at)
   const threads = args.includes('--threads') ? Number(args[args.indexOf('--threads') + 1]) : 1
   const quick = args.includes('--quick')
   const one = await createWasmKernels({ threads: 1 })

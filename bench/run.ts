@@ -7,6 +7,11 @@ switch (name) {
     await benchKernels(rest)
     break
   }
+  case 'decoder': {
+    const { benchDecoder } = await import('./decoder.ts')
+    await benchDecoder(rest)
+    break
+  }
   case 'lookup': {
     const { benchLookup } = await import('./kernels-lookup.ts')
     await benchLookup()
@@ -48,7 +53,7 @@ switch (name) {
     break
   }
   default:
-    console.error(`no such benchmark: ${name ?? '(none)'}; there is: kernels, lookup, webgpu, support, tfjs, python, memory, linalg, residual`)
+    console.error(`no such benchmark: ${name ?? '(none)'}; there is: kernels, decoder, lookup, webgpu, support, tfjs, python, memory, linalg, residual`)
     process.exitCode = 1
 }
 

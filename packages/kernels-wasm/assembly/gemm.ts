@@ -20,7 +20,7 @@ export function gemm(job: usize, from: i32, to: i32, scratch: usize): void {
     const packed = Job.pointer(job, Job.CODES) + <usize>block * Job.pointer(job, Job.BLOCK_BYTES)
     if (ASC_FEATURE_RELAXED_SIMD && kind != Job.Q8) {
       unpackBytes(kind, packed, codes, unpacked)
-      const plain = Job.word(job, Job.GROUP) == Job.word(job, Job.SUB) && !Job.pointer(job, Job.ZEROS)
+      const plain = Job.word(job, Job.GROUP) == Job.word(job, Job.SUB) && (!Job.pointer(job, Job.ZEROS) || Job.word(job, Job.MINIMA))
       for (let m = 0; m < rows; m += 4) {
         if (plain) tileGroups(job, block, m, unpacked, scratch)
         else tileBytes(job, block, m, unpacked, scratch)
@@ -43,6 +43,14 @@ export function gemm(job: usize, from: i32, to: i32, scratch: usize): void {
     v128.store(y, addGroup(v128.load(y), d0, scale))
     v128.store(y, addGroup(v128.load(y, 16), d1, scale + 16), 16)
   }
+}
+
+/** The same with minima that are there already. */
+// @ts-ignore: decorator
+@inline function groupMinima(y: usize, d0: v128, d1: v128, scale: usize, z0: v128, z1: v128, sum: usize): void {
+  const s = v128.load32_splat(sum)
+  v128.store(y, f32x4.add(addGroup(v128.load(y), d0, scale), f32x4.mul(z0, s)))
+  v128.store(y, f32x4.add(addGroup(v128.load(y, 16), d1, scale + 16), f32x4.mul(z1, s)), 16)
 }
 
 // @ts-ignore: decorator
@@ -145,7 +153,7 @@ function tileBytes(job: usize, block: i32, m: i32, w: usize, y: usize): void {
   finishTile(job, block, m, y)
 }
 
-/** Groups of one `SUB` without zero points: what int4 in groups of 32 is. */
+/** Groups of one `SUB` without zero points, or with minima: what int4 in groups of 32 is. */
 function tileGroups(job: usize, block: i32, m: i32, w: usize, y: usize): void {
   const groups = Job.word(job, Job.GROUPS)
   const stride = Job.pointer(job, Job.ACT_STRIDE), initStride = Job.pointer(job, Job.INIT_STRIDE)
@@ -155,6 +163,8 @@ function tileGroups(job: usize, block: i32, m: i32, w: usize, y: usize): void {
   let i1 = i0 + initStride, i2 = i1 + initStride, i3 = i2 + initStride
   const table = <usize>(block * groups) << 5
   let scale = Job.pointer(job, Job.SCALES) + table
+  const zeros = Job.pointer(job, Job.ZEROS), row = <usize>groups << 2
+  let zero = zeros + table, sum = Job.pointer(job, Job.SUMS) + <usize>m * row
   const quads = Job.word(job, Job.SUB) >> 4
   const ones = ones16()
   memory.fill(y, 0, 128)
@@ -208,10 +218,20 @@ function tileGroups(job: usize, block: i32, m: i32, w: usize, y: usize): void {
     }
     c00 = i32x4.dot_i16x8_s(c00, ones), c01 = i32x4.dot_i16x8_s(c01, ones), c10 = i32x4.dot_i16x8_s(c10, ones), c11 = i32x4.dot_i16x8_s(c11, ones)
     c20 = i32x4.dot_i16x8_s(c20, ones), c21 = i32x4.dot_i16x8_s(c21, ones), c30 = i32x4.dot_i16x8_s(c30, ones), c31 = i32x4.dot_i16x8_s(c31, ones)
-    group(y, c00, c01, scale, 0, 0, 0, 0)
-    group(y + 32, c10, c11, scale, 0, 0, 0, 0)
-    group(y + 64, c20, c21, scale, 0, 0, 0, 0)
-    group(y + 96, c30, c31, scale, 0, 0, 0, 0)
+    if (zeros) {
+      const z0 = v128.load(zero), z1 = v128.load(zero, 16)
+      groupMinima(y, c00, c01, scale, z0, z1, sum)
+      groupMinima(y + 32, c10, c11, scale, z0, z1, sum + row)
+      groupMinima(y + 64, c20, c21, scale, z0, z1, sum + 2 * row)
+      groupMinima(y + 96, c30, c31, scale, z0, z1, sum + 3 * row)
+      zero += 32
+      sum += 4
+    } else {
+      group(y, c00, c01, scale, 0, 0, 0, 0)
+      group(y + 32, c10, c11, scale, 0, 0, 0, 0)
+      group(y + 64, c20, c21, scale, 0, 0, 0, 0)
+      group(y + 96, c30, c31, scale, 0, 0, 0, 0)
+    }
     scale += 32
   }
   finishTile(job, block, m, y)

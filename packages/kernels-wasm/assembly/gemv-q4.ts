@@ -7,8 +7,16 @@ import { addGroup, addGroupZero, finish } from './output'
  * byte `4r + j` of a vector holds k = j in its low and k = 4 + j in its high nibble.
  */
 export function gemvQ4(job: usize, from: i32, to: i32): void {
+  const pairs = ASC_FEATURE_RELAXED_SIMD && Job.word(job, Job.SUB) == 32 && Job.word(job, Job.GROUP) == 32 && (!Job.pointer(job, Job.ZEROS) || (Job.word(job, Job.MINIMA) && !Job.word(job, Job.OFFSET)))
   for (let m = 0; m < Job.word(job, Job.M); m++) {
-    for (let block = from; block < to; block++) {
+    let block = from
+    if (pairs) {
+      for (; block + 2 <= to; block += 2) {
+        if (Job.pointer(job, Job.ZEROS)) pairMinima(job, block, m)
+        else pair(job, block, m)
+      }
+    }
+    for (; block < to; block++) {
       if (!ASC_FEATURE_RELAXED_SIMD) widened(job, block, m)
       else if (Job.word(job, Job.SUB) == 32) relaxed32(job, block, m)
       else relaxed16(job, block, m)
@@ -27,6 +35,77 @@ export function gemvQ4(job: usize, from: i32, to: i32): void {
   const v = v128.load(w)
   acc = i16x8.add(acc, i16x8.relaxed_dot_i8x16_i7x16_s(x0, v128.and(v, mask)))
   return i16x8.add(acc, i16x8.relaxed_dot_i8x16_i7x16_s(x1, v128.and(i16x8.shr_u(v, 4), mask)))
+}
+
+/** Eight codes of eight rows, twice: groups of 32 of two blocks, which share what is read of the activations. */
+function pair(job: usize, block: i32, m: i32): void {
+  const bytes = Job.pointer(job, Job.BLOCK_BYTES), groups = Job.word(job, Job.GROUPS), table = <usize>groups << 5
+  let w = Job.pointer(job, Job.CODES) + <usize>block * bytes, u = w + bytes
+  let a = Job.pointer(job, Job.ACT) + <usize>m * Job.pointer(job, Job.ACT_STRIDE)
+  let start = Job.pointer(job, Job.INIT) + <usize>m * Job.pointer(job, Job.INIT_STRIDE)
+  let s = Job.pointer(job, Job.SCALES) + <usize>block * table, t = s + table
+  const mask = nibbleMask(), ones = ones16()
+  let y0 = f32x4.splat(0), y1 = y0, y2 = y0, y3 = y0
+  for (let g = groups; g > 0; g--) {
+    let x0 = v128.load32_splat(a), x1 = v128.load32_splat(a, 4)
+    let c0 = first(w, x0, x1, mask), c1 = first(w + 16, x0, x1, mask), c2 = first(u, x0, x1, mask), c3 = first(u + 16, x0, x1, mask)
+    x0 = v128.load32_splat(a, 8), x1 = v128.load32_splat(a, 12)
+    c0 = next(c0, w + 32, x0, x1, mask), c1 = next(c1, w + 48, x0, x1, mask), c2 = next(c2, u + 32, x0, x1, mask), c3 = next(c3, u + 48, x0, x1, mask)
+    x0 = v128.load32_splat(a, 16), x1 = v128.load32_splat(a, 20)
+    c0 = next(c0, w + 64, x0, x1, mask), c1 = next(c1, w + 80, x0, x1, mask), c2 = next(c2, u + 64, x0, x1, mask), c3 = next(c3, u + 80, x0, x1, mask)
+    x0 = v128.load32_splat(a, 24), x1 = v128.load32_splat(a, 28)
+    c0 = next(c0, w + 96, x0, x1, mask), c1 = next(c1, w + 112, x0, x1, mask), c2 = next(c2, u + 96, x0, x1, mask), c3 = next(c3, u + 112, x0, x1, mask)
+    const i = v128.load32_splat(start)
+    y0 = addGroup(y0, i32x4.dot_i16x8_s(i16x8.add(c0, i), ones), s)
+    y1 = addGroup(y1, i32x4.dot_i16x8_s(i16x8.add(c1, i), ones), s + 16)
+    y2 = addGroup(y2, i32x4.dot_i16x8_s(i16x8.add(c2, i), ones), t)
+    y3 = addGroup(y3, i32x4.dot_i16x8_s(i16x8.add(c3, i), ones), t + 16)
+    w += 128
+    u += 128
+    a += 32
+    s += 32
+    t += 32
+    start += 4
+  }
+  finish(job, block, m, y0, y1)
+  finish(job, block + 1, m, y2, y3)
+}
+
+/** The same with minima, whose codes begin at 0: no start is needed. */
+function pairMinima(job: usize, block: i32, m: i32): void {
+  const bytes = Job.pointer(job, Job.BLOCK_BYTES), groups = Job.word(job, Job.GROUPS), table = <usize>groups << 5
+  let w = Job.pointer(job, Job.CODES) + <usize>block * bytes, u = w + bytes
+  let a = Job.pointer(job, Job.ACT) + <usize>m * Job.pointer(job, Job.ACT_STRIDE)
+  let start = Job.pointer(job, Job.SUMS) + (<usize>(m * groups) << 2)
+  let s = Job.pointer(job, Job.SCALES) + <usize>block * table, t = s + table
+  let zero = Job.pointer(job, Job.ZEROS) + <usize>block * table, far = zero + table
+  const mask = nibbleMask(), ones = ones16()
+  let y0 = f32x4.splat(0), y1 = y0, y2 = y0, y3 = y0
+  for (let g = groups; g > 0; g--) {
+    let x0 = v128.load32_splat(a), x1 = v128.load32_splat(a, 4)
+    let c0 = first(w, x0, x1, mask), c1 = first(w + 16, x0, x1, mask), c2 = first(u, x0, x1, mask), c3 = first(u + 16, x0, x1, mask)
+    x0 = v128.load32_splat(a, 8), x1 = v128.load32_splat(a, 12)
+    c0 = next(c0, w + 32, x0, x1, mask), c1 = next(c1, w + 48, x0, x1, mask), c2 = next(c2, u + 32, x0, x1, mask), c3 = next(c3, u + 48, x0, x1, mask)
+    x0 = v128.load32_splat(a, 16), x1 = v128.load32_splat(a, 20)
+    c0 = next(c0, w + 64, x0, x1, mask), c1 = next(c1, w + 80, x0, x1, mask), c2 = next(c2, u + 64, x0, x1, mask), c3 = next(c3, u + 80, x0, x1, mask)
+    x0 = v128.load32_splat(a, 24), x1 = v128.load32_splat(a, 28)
+    c0 = next(c0, w + 96, x0, x1, mask), c1 = next(c1, w + 112, x0, x1, mask), c2 = next(c2, u + 96, x0, x1, mask), c3 = next(c3, u + 112, x0, x1, mask)
+    const sum = v128.load32_splat(start)
+    y0 = f32x4.add(addGroup(y0, i32x4.dot_i16x8_s(c0, ones), s), f32x4.mul(v128.load(zero), sum))
+    y1 = f32x4.add(addGroup(y1, i32x4.dot_i16x8_s(c1, ones), s + 16), f32x4.mul(v128.load(zero, 16), sum))
+    y2 = f32x4.add(addGroup(y2, i32x4.dot_i16x8_s(c2, ones), t), f32x4.mul(v128.load(far), sum))
+    y3 = f32x4.add(addGroup(y3, i32x4.dot_i16x8_s(c3, ones), t + 16), f32x4.mul(v128.load(far, 16), sum))
+    w += 128
+    u += 128
+    a += 32
+    s += 32
+    t += 32
+    start += 4
+    zero += 32
+    far += 32
+  }
+  finish(job, block, m, y0, y1)
+  finish(job, block + 1, m, y2, y3)
 }
 
 function relaxed32(job: usize, block: i32, m: i32): void {

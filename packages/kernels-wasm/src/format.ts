@@ -94,13 +94,17 @@ export function isFloat(format: Format): boolean {
 }
 
 /**
- * The longest run of codes whose sum of products stays in 16 bits, shorter where the padding would cost more than an eighth:
- * 4-bit kernels add `SUB / 2` products of at most 15 · 127 in a lane, 2-bit kernels `SUB / 4` of at most 4 · code · 127.
+ * The run of codes whose sum of products stays in 16 bits: 4-bit kernels add `SUB / 2` products of at most 15 · 127 in a lane,
+ * 2-bit kernels `SUB / 4` of at most 4 · code · 127. A short run costs a widening more often (some five codes' time), a long one padding.
  */
 function subOf(kind: Kind, top: number, used: number): number {
-  let sub = kind === 4 ? 32 : kind === 8 ? 16 : top === 2 ? 128 : 64
-  while (sub > 16 && Math.ceil(used / sub) * sub > used * 1.125) sub /= 2
-  return sub
+  const longest = kind === 4 ? 32 : kind === 8 ? 16 : top === 2 ? 128 : 64
+  let best = { sub: 16, cost: Infinity }
+  for (let sub = longest; sub >= 16; sub /= 2) {
+    const cost = Math.ceil(used / sub) * sub * (1 + 5 / sub)
+    if (cost < best.cost) best = { sub, cost }
+  }
+  return best.sub
 }
 
 /** The kind in a job, by the numbers of `assembly/job.ts`. */
