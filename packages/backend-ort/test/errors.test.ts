@@ -69,7 +69,7 @@ describe('a wrong model', () => {
       ),
     )
     const host = await openOnnx(bytes)
-    expect(host.skipped()).toEqual([{ id: 'm', reason: 'its weight is float64, not float32 or float16' }])
+    expect(host.skipped()).toEqual([{ id: 'm', reason: 'its weight is float64, not float32 or float16', bytes: 128 }])
     await host.dispose()
   })
 

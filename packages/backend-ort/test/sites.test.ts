@@ -165,8 +165,8 @@ describe('sites', () => {
     expect(host.sites()).toEqual([])
     expect(host.skipped()).toEqual([
       { id: 'done', reason: 'already quantized' },
-      { id: 'left', reason: 'its constant is the left factor' },
-      { id: 'stack', reason: 'its weight has 3 dimensions, not 2' },
+      { id: 'left', reason: 'its constant is the left factor, and small' },
+      { id: 'stack', reason: 'its weight has 3 dimensions, not 2', bytes: 512 },
     ])
     await host.dispose()
   })

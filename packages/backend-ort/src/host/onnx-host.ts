@@ -28,7 +28,7 @@ import {
   type Transform,
 } from '@lowbit/core'
 import type { TensorProto } from '@lowbit/formats'
-import { activationPoints, addBias, applyRotation, applyScale, describeGroup, describeStream, EMITTERS, expectEmitter, expectRecord, fakeQuantizeActivations, fakeQuantizeWeights, findSites, findStreams, fingerprint, finishModel, type FoundSites, type Graph, type GroupRecord, groupSites, type ModelSource, onnxArtifact, readRows, rotateStream, type SiteRecord, STATIC_OPERATORS, type StreamRecord, toTensorRef, untransposeGemms, writeRows } from '@lowbit/onnx'
+import { activationPoints, addBias, applyRotation, applyScale, describeGroup, describeStream, EMITTERS, expectEmitter, expectRecord, fakeQuantizeActivations, fakeQuantizeWeights, findSites, findStreams, fingerprint, finishModel, type FoundSites, type Graph, type GroupRecord, groupSites, type ModelSource, onnxArtifact, readRows, rotateStream, showStored, type SiteRecord, STATIC_OPERATORS, type StreamRecord, toTensorRef, untransposeGemms, writeRows } from '@lowbit/onnx'
 import { tensorInfo } from '../calibrate/index.js'
 import { findOrt, type OrtModule, type SessionOptions } from '../ort.js'
 import { AS_WRITTEN, type Session } from '../session.js'
@@ -45,7 +45,7 @@ const SUPPORTS: HostSupports = {
   nativeStatistics: ['range', 'absmax-per-channel', 'mean-abs-per-channel', 'mean', 'gram', 'cross-gram'],
   statistics: ['range', 'absmax-per-channel', 'mean-abs-per-channel', 'mean', 'histogram', 'gram', 'cross-gram', 'samples'],
   transforms: ['scale', 'rotate', 'clip'],
-  siteKinds: ['linear', 'conv', 'embedding'],
+  siteKinds: ['linear', 'conv', 'embedding', 'stored'],
   activations: true,
   tolerance: { relative: 1e-4, reason: 'ONNX Runtime sums float32 products in an order of its own' },
 }
@@ -80,11 +80,12 @@ export class OnnxHost implements ModelHost {
 
   /** Use {@link openOnnx}. */
   constructor(source: ModelSource, graph: Graph, ort: OrtModule | undefined, session: SessionOptions, prepared: readonly string[] = []) {
-    this.prepared = prepared
+    this.prepared = [...source.notes, ...prepared]
     this.#source = source
     this.#given = ort
     this.#session = session
     untransposeGemms(graph)
+    showStored(graph)
     this.#original = graph
     this.#graph = this.#original.clone()
     this.#found = findSites(this.#graph)
@@ -103,7 +104,7 @@ export class OnnxHost implements ModelHost {
     return this.#found.records.map((r) => r.site)
   }
 
-  skipped(): readonly { readonly id: string; readonly reason: string }[] {
+  skipped(): readonly { readonly id: string; readonly reason: string; readonly bytes?: number }[] {
     return this.#found.skipped
   }
 

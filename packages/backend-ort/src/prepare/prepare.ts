@@ -7,7 +7,7 @@ import { checkSame, makeBatch, ONE_RUN, runGraph } from './check.js'
 import { foldConstants } from './fold-constants.js'
 
 export interface PrepareOptions {
-  /** Opset to upgrade to, at most 21. Default 21. */
+  /** Opset to upgrade to, at most 21. Default 13, the first with scales a channel: newer ones are refused by older engines. */
   readonly opset?: number
   /** A typical batch; without one, inputs are made up from the model's own shapes. */
   readonly sample?: Batch
@@ -21,6 +21,9 @@ export interface Prepared {
   /** What was done, in sentences. */
   readonly notes: readonly string[]
 }
+
+/** DequantizeLinear has an axis from here on. What needs more (int4 in blocks, 16-bit activations) is raised further when it is written. */
+const LEAST_OPSET = 13
 
 /** Sizes tried for symbolic dims: some models need even, others large ones. */
 const SYMBOLIC_SIZES = [64, 32, 224, 16, 1]
@@ -52,7 +55,7 @@ export async function prepareGraph(ort: OrtModule, graph: Graph, options: Prepar
 }
 
 async function takeSteps(ort: OrtModule, graph: Graph, options: PrepareOptions, after: (step: string, changed: Graph) => Promise<void>): Promise<{ readonly prepared: Graph; readonly notes: readonly string[] }> {
-  const target = Math.min(options.opset ?? NEWEST_OPSET, NEWEST_OPSET)
+  const target = Math.min(options.opset ?? LEAST_OPSET, NEWEST_OPSET)
   const prepared = graph.clone()
   const notes: string[] = []
   const steps: readonly (readonly [string, () => string | Promise<string>])[] = [

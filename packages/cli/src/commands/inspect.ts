@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import { openOnnx } from '@lowbit/backend-ort'
-import { int4, int8, schemeBytes, type ModelHost, type Site } from '@lowbit/core'
+import { int4, int8, schemeBytes, weightBytes, type ModelHost, type Site } from '@lowbit/core'
 import { formatBytes, formatPercent, shorten, textTable } from '../output/table.js'
 import { processTerminal } from '../output/terminal.js'
 
@@ -51,7 +51,7 @@ function inspect(host: ModelHost): Inspection {
 function sizes(site: Site): { readonly bytes: number; readonly int8: number; readonly int4: number } {
   if (site.tiedTo !== undefined) return { bytes: 0, int8: 0, int4: 0 }
   const shape = [site.weight.rows, site.weight.columns]
-  return { bytes: shape[0] * shape[1] * 4, int8: schemeBytes(int8(), shape), int4: schemeBytes(int4({ group: 32 }), shape) }
+  return { bytes: weightBytes(site), int8: schemeBytes(int8(), shape), int4: schemeBytes(int4({ group: 32 }), shape) }
 }
 
 function describe(model: string, found: Inspection, all: boolean): string {
@@ -74,8 +74,9 @@ function describe(model: string, found: Inspection, all: boolean): string {
     ),
   ]
   if (found.skipped.length > 0) {
-    lines.push('', 'Not offered:', ...found.skipped.slice(0, all ? undefined : 10).map((s) => `  ${shorten(s.id, 52)}: ${s.reason}`))
-    if (!all && found.skipped.length > 10) lines.push(`  … ${found.skipped.length - 10} more (--all)`)
+    const largest = [...found.skipped].sort((a, b) => (b.bytes ?? 0) - (a.bytes ?? 0))
+    lines.push('', 'Not offered:', ...largest.slice(0, all ? undefined : 10).map((s) => `  ${shorten(s.id, 52)}: ${s.reason}${s.bytes === undefined ? '' : ` (${formatBytes(s.bytes)})`}`))
+    if (!all && largest.length > 10) lines.push(`  … ${largest.length - 10} more (--all)`)
   }
   lines.push('', `Formats: ${found.formats.join(', ')}. Next: lowbit quantize ${model}`)
   return lines.join('\n')

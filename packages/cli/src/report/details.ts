@@ -35,7 +35,7 @@ export async function reportDetails(host: ModelHost, report: Report, calibration
   }
   const readers = new Map(host.activations().flatMap((a) => a.sites.map((s) => [s, a.id] as const)))
   const points = new Map(report.activations.map((a) => [a.id, a]))
-  const inputs = host.sites().filter((s) => worst.some((w) => w.id === s.id) && s.kind !== 'embedding')
+  const inputs = host.sites().filter((s) => worst.some((w) => w.id === s.id) && s.kind !== 'embedding' && s.kind !== 'stored')
   if (calibration === undefined || inputs.length === 0) return { weights, activations: [] }
   const requests = inputs.map((s) => ({ statistic: 'histogram', target: { tensor: readers.get(s.id) ?? s.input.name } }) as const)
   const statistics = await host.observe(requests, calibration, { model: 'original' })

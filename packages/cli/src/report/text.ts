@@ -33,15 +33,22 @@ export function reportText(report: Report, output: string): string {
   }
   const chosen = chosenLine(report)
   if (chosen !== undefined) lines.push('', chosen)
-  if (float.length > 0) {
-    const reasons = new Map<string, number>()
-    for (const site of float) reasons.set(site.reason ?? 'no reason given', (reasons.get(site.reason ?? 'no reason given') ?? 0) + 1)
-    lines.push('', 'Left in float:', ...[...reasons].map(([reason, count]) => `  ${count} × ${reason}`))
-  }
+  const left = floatLines([...float.map((s) => ({ reason: s.reason ?? 'no reason given', bytes: s.bytesAfter })), ...report.skipped])
+  if (left.length > 0) lines.push('', 'Left in float:', ...left)
   const transforms = transformLines(report)
   if (transforms.length > 0) lines.push('', 'Transforms:', ...transforms)
   if (report.warnings.length > 0) lines.push('', 'Warnings:', ...report.warnings.slice(0, 20).map((w) => `  ${w}`))
   return lines.join('\n')
+}
+
+/** What stays in float, by reason, the largest first. */
+export function floatLines(tensors: readonly { readonly reason: string; readonly bytes?: number }[]): readonly string[] {
+  const reasons = new Map<string, { count: number; bytes: number }>()
+  for (const { reason, bytes = 0 } of tensors) {
+    const seen = reasons.get(reason) ?? { count: 0, bytes: 0 }
+    reasons.set(reason, { count: seen.count + 1, bytes: seen.bytes + bytes })
+  }
+  return [...reasons].sort((a, b) => b[1].bytes - a[1].bytes).map(([reason, { count, bytes }]) => `  ${count} × ${reason}${bytes === 0 ? '' : ` (${formatBytes(bytes)})`}`)
 }
 
 /** What transforms did, and the reason where it was not folding into what comes before; equal ones counted. */

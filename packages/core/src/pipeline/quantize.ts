@@ -16,6 +16,7 @@ import { requireSomething } from './nothing.js'
 import { planSites, type SitePlan } from './plan.js'
 import { RescueStage, type RescueOutcome } from './rescue-stage.js'
 import { roundingStage } from './rounding-stage.js'
+import { weightBytes } from './size.js'
 import { transformStage } from './transform-stage.js'
 
 export interface QuantizeResult {
@@ -167,7 +168,7 @@ function makeReport(parts: ReportParts): Report {
     const { site } = plan
     const done = parts.rounded.get(site.id)
     if (done !== undefined) return done
-    const bytes = site.tiedTo === undefined ? site.weight.rows * site.weight.columns * 4 : 0
+    const bytes = site.tiedTo === undefined ? weightBytes(site) : 0
     const reason = plan.reason ?? 'shares its weight with a site that stays in float'
     return { id: site.id, kind: site.kind, op: site.op, shape: [site.weight.rows, site.weight.columns], status: 'float', reason, bytesBefore: bytes, bytesAfter: bytes }
   })

@@ -11,7 +11,7 @@ import type { HostTensor } from '../tensor.js'
  * output layer too has the inputs of the output layer; one that is only looked up has none.
  */
 export function readersOf(sites: readonly Site[], owner: Site): readonly Site[] {
-  return sites.filter((s) => (s.tiedTo ?? s.id) === owner.id && s.kind !== 'embedding')
+  return sites.filter((s) => (s.tiedTo ?? s.id) === owner.id && s.kind !== 'embedding' && s.kind !== 'stored')
 }
 
 /**

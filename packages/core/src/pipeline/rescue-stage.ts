@@ -7,7 +7,7 @@ import type { Scheme } from '../scheme.js'
 import type { StageContext } from './context.js'
 import { nameMatcher } from './match.js'
 import type { Override } from './options.js'
-import { qTensorBytes } from './size.js'
+import { qTensorBytes, weightBytes } from './size.js'
 
 /** What calibration decided, and the 16-bit parameters that its ranges would give. */
 export interface Calibrated {
@@ -130,7 +130,7 @@ function isQuantized(report: ActivationReport): report is ActivationReport & Act
 }
 
 function siteReport(before: SiteReport | undefined, { id, kind, op, weight, tiedTo }: ReturnType<ModelHost['sites']>[number], q: QTensor | null, reason: string): SiteReport {
-  const bytes = tiedTo === undefined ? weight.rows * weight.columns * 4 : 0
+  const bytes = tiedTo === undefined ? weightBytes({ weight }) : 0
   const facts = { id, kind, op, shape: [weight.rows, weight.columns], bytesBefore: bytes, reason } as const
   if (q === null) return { ...facts, status: 'float', bytesAfter: bytes }
   return { ...facts, status: 'quantized', scheme: q.scheme, bytesAfter: tiedTo === undefined ? qTensorBytes(q) : 0, ...(before?.algorithm === undefined ? {} : { algorithm: before.algorithm }) }

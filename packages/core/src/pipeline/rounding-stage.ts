@@ -14,7 +14,7 @@ import { outputSqnr } from './output-error.js'
 import { inParallel } from './parallel.js'
 import { mergeStatistics, readersOf, withLookups } from './readers.js'
 import type { SitePlan } from './plan.js'
-import { qTensorBytes } from './size.js'
+import { qTensorBytes, weightBytes } from './size.js'
 import { weightError } from './weight-error.js'
 
 type Quantized = Extract<SitePlan, { action: 'quantize' }>
@@ -105,7 +105,7 @@ async function roundSite(plan: Quantized, readers: readonly Site[], weight: Host
   const { site, scheme, rounding } = plan
   const job: RoundingJob = {
     // A table that is the output layer too is rounded for what multiplies it.
-    site: { id: site.id, kind: readers[0]?.kind ?? site.kind, weight: site.weight },
+    site: { id: site.id, kind: readers[0]?.kind ?? 'embedding', weight: site.weight },
     weight,
     scheme,
     statistics,
@@ -153,7 +153,7 @@ function siteReport(plan: Quantized, weight: Float32Array, result: RoundingResul
     scheme: result.q.scheme,
     algorithm: `${rounding.name}@${rounding.version}`,
     weightSqnr: weightError(weight, result.q).sqnr,
-    bytesBefore: rows * columns * 4,
+    bytesBefore: weightBytes(site),
     bytesAfter: qTensorBytes(result.q),
     ...(result.notes === undefined ? {} : { notes: result.notes }),
   }

@@ -1,3 +1,5 @@
+import type { Site } from '../contract/host.js'
+import { bytesPerElement } from '../dtype.js'
 import { elementCount } from '../tensor.js'
 import { paramShape, type QTensor } from '../qtensor.js'
 import { bitsOf, type Scheme } from '../scheme.js'
@@ -11,6 +13,11 @@ export function schemeBytes(scheme: Scheme, shape: readonly number[]): number {
   const bits = bitsOf(scheme.dtype)
   const zeroPointBits = scheme.zeroPoint === 'float' ? 32 : scheme.symmetric ? 0 : bits
   return Math.ceil((elementCount(shape) * bits) / 8) + granules * 4 + Math.ceil((granules * zeroPointBits) / 8)
+}
+
+/** Bytes of a site's weight before anything was done to it. */
+export function weightBytes({ weight }: Pick<Site, 'weight'>): number {
+  return weight.bytes ?? weight.rows * weight.columns * bytesPerElement(weight.dtype)
 }
 
 /** {@link schemeBytes} of a tensor at hand. */

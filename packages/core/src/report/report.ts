@@ -101,7 +101,7 @@ export interface Report {
   readonly activations: readonly ActivationReport[]
   readonly transforms: readonly TransformReport[]
   /** Places that looked like sites and were not offered. */
-  readonly skipped: readonly { readonly id: string; readonly reason: string }[]
+  readonly skipped: readonly { readonly id: string; readonly reason: string; readonly bytes?: number }[]
   readonly warnings: readonly string[]
   readonly comparison?: Comparison
   /** Milliseconds by phase. Not part of the artifact: runs differ. */

@@ -6,7 +6,7 @@ import { fastLinAlg } from '../linalg/fast.js'
 import { chunkByMemory, collect, DEFAULT_MAX_MEMORY } from '../pipeline/collect.js'
 import { readersOf } from '../pipeline/readers.js'
 import { checkPlugin } from '../plugin.js'
-import { schemeBytes } from '../pipeline/size.js'
+import { schemeBytes, weightBytes } from '../pipeline/size.js'
 import type { OnProgress } from '../progress.js'
 import type { QTensor } from '../qtensor.js'
 import { dequantize } from '../reference/dequantize.js'
@@ -59,7 +59,7 @@ export interface SensitivityRow {
   readonly damage: number
   /** Bytes of the weight under this scheme, scales included. */
   readonly bytes: number
-  /** Bytes in float32. */
+  /** Bytes in the model's own float type. */
   readonly floatBytes: number
   /** `hessian`: trace of the site's Hessian and its standard error. */
   readonly trace?: number
@@ -102,7 +102,7 @@ export async function sensitivity(opened: ModelHost, options: SensitivityOptions
           return weightDamage(weight.data, rounded)
         }
         const shape = [site.weight.rows, site.weight.columns]
-        rows.push({ site: site.id, scheme, damage: await damage(), bytes: schemeBytes(scheme, shape), floatBytes: weight.data.length * 4, ...(trace === undefined ? {} : { trace: trace.trace, standardError: trace.standardError }) })
+        rows.push({ site: site.id, scheme, damage: await damage(), bytes: schemeBytes(scheme, shape), floatBytes: weightBytes(site), ...(trace === undefined ? {} : { trace: trace.trace, standardError: trace.standardError }) })
       }
     }
   }

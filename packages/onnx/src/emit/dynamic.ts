@@ -38,14 +38,14 @@ export const dynamicEmitter: Emitter = {
     const activations = new DynamicActivations(graph)
     eachWeight(job, ({ owner, sites, q }) => {
       if (owner.op === 'Gather' && isGatherable(q)) gatherCodes(graph, sites, q)
-      else if (owner.op === 'Gather' || owner.op === 'ConvTranspose') pointWeightAt(graph, sites, dequantizeWeight(graph, owner, q))
+      else if (owner.op === 'Gather' || owner.op === 'ConvTranspose' || owner.op === 'Stored') pointWeightAt(graph, sites, dequantizeWeight(graph, owner, q))
       else integerProducts(graph, sites, plainGranularity(q), storage, activations)
     }, true)
   },
 }
 
 function dynamicAcceptance(record: SiteRecord, scheme: Scheme): Acceptance {
-  if (record.op === 'Gather' || record.op === 'ConvTranspose') return YES
+  if (record.op === 'Gather' || record.op === 'ConvTranspose' || record.op === 'Stored') return YES
   const type = storedType(scheme)
   const perChannel: Scheme = { dtype: type === 'uint8' || type === 'uint4' ? 'uint8' : 'int8', granularity: { kind: 'channel', axis: 0 }, symmetric: scheme.symmetric, ...(scheme.reduceRange === undefined ? {} : { reduceRange: scheme.reduceRange }) }
   if (type === 'int16' || type === 'uint16') return { ok: false, reason: 'integer kernels take 8-bit weights', instead: perChannel }

@@ -1,5 +1,6 @@
 import { DataType, type ModelProto, tensorsOf } from '@lowbit/formats'
 import type { Graph } from '../graph/index.js'
+import { hideStored } from '../normalize/stored-tensors.js'
 
 /** Version of the file format that brought int4 and uint4. */
 const FOUR_BITS = 10n
@@ -9,6 +10,7 @@ const FREE_INITIALIZERS = 4n
 
 /** Nodes in order, a file-format version that knows the types used, and the model as a message. */
 export function finishModel(graph: Graph): ModelProto {
+  hideStored(graph)
   const model = graph.toModel()
   const types = new Set<number>()
   for (const t of tensorsOf(model)) types.add(t.dataType)

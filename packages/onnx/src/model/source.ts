@@ -1,6 +1,7 @@
 import { type HostTensor, LowbitError } from '@lowbit/core'
 import { type ExternalFiles, isExternal, type ModelProto, readOnnx, tensorsOf, tensorToHost, type TensorProto } from '@lowbit/formats'
 import type { OnnxFile } from '@lowbit/formats/node'
+import { normalizeModel } from '../normalize/normalize.js'
 import { isNode } from './is-node.js'
 
 /** A model as it was given: a file, or bytes. */
@@ -8,6 +9,8 @@ export interface ModelSource {
   readonly model: ModelProto
   /** Bytes of the file and of its external data. */
   readonly size: number
+  /** What was done to the model when it was opened, see {@link normalizeModel}. */
+  readonly notes: readonly string[]
   /** The open file, if it was given by path: external data is read from it. */
   readonly file?: OnnxFile
   load(tensor: TensorProto): Promise<HostTensor>
@@ -20,6 +23,16 @@ export interface ModelSource {
  * @throws LOWBIT_FILE, LOWBIT_FORMAT, LOWBIT_LIMIT
  */
 export async function openSource(given: string | Uint8Array, externalData?: ExternalFiles): Promise<ModelSource> {
+  const source = await openGiven(given, externalData)
+  try {
+    return { ...source, notes: await normalizeModel(source.model, source.load) }
+  } catch (error) {
+    await source.close()
+    throw error
+  }
+}
+
+async function openGiven(given: string | Uint8Array, externalData?: ExternalFiles): Promise<Omit<ModelSource, 'notes'>> {
   if (typeof given === 'string') {
     if (!isNode()) throw new LowbitError('LOWBIT_ARGUMENT', { thing: `model '${given}'`, found: 'a path, in a browser', expected: 'the bytes of the model', fix: 'fetch the file and pass a Uint8Array' })
     // Only Node has this module: a bundler for browsers must not follow it.

@@ -1,5 +1,6 @@
-import { intsAttribute, type NodeProto, tensorShape, tensorToHost, type TensorProto } from '@lowbit/formats'
+import { DataType, intAttribute, intsAttribute, type NodeProto, tensorShape, tensorToHost, type TensorProto } from '@lowbit/formats'
 import { type Graph, isOp } from '../graph/index.js'
+import { STORED_MARK } from './site-record.js'
 
 /** A step between a stored tensor and the operator that takes it: it moves elements, and computes nothing. */
 export type ChainStep =
@@ -15,6 +16,8 @@ export interface ConstantChain {
   readonly steps: readonly ChainStep[]
   /** As the operator takes it. */
   readonly shape: readonly number[]
+  /** Element type as the operator takes it: a Cast may stand in between. */
+  readonly type: number
 }
 
 /** Chains longer than this are not weights. */
@@ -27,24 +30,39 @@ export function constantChain(graph: Graph, name: string): ConstantChain | undef
   let tensor = graph.constant(at)
   while (tensor === undefined) {
     const node = graph.producer(at)
-    if (node === undefined || nodes.length >= MAX_STEPS || !MOVERS.some((op) => isOp(node, op))) return undefined
+    // A tensor that was given a place of its own is no part of another.
+    if (node === undefined || node.docString === STORED_MARK || nodes.length >= MAX_STEPS || !MOVERS.some((op) => isOp(node, op))) return undefined
     nodes.unshift(node)
     at = node.input[0] ?? ''
     tensor = graph.constant(at)
   }
   const steps: ChainStep[] = []
   let shape: readonly number[] = tensorShape(tensor)
+  let type: number = tensor.dataType
   for (const node of nodes) {
+    if (isOp(node, 'Cast')) {
+      type = castTarget(node, type)
+      if (type === DataType.UNDEFINED) return undefined
+      continue
+    }
     const step = stepOf(graph, node, shape)
     if (step === undefined) return undefined
     if (step === 'nothing') continue
     steps.push(step)
     shape = step.kind === 'reshape' ? step.shape : step.perm.map((axis) => shape[axis] ?? 0)
   }
-  return { root: at, tensor, steps, shape }
+  return { root: at, tensor, steps, shape, type }
 }
 
-const MOVERS = ['Identity', 'Transpose', 'Reshape', 'Squeeze', 'Unsqueeze', 'Flatten']
+const FLOATS: readonly number[] = [DataType.FLOAT, DataType.FLOAT16, DataType.BFLOAT16, DataType.DOUBLE]
+
+/** The type that a Cast between floats gives; UNDEFINED for other types. */
+function castTarget(node: NodeProto, from: number): number {
+  const to = intAttribute(node, 'to', DataType.UNDEFINED)
+  return FLOATS.includes(from) && FLOATS.includes(to) ? to : DataType.UNDEFINED
+}
+
+const MOVERS = ['Identity', 'Cast', 'Transpose', 'Reshape', 'Squeeze', 'Unsqueeze', 'Flatten']
 
 function stepOf(graph: Graph, node: NodeProto, shape: readonly number[]): ChainStep | 'nothing' | undefined {
   if (isOp(node, 'Identity')) return 'nothing'

@@ -1,14 +1,15 @@
 import { LowbitError, type Site } from '@lowbit/core'
-import { intAttribute, type NodeProto, onnxTypeOf } from '@lowbit/formats'
+import { intAttribute, type NodeProto, onnxTypeOf, tensorBytes } from '@lowbit/formats'
 import { type Graph, isOp } from '../graph/index.js'
 import { type ConstantChain, constantChain } from './constant-chain.js'
 import { numberBlocks } from './blocks.js'
 import type { Matrix } from './matrix.js'
-import type { SiteOp, SiteRecord } from './site-record.js'
+import { staysFloat } from './stays-float.js'
+import { type SiteOp, type SiteRecord, STORED_MARK } from './site-record.js'
 
 export interface FoundSites {
   readonly records: readonly SiteRecord[]
-  readonly skipped: readonly { readonly id: string; readonly reason: string }[]
+  readonly skipped: readonly { readonly id: string; readonly reason: string; readonly bytes?: number }[]
 }
 
 /** Operators that hold quantized weights already. */
@@ -34,10 +35,11 @@ interface Draft extends Omit<SiteRecord, 'site'> {
 /** Finds the weights of the main graph that can be quantized, in the order they run. */
 export function findSites(graph: Graph): FoundSites {
   const drafts: Draft[] = []
-  const skipped: { id: string; reason: string }[] = []
+  const skipped: { id: string; reason: string; bytes?: number }[] = []
+  const listed = new Set<string>()
   const ids = new Map<string, number>()
   const uniqueId = (node: NodeProto): string => {
-    const base = node.name === '' ? node.output[0] ?? node.opType : node.name
+    const base = node.name === '' || node.docString === STORED_MARK ? node.output[0] ?? node.opType : node.name
     const seen = (ids.get(base) ?? 0) + 1
     ids.set(base, seen)
     return seen === 1 ? base : `${base}#${seen}`
@@ -57,14 +59,19 @@ export function findSites(graph: Graph): FoundSites {
       continue
     }
     const id = uniqueId(node)
-    const draft = draftOf(node, candidate, chain, id)
-    if (typeof draft === 'string') skipped.push({ id, reason: draft })
-    else if (draft !== undefined) drafts.push(draft)
+    const draft = draftOf(graph, node, candidate, chain, id)
+    if (typeof draft === 'string') {
+      skipped.push({ id, reason: draft, bytes: tensorBytes(chain.tensor) })
+      listed.add(chain.root)
+    }
+    if (typeof draft === 'object') drafts.push(draft)
   }
-  return { records: finish(graph, drafts), skipped }
+  const claimed = new Set([...drafts.map((d) => d.root), ...listed])
+  return { records: finish(graph, drafts), skipped: [...skipped, ...staysFloat(graph, claimed)] }
 }
 
 function candidateOf(node: NodeProto): Candidate | undefined {
+  if (node.docString === STORED_MARK && isOp(node, 'Reshape')) return { op: 'Stored', weightInput: 0, dataInput: 0 }
   if (isOp(node, 'Gather')) return intAttribute(node, 'axis', 0) === 0 ? { op: 'Gather', weightInput: 0, dataInput: 1 } : undefined
   for (const op of ['MatMul', 'Gemm', 'Conv', 'ConvTranspose'] as const) {
     if (isOp(node, op)) return { op, weightInput: 1, dataInput: 0 }
@@ -84,22 +91,26 @@ function missingReason(graph: Graph, node: NodeProto, candidate: Candidate): str
   for (let i = 0; i < 8; i++) {
     const producer = graph.producer(name)
     if (producer === undefined) break
+    // A site of its own.
+    if (producer.docString === STORED_MARK) return undefined
     if (producer.opType === 'DequantizeLinear' && graph.constant(producer.input[0] ?? '') !== undefined) return 'already quantized'
     if (!['Transpose', 'Reshape', 'Identity', 'Slice', 'Sub'].some((op) => isOp(producer, op))) break
     name = producer.input[0] ?? ''
   }
   if (candidate.op === 'Conv' || candidate.op === 'ConvTranspose') return 'its weight is computed at run time'
-  if (candidate.op === 'MatMul' && constantChain(graph, node.input[0] ?? '') !== undefined) return 'its constant is the left factor'
+  if (candidate.op === 'MatMul' && constantChain(graph, node.input[0] ?? '') !== undefined) return 'its constant is the left factor, and small'
   return undefined
 }
 
 /** The site, the reason why it is none, or nothing for what is not a weight at all. */
-function draftOf(node: NodeProto, candidate: Candidate, chain: ConstantChain, id: string): Draft | string | undefined {
+function draftOf(graph: Graph, node: NodeProto, candidate: Candidate, chain: ConstantChain, id: string): Draft | string | undefined {
   const { op, weightInput, dataInput } = candidate
   const input = node.input[dataInput]
   const output = node.output[0]
   if (input === undefined || output === undefined) return undefined
-  const dtype = onnxTypeOf(chain.tensor.dataType)
+  const own = onnxTypeOf(chain.type)
+  // Expanded as float32 in front of a Cast.
+  const dtype = op === 'Stored' && (own === 'float64' || own === 'bfloat16') ? 'float32' : own
   const isFloat = dtype === 'float32' || dtype === 'float16'
   const rank = chain.shape.length
   if (op === 'Gather' && (rank !== 2 || (!isFloat && dtype !== 'float64' && dtype !== 'bfloat16'))) return undefined
@@ -120,8 +131,8 @@ function draftOf(node: NodeProto, candidate: Candidate, chain: ConstantChain, id
     key: weightKey(chain, matrix),
     site: {
       id,
-      kind: op === 'Gather' ? 'embedding' : op === 'MatMul' || op === 'Gemm' ? 'linear' : 'conv',
-      op,
+      kind: op === 'Stored' ? 'stored' : op === 'Gather' ? 'embedding' : op === 'MatMul' || op === 'Gemm' ? 'linear' : 'conv',
+      op: op === 'Stored' ? readersOf(graph, output) : op,
       input: { name: input },
       output: { name: output, dtype },
       weight: {
@@ -131,10 +142,17 @@ function draftOf(node: NodeProto, candidate: Candidate, chain: ConstantChain, id
         columns: matrix.columns,
         shape: chain.shape,
         groups: matrix.groups,
+        bytes: tensorBytes(chain.tensor),
         columnsPerChannel: matrix.columnsPerChannel,
       },
     },
   }
+}
+
+/** The operators that read a tensor, by name. */
+function readersOf(graph: Graph, name: string): string {
+  const readers = graph.consumers(name).flatMap((n) => (n.docString === STORED_MARK ? graph.consumers(n.output[0] ?? '') : [n]))
+  return [...new Set(readers.map((n) => n.opType))].join(', ')
 }
 
 /**
@@ -152,7 +170,7 @@ function weightKey({ root, tensor, steps }: ConstantChain, matrix: Matrix): stri
 function matrixOf(node: NodeProto, op: SiteOp, shape: readonly number[]): Matrix | string {
   const [a = 0, b = 0, ...kernel] = shape
   const plain = { groups: 1, columnsPerChannel: 1, shape }
-  if (op === 'Gather') return { ...plain, orientation: 'NK', rows: a, columns: b }
+  if (op === 'Gather' || op === 'Stored') return { ...plain, orientation: 'NK', rows: a, columns: b }
   if (op === 'Gemm' && intAttribute(node, 'transB', 0) !== 0) return { ...plain, orientation: 'NK', rows: a, columns: b }
   if (op === 'MatMul' || op === 'Gemm') return { ...plain, orientation: 'KN', rows: b, columns: a }
   const groups = intAttribute(node, 'group', 1)

@@ -4,7 +4,10 @@ import type { Graph } from '../graph/index.js'
 import type { Matrix } from './matrix.js'
 
 /** Operators whose weights are sites. */
-export type SiteOp = 'MatMul' | 'Gemm' | 'Conv' | 'ConvTranspose' | 'Gather'
+export type SiteOp = 'MatMul' | 'Gemm' | 'Conv' | 'ConvTranspose' | 'Gather' | 'Stored'
+
+/** Marks a Reshape that stands for a stored tensor of other readers than the operators above: op `Stored`. */
+export const STORED_MARK = 'lowbit: stored tensor'
 
 /** A site and where it stands in the graph. */
 export interface SiteRecord {

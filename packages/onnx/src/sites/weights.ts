@@ -1,4 +1,4 @@
-import { fromFloat16, type HostTensor, LowbitError, toFloat16 } from '@lowbit/core'
+import { fromBfloat16, fromFloat16, type HostTensor, LowbitError, toFloat16 } from '@lowbit/core'
 import { hostToTensor, node, type TensorProto } from '@lowbit/formats'
 import type { Graph } from '../graph/index.js'
 import { type ConstantChain, constantChain } from './constant-chain.js'
@@ -79,6 +79,9 @@ function isOnlyReadBy(graph: Graph, name: string, sites: readonly SiteRecord[]):
 function toFloat32({ dtype, data }: HostTensor, record: SiteRecord): Float32Array<ArrayBuffer> {
   if (data instanceof Float32Array) return data
   if (dtype === 'float16' && data instanceof Uint16Array) return fromFloat16(data)
+  // Behind a Cast to what the operator takes.
+  if (dtype === 'bfloat16' && data instanceof Uint16Array) return fromBfloat16(data)
+  if (data instanceof Float64Array) return Float32Array.from(data)
   throw new LowbitError('LOWBIT_DTYPE', { thing: `weight of site '${record.site.id}'`, found: dtype, expected: 'float32 or float16' })
 }
 

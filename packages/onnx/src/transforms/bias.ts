@@ -9,7 +9,7 @@ import { changeVector } from './vector.js'
 export async function addBias(graph: Graph, record: SiteRecord, delta: Float32Array, load: LoadTensor): Promise<void> {
   const { rows } = record.matrix
   if (delta.length !== rows) throw new LowbitError('LOWBIT_SHAPE', { thing: `bias of site '${record.site.id}'`, found: `${delta.length} values`, expected: `${rows}` })
-  if (record.op === 'Gather') throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: `site '${record.site.id}'`, found: 'an embedding', expected: 'a site with a bias' })
+  if (record.op === 'Gather' || record.op === 'Stored') throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: `site '${record.site.id}'`, found: `a ${record.site.kind} weight`, expected: 'a site with a bias' })
   const operator = siteNode(graph, record)
   const add = (values: Float32Array): void => delta.forEach((d, n) => (values[n] += d))
   if (record.op === 'MatMul') {

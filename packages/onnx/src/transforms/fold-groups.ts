@@ -13,7 +13,7 @@ export interface GroupRecord {
 export function groupSites(records: readonly SiteRecord[]): GroupRecord[] {
   const groups = new Map<string, SiteRecord[]>()
   for (const record of records) {
-    if (record.site.kind === 'embedding') continue
+    if (record.site.kind === 'embedding' || record.site.kind === 'stored') continue
     const name = record.site.input.name
     const members = groups.get(name)
     // A matrix and a convolution that read one tensor count its channels along different axes.

@@ -40,7 +40,7 @@ export function foldPlan(context: FoldContext, tensor: string, readers: readonly
     const fits = targets.every((t) => t.kind === 'vector' && isVector(context, node.input[t.input] ?? '', 'plain'))
     return fits && targets.length > 0 ? { producer: 'norm', targets, isAffine: false } : `the gain of '${node.name || node.opType}' is not a constant over the channels`
   }
-  const record = context.records.find((r) => r.anchor === tensor && r.op !== 'Gather')
+  const record = context.records.find((r) => r.anchor === tensor && r.op !== 'Gather' && r.op !== 'Stored')
   if (record !== undefined) return linearPlan(context, record, node)
   if (isOp(node, 'Mul')) return mulPlan(context, node, depth)
   if (isOp(node, 'Add')) {

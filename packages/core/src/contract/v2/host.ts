@@ -18,7 +18,11 @@ export interface TensorRef {
 export interface Site {
   /** Stable over runs: what a user writes in an override. */
   readonly id: string
-  readonly kind: 'linear' | 'conv' | 'embedding'
+  /**
+   * `stored`: a tensor that operators of other kinds read (recurrent layers, fused attention, branches and loops). Like an embedding it has no
+   * inputs to calibrate with and no bias.
+   */
+  readonly kind: 'linear' | 'conv' | 'embedding' | 'stored'
   /** The host's own word for the operator: `MatMul`, `Conv2D`. */
   readonly op: string
   readonly weight: SiteWeight
@@ -42,6 +46,8 @@ export interface SiteWeight {
   readonly groups: number
   /** Columns that share one input channel (kernel height × width); column index = channel · columnsPerChannel + offset. */
   readonly columnsPerChannel: number
+  /** Bytes it takes in the model's own file, where that is not `rows · columns` elements of `dtype`. */
+  readonly bytes?: number
   /** True if other uses than sites read this weight, so that it must stay in float as well. */
   readonly shared?: boolean
 }
@@ -244,7 +250,7 @@ export interface ModelHost extends Plugin<'host'> {
   /** In the order they run. */
   sites(): readonly Site[]
   /** What looks like a site but is not offered, and why (already quantized, unsupported type). */
-  skipped(): readonly { readonly id: string; readonly reason: string }[]
+  skipped(): readonly { readonly id: string; readonly reason: string; readonly bytes?: number }[]
   foldGroups(): readonly FoldGroup[]
   /** Empty where `supports.activations` is false. */
   activations(): readonly ActivationPoint[]

@@ -1,0 +1,5 @@
+export * from './normalize.js'
+export * from './inline-functions.js'
+export * from './hoist-weights.js'
+export * from './fold-trained-codes.js'
+export * from './stored-tensors.js'
