@@ -1,4 +1,4 @@
-import type { Site } from '../contract/host.js'
+import type { Site } from '../contract/v2/host.js'
 import { bytesPerElement } from '../dtype.js'
 import { elementCount } from '../tensor.js'
 import { paramShape, type QTensor } from '../qtensor.js'
