@@ -1,5 +1,5 @@
 import { findAttribute, hostToTensor, intAttribute, isExternal, node as makeNode, type NodeProto, onnxTypeOf, tensorBytes, type TensorProto } from '@lowbit/formats'
-import { copyMessage, Graph, isOp, subgraphs } from '../graph/index.js'
+import { copyMessage, type Graph, isOp, subgraphs } from '../graph/index.js'
 import { constantChain, findSites, STORED_MARK } from '../sites/index.js'
 
 /** Smaller tensors cost more to expand than they save. */
