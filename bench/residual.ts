@@ -15,11 +15,11 @@ const ROUNDINGS = { 'round to nearest': rtn(), 'GPTQ, searched scales': gptq() }
 export async function benchResidual(): Promise<void> {
   const path = needSharedData('stories260K.onnx')
   const float = await openOnnx(path)
-  const [stream] = await float.residualStreams()
+  const [stream] = await float.capabilities.residual.streams()
   const lines = [`| float32 | ${(await storyPerplexity((b) => float.run(b))).toFixed(6)} |`]
   for (const seed of SEEDS) {
     const host = await openOnnx(path)
-    await host.apply(stream.id, { kind: 'rotate', signs: randomSigns(stream.channels, seed), order: stream.channels })
+    await host.capabilities.residual.rotate(stream.id, { kind: 'rotate', signs: randomSigns(stream.channels, seed), order: stream.channels })
     lines.push(`| float32, turned, seed ${seed} | ${(await storyPerplexity((b) => host.run(b))).toFixed(6)} |`)
     await host.dispose()
   }

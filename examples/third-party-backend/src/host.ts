@@ -1,8 +1,7 @@
 import {
-  checkQTensor, dequantize, hasDType, INTEGER_CODES, isIntegerCode, LowbitError, statisticObserver, throwIfAborted,
+  AbstractHost, dequantize, expectDType, INTEGER_CODES, isIntegerCode, StatisticAnswers, statisticObserver, throwIfAborted,
   type Acceptance, type ApplyResult, type Artifact, type Batch, type BatchSource, type EmitOptions, type FoldGroup, type HostSupports, type HostTensor,
-  type ModelHost, type ObserveOptions, type QTensor, type Scheme, type Site, type StatisticName, type StatisticRequest, type Statistics, type StatisticValues,
-  type TensorRef, type Transform,
+  type ModelHost, type ObserveOptions, type Scheme, type Site, type StatisticName, type StatisticRequest, type Statistics, type TensorRef, type Transform, type WhichModel,
 } from '@lowbit/core'
 import { readMlp, runMlp, writeMlp, type Layer, type See } from './mlp.js'
 
@@ -13,11 +12,9 @@ export function openMlp(bytes: Uint8Array): ModelHost {
   return new MlpHost(bytes)
 }
 
-class MlpHost implements ModelHost {
-  readonly kind = 'host'
+class MlpHost extends AbstractHost {
   readonly name = 'example-mlp'
   readonly version = '1.0.0'
-  readonly apiVersion = 2
   readonly config = {}
   readonly supports: HostSupports = {
     formats: ['mlp-json'],
@@ -26,14 +23,15 @@ class MlpHost implements ModelHost {
     transforms: ['scale', 'clip'],
     siteKinds: ['linear'],
     activations: false,
+    capabilities: [],
     tolerance: { relative: 1e-5, reason: 'sums in float32, in one order' },
   }
   readonly #original: readonly Layer[]
   readonly #size: number
   #layers: Layer[]
-  #disposed = false
 
   constructor(bytes: Uint8Array) {
+    super()
     this.#original = readMlp(bytes)
     this.#layers = [...this.#original]
     this.#size = bytes.length
@@ -55,7 +53,7 @@ class MlpHost implements ModelHost {
     })
   }
 
-  skipped(): readonly { readonly id: string; readonly reason: string }[] {
+  override skipped(): readonly { readonly id: string; readonly reason: string }[] {
     return this.#original.flatMap(({ codes }, i) => (codes === undefined ? [] : [{ id: `layer${i}`, reason: 'already quantized' }]))
   }
 
@@ -67,48 +65,31 @@ class MlpHost implements ModelHost {
     )
   }
 
-  activations(): readonly [] {
-    return []
-  }
-
   size(): number {
     return this.#size
   }
 
-  accepts(site: string, { dtype, granularity }: Scheme): Acceptance {
-    this.#index(site)
+  protected acceptsScheme(_: Site, { dtype, granularity }: Scheme): Acceptance {
     const fits = isIntegerCode(dtype) && INTEGER_CODES[dtype].bits <= 8 && granularity.kind !== 'token'
     return fits ? { ok: true } : { ok: false, reason: `the file holds integer codes of up to 8 bits, not ${dtype} per ${granularity.kind}` }
   }
 
-  async readWeight(site: string): Promise<HostTensor<'float32'>> {
-    const { rows, columns, weight } = this.#layers[this.#index(site)]
-    return { dtype: 'float32', shape: [rows, columns], data: weight.slice() }
+  protected weightOf({ block }: Site): Float32Array<ArrayBuffer> {
+    return this.#layers[block].weight.slice()
   }
 
-  async writeWeight(site: string, weight: HostTensor<'float32'>): Promise<void> {
-    const i = this.#index(site)
-    if (weight.data.length !== this.#layers[i].weight.length) throw new LowbitError('LOWBIT_SHAPE', { thing: site, found: `[${weight.shape.join(', ')}]`, expected: `[${this.#layers[i].rows}, ${this.#layers[i].columns}]` })
-    this.#layers[i] = { ...this.#layers[i], weight: weight.data.slice() }
+  protected setWeight({ block }: Site, weight: Float32Array<ArrayBuffer>): void {
+    this.#layers[block] = { ...this.#layers[block], weight }
   }
 
-  async addBias(site: string, delta: Float32Array): Promise<void> {
-    const i = this.#index(site)
-    if (delta.length !== this.#layers[i].rows) throw new LowbitError('LOWBIT_SHAPE', { thing: `bias of ${site}`, found: `${delta.length} values`, expected: `${this.#layers[i].rows}` })
-    this.#layers[i] = { ...this.#layers[i], bias: this.#layers[i].bias.map((b, n) => b + delta[n]) }
+  protected shiftOutput({ block }: Site, delta: Float32Array): void {
+    this.#layers[block] = { ...this.#layers[block], bias: this.#layers[block].bias.map((b, n) => b + delta[n]) }
   }
 
-  async apply(group: string, transform: Transform): Promise<ApplyResult> {
+  protected transform(group: FoldGroup, transform: Exclude<Transform, { readonly kind: 'clip' }>): ApplyResult {
     if (transform.kind === 'rotate') return { how: 'refused', reason: 'relu does not commute with a rotation' }
-    if (transform.kind === 'clip') {
-      await this.writeWeight(transform.site, transform.weight)
-      return { how: 'folded' }
-    }
-    const fold = this.foldGroups().find((g) => g.id === group)
-    if (fold === undefined) throw new LowbitError('LOWBIT_NOT_FOUND', { thing: 'fold group', found: group, expected: this.foldGroups().map((g) => g.id).join(', ') })
     const { scales } = transform
-    if (scales.length !== fold.channels || scales.some((s) => !(s > 0))) throw new LowbitError('LOWBIT_SHAPE', { thing: group, found: `${scales.length} scales`, expected: `${fold.channels} positive ones` })
-    const at = this.#index(fold.sites[0])
+    const at = this.site(group.sites[0]).block
     const before = this.#layers[at - 1]
     const after = this.#layers[at]
     this.#layers[at - 1] = { ...before, weight: before.weight.map((w, i) => w / scales[Math.floor(i / before.columns)]), bias: before.bias.map((b, n) => b / scales[n]) }
@@ -116,39 +97,28 @@ class MlpHost implements ModelHost {
     return { how: 'folded' }
   }
 
-  async observe(requests: readonly StatisticRequest[], data: BatchSource, options: ObserveOptions = {}): Promise<Statistics> {
-    const keyOf = (r: StatisticRequest): string => JSON.stringify([r.statistic, r.target, r.options])
-    const observers = requests.map((request) => ({ request, layer: this.#targetOf(request), observer: statisticObserver(request.statistic, { kind: 'linear' }, request.options) }))
+  protected async collect(requests: readonly StatisticRequest[], data: BatchSource, { signal, model = 'current' }: ObserveOptions): Promise<Statistics> {
+    const observers = requests.map((request) => ({ request, layer: this.#layerOf(request), observer: statisticObserver(request.statistic, { kind: 'linear' }, request.options) }))
     for await (const batch of data) {
-      throwIfAborted(options.signal, 'calibration')
-      this.#compute(batch, options.model ?? 'current', (layer, input) => {
+      throwIfAborted(signal, 'calibration')
+      this.checkBatch(batch)
+      this.#compute(batch, model, (layer, input) => {
         const x: HostTensor<'float32'> = { dtype: 'float32', shape: [input.length / this.#original[layer].columns, this.#original[layer].columns], data: input }
         for (const o of observers) if (o.layer === layer) o.observer.observe(x)
       })
     }
-    throwIfAborted(options.signal, 'calibration')
-    const answers = new Map(observers.map(({ request, observer }) => [keyOf(request), observer.result()]))
-    return { get: <S extends StatisticName>(request: StatisticRequest<S>) => answers.get(keyOf(request)) as StatisticValues[S] | undefined }
+    const answers = new StatisticAnswers()
+    for (const { request, observer } of observers) answers.set(request, observer.result())
+    return answers
   }
 
-  assign(site: string, q: QTensor | null): void {
-    const i = this.#index(site)
-    const { rows, columns, weight, bias } = this.#layers[i]
-    if (q !== null) checkQTensor(q, site)
-    this.#layers[i] = { rows, columns, weight, bias, ...(q === null ? {} : { codes: q }) }
+  protected compute(batch: Batch, model: WhichModel): Batch {
+    return { y: this.#compute(batch, model) }
   }
 
-  assignActivation(point: string): void {
-    throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: point, found: 'a static activation', expected: 'weights only' })
-  }
-
-  async run(batch: Batch, options: { readonly model?: 'current' | 'original' } = {}): Promise<Batch> {
-    return { y: this.#compute(batch, options.model ?? 'current') }
-  }
-
-  async emit(format: string, options: EmitOptions = {}): Promise<Artifact> {
-    if (format !== 'mlp-json') throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: 'format', found: format, expected: 'mlp-json' })
-    const bytes = writeMlp(this.#layers, { 'lowbit.recipe': options.provenance?.recipe ?? null })
+  protected write(format: string, options: EmitOptions): Artifact {
+    const layers = this.#layers.map((layer, i) => ({ ...layer, ...this.#codesOf(i) }))
+    const bytes = writeMlp(layers, { 'lowbit.recipe': options.provenance?.recipe ?? null })
     const save = async (path: string): Promise<void> => {
       const { rename, writeFile } = await import('node:fs/promises')
       await writeFile(`${path}.tmp`, bytes)
@@ -157,26 +127,22 @@ class MlpHost implements ModelHost {
     return { format, size: bytes.length, notes: [], bytes: () => bytes, save }
   }
 
-  async dispose(): Promise<void> {
-    this.#disposed = true
-  }
-
-  #compute(batch: Batch, model: 'current' | 'original', see?: See): HostTensor<'float32'> {
-    if (this.#disposed) throw new LowbitError('LOWBIT_DISPOSED', { thing: this.name, found: 'a disposed host' })
-    const x = batch['x']
-    const width = this.#original[0].columns
-    if (x === undefined || !hasDType(x, 'float32') || x.shape[1] !== width) throw new LowbitError('LOWBIT_DATA', { thing: 'batch', found: x === undefined ? "no 'x'" : `x ${x.dtype} [${x.shape.join(', ')}]`, expected: `x float32 [batch, ${width}]` })
-    const layers = model === 'original' ? this.#original : this.#layers.map((l) => (l.codes === undefined ? l : { ...l, weight: dequantize(l.codes).data }))
+  #compute(batch: Batch, model: WhichModel, see?: See): HostTensor<'float32'> {
+    const x = expectDType(batch['x'], 'float32', 'x')
+    const layers = model === 'original' ? this.#original : this.#layers.map((layer, i) => ({ ...layer, ...valuesOf(this.#codesOf(i).codes) }))
     return { dtype: 'float32', shape: [x.shape[0], this.#original[layers.length - 1].rows], data: runMlp(layers, x.data, x.shape[0], see) }
   }
 
-  #targetOf({ target }: StatisticRequest): number {
-    return this.#index('site' in target ? target.site : target.tensor.replace(/^h/, 'layer'))
+  #codesOf(layer: number): Pick<Layer, 'codes'> {
+    const codes = this.assigned.get(`layer${layer}`) ?? this.#layers[layer].codes
+    return codes === undefined ? {} : { codes }
   }
 
-  #index(site: string): number {
-    const found = this.sites().find((s) => s.id === site)
-    if (found === undefined) throw new LowbitError('LOWBIT_NOT_FOUND', { thing: 'site', found: site, expected: this.sites().map((s) => s.id).join(', ') })
-    return found.block
+  #layerOf({ target }: StatisticRequest): number {
+    return this.site('site' in target ? target.site : target.tensor.replace(/^h/, 'layer')).block
   }
+}
+
+function valuesOf(codes: Layer['codes']): Partial<Pick<Layer, 'weight'>> {
+  return codes === undefined ? {} : { weight: dequantize(codes).data }
 }

@@ -32,11 +32,12 @@ describe('rotation of a residual stream', () => {
     const host = rmsHost()
     const [batch] = toyBatches()
     const before = await host.run(batch)
-    const [stream] = (await host.residualStreams?.()) ?? []
+    const { residual } = host.capabilities
+    const [stream] = (await residual?.streams()) ?? []
     const { transforms } = await rotate({ scope: 'residual', accept: 'always' }).plan({ ...jobOf(1, 1), group: { id: stream.id, producer: 'norm', channels: stream.channels }, sites: [] })
     expect(transforms).toHaveLength(1)
     const weight = await host.readWeight('down')
-    for (const t of transforms) expect(await host.apply(stream.id, t)).toEqual({ how: 'folded' })
+    for (const t of transforms) expect(t.kind === 'rotate' && (await residual?.rotate(stream.id, t))).toEqual({ how: 'folded' })
     expect(await host.readWeight('down')).not.toEqual(weight)
     expect(noise(before, await host.run(batch))).toBeLessThan(1e-4)
   })
@@ -56,7 +57,7 @@ describe('rotation of a residual stream', () => {
   })
 
   it('says so where there is no stream at all', async () => {
-    const host: ModelHost = new Proxy(rmsHost(), { get: (target, name) => (name === 'residualStreams' ? undefined : bound(target, name)) })
+    const host: ModelHost = new Proxy(rmsHost(), { get: (target, name) => (name === 'capabilities' ? {} : bound(target, name)) })
     const { report } = await quantize(host, { weights: int4({ group: 8 }), transforms: [rotate({ scope: 'residual' })], calibration: toyBatches() })
     expect(report.transforms).toEqual([])
     expect(report.warnings.join()).toMatch(/finds no residual stream/)

@@ -11,7 +11,7 @@ describe.skipIf(!isThere)(`residual stream of stories260K (${isThere ? 'of ../sh
   it('runs from the embedding to the head, and turns without changing the perplexity or the graph', async () => {
     const tokens = stories(data, 10)
     const host = await openOnnx(`${data}/stories260K.onnx`, NATIVE)
-    const streams = await host.residualStreams()
+    const streams = await host.capabilities.residual.streams()
     expect(streams).toHaveLength(1)
     const [stream] = streams
     expect(stream).toMatchObject({ channels: 64 })
@@ -22,7 +22,7 @@ describe.skipIf(!isThere)(`residual stream of stories260K (${isThere ? 'of ../sh
     const before = await perplexity(tokens, (batch) => host.run(batch))
     const nodes = host.graphNow().nodes().length
     const signs = Int8Array.from({ length: 64 }, (_, i) => ((i * 7) % 5 < 2 ? -1 : 1))
-    expect(await host.apply(stream?.id ?? '', { kind: 'rotate', signs, order: 64 })).toEqual({ how: 'folded' })
+    expect(await host.capabilities.residual.rotate(stream?.id ?? '', { kind: 'rotate', signs, order: 64 })).toEqual({ how: 'folded' })
     expect(host.graphNow().nodes()).toHaveLength(nodes)
     expect(Math.abs((await perplexity(tokens, (batch) => host.run(batch))) - before)).toBeLessThan(1e-4)
     await host.dispose()

@@ -9,6 +9,7 @@ import {
   checkQTensor,
   type EmitOptions,
   type FoldGroup,
+  type HostCapabilities,
   type HostSupports,
   type HostTensor,
   LowbitError,
@@ -17,8 +18,6 @@ import {
   type ObserveOptions,
   type OperatorChoice,
   type QTensor,
-  type RescueOptions,
-  type RescueResult,
   type Scheme,
   type Site,
   type StatisticRequest,
@@ -28,13 +27,13 @@ import {
   type Transform,
 } from '@lowbit/core'
 import type { TensorProto } from '@lowbit/formats'
-import { activationPoints, addBias, applyRotation, applyScale, describeGroup, describeStream, EMITTERS, expectEmitter, expectRecord, fakeQuantizeActivations, fakeQuantizeWeights, findSites, findStreams, fingerprint, finishModel, type FoundSites, type Graph, type GroupRecord, groupSites, type ModelSource, onnxArtifact, readRows, rotateStream, showStored, type SiteRecord, STATIC_OPERATORS, type StreamRecord, toTensorRef, untransposeGemms, writeRows } from '@lowbit/onnx'
+import { activationPoints, addBias, applyRotation, applyScale, describeGroup, describeStream, EMITTERS, expectEmitter, expectRecord, fakeQuantizeActivations, fakeQuantizeWeights, findSites, findStreams, fingerprint, finishModel, type FoundSites, type Graph, type GroupRecord, groupSites, type ModelSource, onnxArtifact, readRows, rotateStream, showStored, type SiteRecord, STATIC_OPERATORS, toTensorRef, untransposeGemms, writeRows } from '@lowbit/onnx'
 import { tensorInfo } from '../calibrate/index.js'
 import { findOrt, type OrtModule, type SessionOptions } from '../ort.js'
 import { AS_WRITTEN, type Session } from '../session.js'
 import { VERSION } from '../version.js'
 import { observe } from './observe.js'
-import { findRuinous } from '../rescue/index.js'
+import { outputsUnder } from './outputs-under.js'
 import { openGraph } from './running-model.js'
 
 type Which = 'current' | 'original'
@@ -47,6 +46,7 @@ const SUPPORTS: HostSupports = {
   transforms: ['scale', 'rotate', 'clip'],
   siteKinds: ['linear', 'conv', 'embedding', 'stored'],
   activations: true,
+  capabilities: ['residual', 'operators', 'fingerprint', 'outputsUnder'],
   tolerance: { relative: 1e-4, reason: 'ONNX Runtime sums float32 products in an order of its own' },
 }
 
@@ -58,6 +58,23 @@ export class OnnxHost implements ModelHost {
   readonly apiVersion = 2
   readonly config = {}
   readonly supports = SUPPORTS
+  readonly capabilities: Required<HostCapabilities> = {
+    residual: { streams: () => this.#residualStreams(), rotate: (stream, rotation) => this.#rotateStream(stream, rotation) },
+    operators: { choose: (choice) => this.#chooseOperators(choice) },
+    fingerprint: {
+      sha256: () => {
+        this.#checkOpen()
+        return fingerprint(this.#original, this.#source)
+      },
+    },
+    outputsUnder: {
+      run: async (sets, batches, see, { signal } = {}) => {
+        this.#checkOpen()
+        const { graph, records } = this.#clone(this.#graph)
+        await outputsUnder({ open: (made, session) => this.openGraph(made, session), graph, sites: records, weights: this.#assigned, activations: this.#activations }, sets, batches, see, signal)
+      },
+    },
+  }
   /** What preparation did, in sentences. */
   readonly prepared: readonly string[]
   readonly #source: ModelSource
@@ -116,7 +133,7 @@ export class OnnxHost implements ModelHost {
     return (this.#points ??= activationPoints(this.#graph, this.#found.records, { operators: this.#operators, types: this.#types }))
   }
 
-  async chooseOperators(choice: OperatorChoice): Promise<void> {
+  async #chooseOperators(choice: OperatorChoice): Promise<void> {
     this.#checkOpen()
     const unknown = typeof choice === 'string' ? undefined : choice.find((op) => !STATIC_OPERATORS.includes(op))
     if (unknown !== undefined) {
@@ -164,8 +181,6 @@ export class OnnxHost implements ModelHost {
   async apply(group: string, transform: Transform): Promise<ApplyResult> {
     this.#checkOpen()
     const found = this.#groups.find((g) => g.id === group)
-    const stream = found === undefined ? findStreams(this.#graph, this.#found.records).find((s) => s.id === group) : undefined
-    if (stream !== undefined) return this.#applyToStream(stream, transform)
     if (found === undefined) throw new LowbitError('LOWBIT_NOT_FOUND', { thing: `fold group '${group}'`, found: 'the model has none of this name', fix: 'list them with foldGroups()' })
     const { records } = this.#found
     this.#reshaped()
@@ -175,15 +190,17 @@ export class OnnxHost implements ModelHost {
     return { how: 'folded' }
   }
 
-  async residualStreams(): Promise<readonly ResidualStream[]> {
+  async #residualStreams(): Promise<readonly ResidualStream[]> {
     this.#checkOpen()
     return Promise.all(findStreams(this.#graph, this.#found.records).map((s) => describeStream(this.#graph, s, this.#source.load)))
   }
 
-  async #applyToStream(stream: StreamRecord, transform: Transform): Promise<ApplyResult> {
-    if (transform.kind !== 'rotate') return { how: 'refused', reason: `a residual stream takes rotations, not '${transform.kind}'` }
+  async #rotateStream(id: string, { signs, order }: Extract<Transform, { readonly kind: 'rotate' }>): Promise<ApplyResult> {
+    this.#checkOpen()
+    const stream = findStreams(this.#graph, this.#found.records).find((s) => s.id === id)
+    if (stream === undefined) throw new LowbitError('LOWBIT_NOT_FOUND', { thing: `residual stream '${id}'`, found: 'the model has none of this name', fix: 'list them with capabilities.residual.streams()' })
     this.#reshaped()
-    return rotateStream(this.#graph, this.#found.records, stream, transform.signs, transform.order, this.#source.load)
+    return rotateStream(this.#graph, this.#found.records, stream, signs, order, this.#source.load)
   }
 
   async observe(requests: readonly StatisticRequest[], data: BatchSource, options: ObserveOptions = {}): Promise<Statistics> {
@@ -214,23 +231,6 @@ export class OnnxHost implements ModelHost {
     if (params === null) this.#activations.delete(point)
     else this.#activations.set(point, params)
     this.#changed()
-  }
-
-  async rescue(data: BatchSource, options: RescueOptions = {}): Promise<RescueResult> {
-    this.#checkOpen()
-    const { graph, records } = this.#clone(this.#graph)
-    const weights = new Map(records.flatMap(({ site }) => {
-      const q = this.#assigned.get(site.tiedTo ?? site.id)
-      return q === undefined ? [] : [[site.id, q] as const]
-    }))
-    const decisions = { sites: records, weights, activations: this.#activations }
-    return findRuinous({ open: (made, session) => this.openGraph(made, session), graph, decisions, points: this.activations(), size: this.size() }, data, options)
-  }
-
-  /** SHA-256 of the model as opened and prepared, external data by what the file says of it. */
-  fingerprint(): Promise<string> {
-    this.#checkOpen()
-    return fingerprint(this.#original, this.#source)
   }
 
   async run(batch: Batch, options: { readonly model?: Which } = {}): Promise<Batch> {

@@ -1,7 +1,7 @@
 import {
-  checkQTensor, dequantize, elementCount, isLowbitError, LowbitError, tensor, throwIfAborted,
+  AbstractHost, dequantize, elementCount, isLowbitError, LowbitError, StatisticAnswers, tensor, throwIfAborted,
   type Acceptance, type ActivationParams, type ActivationPoint, type ApplyResult, type Artifact, type Batch, type BatchSource, type EmitOptions, type FoldGroup, type HostSupports,
-  type HostTensor, type ModelHost, type ObserveOptions, type QTensor, type Scheme, type Site, type StatisticName, type StatisticRequest, type Statistics, type StatisticValues, type TensorRef, type Transform,
+  type HostTensor, type ModelHost, type ObserveOptions, type QTensor, type Scheme, type Site, type StatisticName, type StatisticRequest, type Statistics, type TensorRef, type Transform, type WhichModel,
 } from '@lowbit/core'
 import { normsAfterSites } from '../layers/batch-norm.js'
 import { findSites } from '../layers/find-sites.js'
@@ -62,11 +62,9 @@ export function expectExportable(tf: TfCore, model: LayersModel, format: string 
 
 const STATISTICS: readonly StatisticName[] = ['range', 'absmax-per-channel', 'mean-abs-per-channel', 'mean', 'histogram', 'gram', 'cross-gram', 'samples']
 
-class TfjsHost implements LayersHost {
-  readonly kind = 'host'
+class TfjsHost extends AbstractHost implements LayersHost {
   readonly name = PACKAGE
   readonly version = VERSION
-  readonly apiVersion = 2
   readonly config: { readonly foldBatchNorm: boolean }
   readonly supports: HostSupports
   readonly #tf: TfCore
@@ -77,10 +75,11 @@ class TfjsHost implements LayersHost {
   readonly #folds: readonly Fold[]
   readonly #norms = new Map<Layer, { readonly gamma: Float32Array; readonly beta?: Float32Array }>()
   readonly #inserted = new Map<string, Float32Array>()
-  readonly #activations = new Map<string, StaticRule>()
-  #disposed = false
+  /** Of fewer bits than `assignActivation` takes. */
+  readonly #rules = new Map<string, StaticRule>()
 
   constructor(tf: TfCore, model: LayersModel, options: OpenLayersOptions) {
+    super()
     this.#tf = tf
     this.#model = model
     this.#during = options.during ?? ((run) => run())
@@ -98,6 +97,7 @@ class TfjsHost implements LayersHost {
       transforms: ['scale', 'clip'],
       siteKinds: ['linear', 'conv', 'embedding'],
       activations: true,
+      capabilities: [],
       tolerance: { relative: 1e-4, reason: 'BatchNorm folding and another order of float32 sums' },
     }
   }
@@ -122,7 +122,7 @@ class TfjsHost implements LayersHost {
     }))
   }
 
-  skipped(): readonly SkippedLayer[] {
+  override skipped(): readonly SkippedLayer[] {
     return this.#skipped
   }
 
@@ -130,7 +130,7 @@ class TfjsHost implements LayersHost {
     return this.#folds.map((f) => f.group)
   }
 
-  activations(): readonly ActivationPoint[] {
+  override activations(): readonly ActivationPoint[] {
     return activationPoints(this.#sites)
   }
 
@@ -138,53 +138,62 @@ class TfjsHost implements LayersHost {
     return this.#model.weights.reduce((sum, w) => sum + 4 * elementCount(w.shape.map((s) => s ?? 1)), 0)
   }
 
-  accepts(site: string, scheme: Scheme, format: string): Acceptance {
-    return expectEmitter(format).accepts(this.#site(site), scheme)
+  override assign(id: string, q: QTensor | null): void {
+    super.assign(id, q)
+    const site = this.#state(id)
+    if (q === null) delete site.q
+    else site.q = { tensor: q, values: dequantize(q).data }
   }
 
-  async readWeight(id: string): Promise<HostTensor<'float32'>> {
-    const { at, weight } = this.#site(id)
-    return tensor('float32', [at.rows, at.columns], weight.slice())
+  override assignActivation(point: string, params: ActivationParams | null): void {
+    super.assignActivation(point, params)
+    this.#rules.delete(point)
   }
 
-  async writeWeight(id: string, w: HostTensor<'float32'>): Promise<void> {
-    const { at, weight } = this.#site(id)
-    if (w.data.length !== weight.length) throw new LowbitError('LOWBIT_SHAPE', { thing: `weight of ${id}`, found: `[${w.shape.join(', ')}]`, expected: `[${at.rows}, ${at.columns}]` })
-    weight.set(w.data)
+  assignRule(point: string, rule: StaticRule | null): void {
+    this.assignActivation(point, null)
+    if (rule !== null) this.#rules.set(point, rule)
   }
 
-  async addBias(id: string, delta: Float32Array): Promise<void> {
-    const site = this.#site(id)
-    if (site.at.weight.form === 'embedding' || delta.length !== site.at.rows) {
-      throw new LowbitError('LOWBIT_SHAPE', { thing: `bias of ${id}`, found: `${delta.length} values`, expected: site.at.weight.form === 'embedding' ? 'none: an embedding has no bias' : `${site.at.rows}` })
+  expectFormat(format: string, schemes: ReadonlyMap<string, Scheme>): void {
+    const emitter = expectEmitter(format)
+    for (const [id, scheme] of schemes) {
+      const answer = emitter.accepts(this.#state(id), scheme)
+      // What a format does not take stays in float there, or in another form: only a weight that nothing can say is an error.
+      if (!answer.ok && format !== 'matmul-nbits') throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: `weight of '${id}'`, found: answer.reason, fix: 'train it under another scheme, or choose another format' })
     }
-    site.bias = Float32Array.from(delta, (d, i) => d + (site.bias?.[i] ?? 0))
+    emitter.check({ tf: this.#tf, model: this.#model, ...this.#overlay() })
   }
 
-  async apply(group: string, transform: Transform): Promise<ApplyResult> {
-    this.#alive()
-    const fold = this.#folds.find((f) => f.group.id === group)
-    if (fold === undefined) throw new LowbitError('LOWBIT_NOT_FOUND', { thing: 'fold group', found: group, expected: this.#folds.map((f) => f.group.id).join(', ') })
-    if (transform.kind === 'clip') {
-      await this.writeWeight(transform.site, transform.weight)
-      return { how: 'folded' }
-    }
-    if (transform.kind === 'rotate') return { how: 'refused', reason: 'tfjs layers have no place for a rotation' }
-    const { scales } = transform
-    const bad = scales.find((s) => !(s > 0 && Number.isFinite(s)))
-    if (scales.length !== fold.group.channels || bad !== undefined) {
-      throw new LowbitError('LOWBIT_ARGUMENT', { thing: `scale of ${group}`, found: bad === undefined ? `${scales.length} values` : String(bad), expected: `${fold.group.channels} positive, finite numbers` })
-    }
-    return this.#scale(fold, scales)
+  protected acceptsScheme(site: Site, scheme: Scheme, format: string): Acceptance {
+    return expectEmitter(format).accepts(this.#state(site.id), scheme)
   }
 
-  async observe(requests: readonly StatisticRequest[], data: BatchSource, options: ObserveOptions = {}): Promise<Statistics> {
-    this.#alive()
+  protected weightOf(site: Site): Float32Array<ArrayBuffer> {
+    return Float32Array.from(this.#state(site.id).weight)
+  }
+
+  protected setWeight(site: Site, weight: Float32Array): void {
+    this.#state(site.id).weight.set(weight)
+  }
+
+  protected shiftOutput(site: Site, delta: Float32Array): void {
+    const state = this.#state(site.id)
+    state.bias = Float32Array.from(delta, (d, i) => d + (state.bias?.[i] ?? 0))
+  }
+
+  protected transform(group: FoldGroup, transform: Exclude<Transform, { readonly kind: 'clip' }>): ApplyResult {
+    const fold = this.#folds.find((f) => f.group.id === group.id)
+    if (fold === undefined || transform.kind === 'rotate') return { how: 'refused', reason: 'tfjs layers have no place for a rotation' }
+    return this.#scale(fold, transform.scales)
+  }
+
+  protected async collect(requests: readonly StatisticRequest[], data: BatchSource, options: ObserveOptions): Promise<Statistics> {
     const points = new Set(this.activations().map((p) => p.id))
     const wanted = requests.map((request) => {
       const { target } = request
       if ('tensor' in target && !points.has(target.tensor)) throw new LowbitError('LOWBIT_NOT_FOUND', { thing: 'activation', found: target.tensor, expected: [...points].join(', ') })
-      const site = 'site' in target ? this.#site(target.site) : this.#sites.find((s) => s.input === target.tensor)
+      const site = 'site' in target ? this.#state(target.site) : this.#sites.find((s) => s.input === target.tensor)
       return { request, site, collect: accumulator(this.#tf, request, 'site' in target ? site?.at : undefined) }
     })
     const cross = requests.some((r) => r.statistic === 'cross-gram')
@@ -204,36 +213,16 @@ class TfjsHost implements LayersHost {
       options.onProgress?.({ phase: 'calibrate', done, total: done })
     }
     throwIfAborted(options.signal, 'calibration')
-    return new Answers(wanted.map(({ request, collect }) => [request, collect.value()]))
+    const answers = new StatisticAnswers()
+    for (const { request, collect } of wanted) answers.set(request, collect.value())
+    return answers
   }
 
-  assign(id: string, q: QTensor | null): void {
-    const site = this.#site(id)
-    if (q === null) {
-      delete site.q
-      return
-    }
-    checkQTensor(q, id)
-    if (q.codes.length !== site.weight.length) throw new LowbitError('LOWBIT_SHAPE', { thing: `codes of ${id}`, found: `[${q.shape.join(', ')}]`, expected: `[${site.at.rows}, ${site.at.columns}]` })
-    site.q = { tensor: q, values: dequantize(q).data }
-  }
+  /** Converts what it is given: the model's inputs are checked while that is done. */
+  protected override checkBatch(): void {}
 
-  assignActivation(point: string, params: ActivationParams | null): void {
-    this.assignRule(point, params === null ? null : { kind: 'static', ...params })
-  }
-
-  assignRule(point: string, rule: StaticRule | null): void {
-    this.#alive()
-    if (!this.#sites.some((s) => s.input === point && s.at.weight.form !== 'embedding')) {
-      throw new LowbitError('LOWBIT_NOT_FOUND', { thing: 'activation', found: point, expected: this.activations().map((p) => p.id).join(', ') })
-    }
-    if (rule === null) this.#activations.delete(point)
-    else this.#activations.set(point, rule)
-  }
-
-  async run(batch: Batch, options: { readonly model?: 'current' | 'original' } = {}): Promise<Batch> {
-    this.#alive()
-    const tensors = this.#tf.tidy(() => this.#forward(batch, options.model ?? 'current'))
+  protected async compute(batch: Batch, model: WhichModel): Promise<Batch> {
+    const tensors = this.#tf.tidy(() => this.#forward(batch, model))
     const out: Record<string, HostTensor> = {}
     for (const [i, t] of tensors.entries()) {
       out[this.outputs()[i].name] = t.dtype === 'int32' ? { dtype: 'int32', shape: t.shape, data: Int32Array.from(await t.data()) } : tensor('float32', t.shape, Float32Array.from(await t.data()))
@@ -242,40 +231,30 @@ class TfjsHost implements LayersHost {
     return out
   }
 
-  async emit(format: string, options: EmitOptions = {}): Promise<Artifact> {
-    this.#alive()
-    throwIfAborted(options.signal, 'emit')
+  protected write(format: string, options: EmitOptions): Artifact | Promise<Artifact> {
     return expectEmitter(format).emit({ tf: this.#tf, model: this.#model, ...this.#overlay() }, options)
   }
 
-  expectFormat(format: string, schemes: ReadonlyMap<string, Scheme>): void {
-    const emitter = expectEmitter(format)
-    for (const [id, scheme] of schemes) {
-      const answer = emitter.accepts(this.#site(id), scheme)
-      // What a format does not take stays in float there, or in another form: only a weight that nothing can say is an error.
-      if (!answer.ok && format !== 'matmul-nbits') throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: `weight of '${id}'`, found: answer.reason, fix: 'train it under another scheme, or choose another format' })
-    }
-    emitter.check({ tf: this.#tf, model: this.#model, ...this.#overlay() })
-  }
-
-  async dispose(): Promise<void> {
-    this.#disposed = true
+  /** Sites that nothing reads but lookups have no activation. */
+  protected override canQuantize(point: string): boolean {
+    return this.#sites.some((s) => s.input === point && s.at.weight.form !== 'embedding')
   }
 
   #overlay(): Overlay {
-    return { sites: this.#sites, norms: this.#norms, inserted: this.#inserted, activations: this.#activations, raised: raisedForBias(this.#sites, this.#activations) }
+    const activations = new Map(this.#rules)
+    for (const [point, params] of this.assignedActivations) activations.set(point, { kind: 'static', ...params })
+    return { sites: this.#sites, norms: this.#norms, inserted: this.#inserted, activations, raised: raisedForBias(this.#sites, activations) }
   }
 
   #forward(batch: Batch, model: 'current' | 'original', tap?: Tap): Tensor[] {
-    this.#alive()
     const inputs = inputTensors(this.#tf, this.#model, batch)
     return this.#during(() => forward(this.#tf, this.#model, inputs, model === 'original' ? null : this.#overlay(), this.#sites, tap))
   }
 
   #scale(fold: Fold, scales: Float32Array): ApplyResult {
-    const producer = fold.linear === undefined ? undefined : this.#site(fold.linear)
+    const producer = fold.linear === undefined ? undefined : this.#state(fold.linear)
     for (const id of fold.group.sites) {
-      const { at, weight } = this.#site(id)
+      const { at, weight } = this.#state(id)
       const perGroup = at.columns / at.columnsPerChannel
       for (let i = 0; i < weight.length; i++) {
         const group = Math.floor(Math.floor(i / at.columns) / (at.rows / at.groups))
@@ -297,15 +276,11 @@ class TfjsHost implements LayersHost {
     return { how: 'inserted', ...(fold.group.reason === undefined ? {} : { reason: fold.group.reason }) }
   }
 
-  #site(id: string): SiteState {
-    this.#alive()
+  #state(id: string): SiteState {
+    this.site(id)
     const found = this.#sites.find((s) => s.at.id === id)
-    if (found === undefined) throw new LowbitError('LOWBIT_NOT_FOUND', { thing: 'site', found: id, expected: this.#sites.map((s) => s.at.id).join(', ') })
+    if (found === undefined) throw new LowbitError('LOWBIT_INTERNAL', { thing: `site '${id}'`, found: 'no state' })
     return found
-  }
-
-  #alive(): void {
-    if (this.#disposed) throw new LowbitError('LOWBIT_DISPOSED', { thing: `model '${this.#model.name}'`, found: 'a call after dispose()', fix: 'open the model again' })
   }
 }
 
@@ -317,22 +292,3 @@ function normValues(layer: Layer): { readonly gamma: Float32Array; readonly beta
   const beta = read('beta')
   return { gamma: read('gamma') ?? new Float32Array(), ...(beta === undefined ? {} : { beta }) }
 }
-
-class Answers implements Statistics {
-  readonly #answers: readonly (readonly [StatisticRequest, StatisticValues[StatisticName] | undefined])[]
-
-  constructor(answers: readonly (readonly [StatisticRequest, StatisticValues[StatisticName] | undefined])[]) {
-    this.#answers = answers
-  }
-
-  get<S extends StatisticName>(request: StatisticRequest<S>): StatisticValues[S] | undefined {
-    const key = keyOf(request)
-    // The key holds the statistic's name, so the value is of that statistic's type.
-    return this.#answers.find(([r]) => keyOf(r) === key)?.[1] as StatisticValues[S] | undefined
-  }
-}
-
-function keyOf({ statistic, target, options = {} }: StatisticRequest): string {
-  return JSON.stringify([statistic, target, options.axis, options.bins, options.rows])
-}
-

@@ -5,6 +5,7 @@
 export type * from './v2/plugin.js'
 export type * from './v2/statistics.js'
 export type * from './v2/host.js'
+export type * from './v2/capabilities.js'
 export type * from './v2/linalg.js'
 export type * from './v2/algorithm.js'
 export type * from './v2/training.js'

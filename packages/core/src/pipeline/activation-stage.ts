@@ -59,7 +59,7 @@ export async function activationStage(host: ModelHost, wanted: StaticActivations
     const override = overrides.findLast((o) => o.test(id))
     const found = shared.get(group)
     const params = override?.activation === undefined ? found?.params ?? null : override.activation
-    host.assignActivation(id, params)
+    context.decisions.assignActivation(id, params)
     // What a user decided is not for the rescue to change.
     if (found !== undefined && override === undefined) wide.set(id, found.wide)
     if (params === null) return { id, status: 'float', reason: override === undefined ? 'never computed during calibration' : 'override' }

@@ -1,8 +1,9 @@
-import type { BatchSource, ModelHost, RescueResult } from '../contract/v2/host.js'
+import type { BatchSource, ModelHost } from '../contract/v2/host.js'
 import type { Json } from '../contract/v2/plugin.js'
 import type { StatisticName, StatisticRequest, Statistics, StatisticValues } from '../contract/v2/statistics.js'
 import { digestBatches } from '../digest/digest-batches.js'
 import { LowbitError } from '../errors.js'
+import type { RescueResult } from '../rescue/result.js'
 import type { StageContext } from './context.js'
 
 /** What kept statistics were made from. Runs with equal identities see the same activations. */
@@ -42,10 +43,11 @@ export interface CalibrationCache {
  * @throws LOWBIT_CALIBRATION naming what differs; LOWBIT_UNSUPPORTED for a host that cannot tell models apart
  */
 export async function openCache(cache: CalibrationCache, host: ModelHost, data: BatchSource, settings: CalibrationIdentity['settings'], made: string, signal?: AbortSignal): Promise<CalibrationIdentity> {
-  if (host.fingerprint === undefined) {
-    throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: 'calibrationCache', found: `${host.name} cannot tell one model from another`, expected: 'a host with fingerprint()', fix: 'run without a cache' })
+  const { fingerprint } = host.capabilities
+  if (fingerprint === undefined) {
+    throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: 'calibrationCache', found: `${host.name} cannot tell one model from another`, expected: 'a host with the capability fingerprint', fix: 'run without a cache' })
   }
-  const identity: CalibrationIdentity = { model: await host.fingerprint(), data: cache.data ?? (await digestBatches(data, signal)), made, settings }
+  const identity: CalibrationIdentity = { model: await fingerprint.sha256(), data: cache.data ?? (await digestBatches(data, signal)), made, settings }
   const kept = await cache.identity()
   const differs = kept === undefined ? [] : differences(kept, identity)
   if (differs.length > 0) {

@@ -2,6 +2,7 @@ import type { BatchSource, ObserveOptions } from '../contract/v2/host.js'
 import type { LinAlg } from '../contract/v2/linalg.js'
 import type { OnProgress } from '../progress.js'
 import type { CalibrationCache } from './calibration-cache.js'
+import type { Decisions } from './decisions.js'
 
 /** What every stage of a run shares: settings resolved once, and where warnings gather. */
 export interface StageContext {
@@ -14,5 +15,7 @@ export interface StageContext {
   /** Ready to hand to `host.observe`. */
   readonly observe: ObserveOptions
   readonly cache: CalibrationCache | undefined
+  /** Through which sites and activations are decided. */
+  readonly decisions: Decisions
   readonly warnings: string[]
 }

@@ -4,6 +4,5 @@ export type { CalibrationCache, CalibrationIdentity } from './calibration-cache.
 export * from './match.js'
 export * from './size.js'
 export { DEFAULT_MAX_MEMORY, statisticBytes } from './collect.js'
-export { isRescueResult } from './rescue-stage.js'
 export { planSites, type SitePlan } from './plan.js'
 export { outputSqnr } from './output-error.js'

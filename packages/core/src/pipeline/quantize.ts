@@ -11,6 +11,7 @@ import { activationStage } from './activation-stage.js'
 import { openCache, type CalibrationIdentity } from './calibration-cache.js'
 import { DEFAULT_MAX_MEMORY } from './collect.js'
 import type { StageContext } from './context.js'
+import { Decisions } from './decisions.js'
 import type { QuantizeOptions } from './options.js'
 import { requireSomething } from './nothing.js'
 import { planSites, type SitePlan } from './plan.js'
@@ -54,6 +55,7 @@ export async function quantize(opened: ModelHost, options: QuantizeOptions): Pro
     onProgress,
     observe: { maxMemory, onProgress, ...(signal === undefined ? {} : { signal }) },
     cache: options.calibration === undefined ? undefined : options.calibrationCache,
+    decisions: new Decisions(host),
     warnings: [],
   }
   const milliseconds: Record<string, number> = {}
@@ -80,7 +82,7 @@ export async function quantize(opened: ModelHost, options: QuantizeOptions): Pro
   if (wanted !== undefined) {
     const calibrated = await timed('calibrate', () => activationStage(host, wanted, options, context))
     outcome = { ...outcome, activations: calibrated.activations }
-    const rescue = new RescueStage(host, rounded, options.overrides ?? [], context)
+    const rescue = new RescueStage(host, format, rounded, options.overrides ?? [], context)
     if (wanted.rescue !== false) outcome = await timed('rescue', () => rescue.run(calibrated, () => activationStage(host, wanted, options, context, 'activations behind rescued weights')))
   }
   const { activations, sites } = outcome
@@ -101,7 +103,8 @@ export async function quantize(opened: ModelHost, options: QuantizeOptions): Pro
 }
 
 async function chooseOperators(host: ModelHost, choice: OperatorChoice | undefined): Promise<void> {
-  if (host.chooseOperators !== undefined) return host.chooseOperators(choice ?? 'default')
+  const { operators } = host.capabilities
+  if (operators !== undefined) return operators.choose(choice ?? 'default')
   if (choice === undefined || choice === 'default') return
   throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: 'activations.operators', found: `${host.name} has no choice of operators`, expected: "'default'" })
 }

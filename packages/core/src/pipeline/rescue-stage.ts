@@ -1,9 +1,11 @@
-import type { ActivationParams, ModelHost, Rescued, RescueOptions, RescueResult } from '../contract/v2/host.js'
+import type { ActivationParams, ModelHost } from '../contract/v2/host.js'
 import { Sha256 } from '../digest/sha256.js'
 import type { QTensor } from '../qtensor.js'
 import type { ActivationReport, SiteReport } from '../report/report.js'
 import { roundToNearest } from '../rounding/rtn.js'
 import type { Scheme } from '../scheme.js'
+import type { Rescued, RescueResult } from '../rescue/result.js'
+import { findRuinous, RUINED, type RescueSearch } from '../rescue/search.js'
 import type { StageContext } from './context.js'
 import { nameMatcher } from './match.js'
 import type { Override } from './options.js'
@@ -26,9 +28,6 @@ const WIDE: Scheme = { dtype: 'int16', granularity: { kind: 'channel', axis: 0 }
 
 const NONE: Calibrated = { activations: [], wide: new Map() }
 
-/** Output signal over noise, in decibels, below which nothing behind a weight can be trusted. */
-const RUINED = 20
-
 /**
  * Finds the few activations and weights whose rounding ruins the model, gives them 16 bits or float, and says so in their lines of
  * the report. What an override decided is left alone.
@@ -38,23 +37,25 @@ const RUINED = 20
  */
 export class RescueStage {
   readonly #host: ModelHost
+  readonly #format: string
   readonly #context: StageContext
   /** Sites whose weights may be changed. */
   readonly #weights: readonly string[]
   readonly #sites: Map<string, SiteReport>
   readonly #changed = new Map<string, SiteReport>()
 
-  constructor(host: ModelHost, sites: ReadonlyMap<string, SiteReport>, overrides: readonly Override[], context: StageContext) {
+  constructor(host: ModelHost, format: string, sites: ReadonlyMap<string, SiteReport>, overrides: readonly Override[], context: StageContext) {
     this.#host = host
+    this.#format = format
     this.#context = context
     this.#sites = new Map(sites)
     const isDecided = overrides.filter((o) => o.weights !== undefined).map((o) => nameMatcher(o.match))
-    this.#weights = host.sites().map((s) => s.id).filter((id) => sites.get(id)?.status === 'quantized' && !isDecided.some((test) => test(id)))
+    this.#weights = host.sites().filter(({ id, kind, tiedTo }) => (kind === 'linear' || kind === 'conv') && tiedTo === undefined && sites.get(id)?.status === 'quantized' && !isDecided.some((test) => test(id))).map((s) => s.id)
   }
 
   /** @param recalibrate - takes the ranges of the activations again */
   async run(calibrated: Calibrated, recalibrate: () => Promise<Calibrated>): Promise<RescueOutcome> {
-    const isPossible = this.#host.rescue !== undefined && this.#context.calibration !== undefined && calibrated.activations.some((a) => a.status === 'quantized')
+    const isPossible = this.#context.calibration !== undefined && calibrated.activations.some((a) => a.status === 'quantized')
     const first = isPossible ? await this.#find(calibrated) : undefined
     if (first === undefined || (first.rescued.length === 0 && first.before >= RUINED)) return { activations: calibrated.activations, sites: this.#changed }
     const isBehindWeights = first.before < RUINED && (first.after < RUINED || first.rescued.some((r) => r.kind === 'weight'))
@@ -66,11 +67,11 @@ export class RescueStage {
   /** Looks at the weights alone, if they alone ruin the model. @returns false, and nothing changed, if they do not */
   async #rescueWeights(calibrated: Calibrated): Promise<boolean> {
     const params = new Map(calibrated.activations.flatMap((a) => (isQuantized(a) ? [[a.id, { dtype: a.dtype, scale: a.scale, zeroPoint: a.zeroPoint }] as const] : [])))
-    for (const id of params.keys()) this.#host.assignActivation(id, null)
+    for (const id of params.keys()) this.#context.decisions.assignActivation(id, null)
     const result = await this.#find(NONE, { enough: RUINED, batches: 4 })
     await this.#apply(NONE, result)
     if (result.rescued.length > 0) return true
-    for (const [id, before] of params) this.#host.assignActivation(id, before)
+    for (const [id, before] of params) this.#context.decisions.assignActivation(id, before)
     return false
   }
 
@@ -80,12 +81,13 @@ export class RescueStage {
     return activations
   }
 
-  async #find({ activations, wide }: Calibrated, limits: Pick<RescueOptions, 'enough' | 'batches'> = {}): Promise<RescueResult> {
-    const { calibration = [], cache, signal, onProgress } = this.#context
+  async #find({ activations, wide }: Calibrated, limits: Pick<RescueSearch, 'enough' | 'batches'> = {}): Promise<RescueResult> {
+    const { calibration = [], cache, signal, onProgress, decisions } = this.#context
     const key = new Sha256().update(JSON.stringify([activations, [...this.#sites].map(([id, s]) => [id, s.status, s.scheme])])).hex()
-    const options = { ...limits, onProgress, wideActivations: wide, weights: this.#weights, wideWeight: (site: string) => this.#wideWeight(site), ...(signal === undefined ? {} : { signal }) }
-    const result = cache?.rescue(key) ?? (await this.#host.rescue?.(calibration, options)) ?? { before: Infinity, after: Infinity, rescued: [] }
+    const search = { ...limits, host: this.#host, decisions, points: this.#host.activations(), wideActivations: wide, weights: this.#weights, wideWeight: (site: string) => this.#wideWeight(site), signal, onProgress }
+    const result = cache?.rescue(key) ?? (await findRuinous(search, calibration))
     cache?.setRescue(key, result)
+    for (const warning of result.warnings ?? []) if (!this.#context.warnings.includes(warning)) this.#context.warnings.push(warning)
     return result
   }
 
@@ -100,7 +102,7 @@ export class RescueStage {
           continue
         }
         const params = found.to === '16-bit' ? (wide.get(id) ?? null) : null
-        this.#host.assignActivation(id, params)
+        this.#context.decisions.assignActivation(id, params)
         const { min, max } = activations.find((a) => a.id === id) ?? {}
         const range = min === undefined || max === undefined ? {} : { min, max }
         changed.set(id, params === null ? { id, status: 'float', reason } : { id, status: 'quantized', ...params, ...range, reason })
@@ -110,8 +112,8 @@ export class RescueStage {
   }
 
   async #widen(owner: string, to: Rescued['to'], reason: string): Promise<void> {
-    const q = to === '16-bit' ? await this.#wideWeight(owner) : null
-    this.#host.assign(owner, q)
+    const q = to === '16-bit' ? ((await this.#wideWeight(owner)) ?? null) : null
+    this.#context.decisions.assign(owner, q)
     for (const site of this.#host.sites().filter((s) => (s.tiedTo ?? s.id) === owner)) {
       const report = siteReport(this.#sites.get(site.id), site, q, reason)
       this.#sites.set(site.id, report)
@@ -119,7 +121,9 @@ export class RescueStage {
     }
   }
 
-  async #wideWeight(site: string): Promise<QTensor> {
+  /** Undefined where the format takes no codes of 16 bits. */
+  async #wideWeight(site: string): Promise<QTensor | undefined> {
+    if (!this.#host.accepts(site, WIDE, this.#format).ok) return undefined
     const { data, shape: [rows, columns] } = await this.#host.readWeight(site)
     return roundToNearest(data, rows, columns, WIDE)
   }
@@ -145,19 +149,4 @@ function sentence({ kind, points, to, share, bytes }: Rescued): string {
 
 function percent(share: number): string {
   return `${(100 * share).toFixed(0)} %`
-}
-
-/** True for a value that has the form of a rescue's result: what a file gave back. */
-export function isRescueResult(value: unknown): value is RescueResult {
-  if (!isObject(value) || !isNumber(value['before']) || !isNumber(value['after'])) return false
-  const { rescued } = value
-  return Array.isArray(rescued) && rescued.every((r: unknown) => isObject(r) && (r['kind'] === 'activations' || r['kind'] === 'weight') && (r['to'] === '16-bit' || r['to'] === 'float') && isNumber(r['share']) && isNumber(r['bytes']) && Array.isArray(r['points']) && r['points'].every((p) => typeof p === 'string'))
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null
-}
-
-function isNumber(value: unknown): value is number {
-  return typeof value === 'number' && Number.isFinite(value)
 }

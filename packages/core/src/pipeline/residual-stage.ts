@@ -1,5 +1,5 @@
 import type { TransformAlgorithm, TransformSite } from '../contract/v2/algorithm.js'
-import type { ModelHost } from '../contract/v2/host.js'
+import type { ApplyResult, ModelHost, Transform } from '../contract/v2/host.js'
 import { throwIfAborted } from '../errors.js'
 import type { TransformReport } from '../report/report.js'
 import { carryOut } from './carry-out.js'
@@ -11,8 +11,12 @@ type Quantized = Extract<SitePlan, { action: 'quantize' }>
 /** Runs one transform algorithm over the residual streams of a model, each as a whole: sites that stay in float turn as well. */
 export async function residualStage(host: ModelHost, algorithm: TransformAlgorithm, plans: readonly Quantized[], context: StageContext): Promise<readonly TransformReport[]> {
   const label = `${algorithm.name}@${algorithm.version}`
-  const streams = (await host.residualStreams?.()) ?? []
-  if (streams.length === 0) context.warnings.push(`${label}: ${host.name} finds no residual stream in this model, nothing was turned`)
+  const { residual } = host.capabilities
+  const streams = (await residual?.streams()) ?? []
+  if (residual === undefined || streams.length === 0) {
+    context.warnings.push(`${label}: ${host.name} finds no residual stream in this model, nothing was turned`)
+    return []
+  }
   const reports: TransformReport[] = []
   for (const [done, { id, channels, readers, writers, reason }] of streams.entries()) {
     throwIfAborted(context.signal, label)
@@ -36,7 +40,8 @@ export async function residualStage(host: ModelHost, algorithm: TransformAlgorit
       seed: context.seed,
       ...(context.signal === undefined ? {} : { signal: context.signal }),
     })
-    reports.push(await carryOut(host, id, label, result, context))
+    const turn = async (transform: Transform): Promise<ApplyResult> => (transform.kind === 'rotate' ? residual.rotate(id, transform) : { how: 'refused', reason: `a residual stream takes rotations, not ${transform.kind}` })
+    reports.push(await carryOut(turn, id, label, result, context))
   }
   context.onProgress({ phase: 'transform', done: streams.length, total: streams.length })
   return reports

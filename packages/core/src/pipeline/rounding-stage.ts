@@ -61,7 +61,7 @@ export async function roundingStage(host: ModelHost, plans: readonly Quantized[]
         for (const { id: reader, outputSqnr } of readers) if (outputSqnr !== undefined) outputs.set(reader, outputSqnr)
         context.warnings.push(...(result.warnings ?? []).map((w) => `${id}: ${w}`))
         decisions.push(async () => {
-          host.assign(id, result.q)
+          context.decisions.assign(id, result.q)
           for (const { id: reader, shift } of readers) if (shift !== undefined) await host.addBias(reader, shift)
         })
       }

@@ -9,12 +9,28 @@ export interface Difference {
   /** Σ(x−y)² / count. */
   readonly meanSquaredError: number
   readonly count: number
+  /** Pairs of which one value is not finite; see {@link DifferenceMeter}. Absent: none. */
+  readonly notFinite?: number
+}
+
+/** Sums over all pairs that were compared. */
+export interface Energies {
+  /** Σx² */
+  readonly signal: number
+  /** Σ(x−y)² */
+  readonly noise: number
 }
 
 /** What stands for "no difference at all" in decibels, so that reports stay plain JSON. */
 export const EXACT_DB = 300
 
-/** Sums that give a {@link Difference}; feed it pieces in any sizes. Not finite values make the result NaN. */
+/**
+ * Sums that give a {@link Difference}; feed it pieces in any sizes.
+ *
+ * One rule for values that are not finite, wherever outputs are compared: where the reference is not finite there is nothing to be
+ * held to, and the pair is left out; where only the other value is not finite it counts as lost, as if it were 0. Both are counted
+ * in `notFinite`, unless they are the same.
+ */
 export class DifferenceMeter {
   #signal = 0
   #noise = 0
@@ -22,6 +38,7 @@ export class DifferenceMeter {
   #dot = 0
   #max = 0
   #count = 0
+  #notFinite = 0
 
   /** Adds pairs of values, reference first. */
   add(reference: ArrayLike<number>, value: ArrayLike<number>): this {
@@ -30,24 +47,37 @@ export class DifferenceMeter {
     let other = 0
     let dot = 0
     let noise = 0
+    let left = 0
     let max = this.#max
     for (let i = 0; i < n; i++) {
       const x = reference[i]
-      const y = value[i]
-      const d = x - y
+      let y = value[i]
+      let d = x - y
+      if (d - d !== 0) {
+        if (!Object.is(x, y)) this.#notFinite++
+        if (!Number.isFinite(x)) {
+          left++
+          continue
+        }
+        // Finite values far apart overflow to no finite difference either: those are as wrong as they are.
+        if (!Number.isFinite(y)) {
+          y = 0
+          d = x
+        }
+      }
       signal += x * x
       other += y * y
       dot += x * y
       noise += d * d
       const a = d < 0 ? -d : d
-      if (a > max || a !== a) max = a
+      if (a > max) max = a
     }
     this.#signal += signal
     this.#other += other
     this.#dot += dot
     this.#noise += noise
     this.#max = max
-    this.#count += n
+    this.#count += n - left
     return this
   }
 
@@ -59,7 +89,12 @@ export class DifferenceMeter {
       maxError: this.#max,
       meanSquaredError: this.#count === 0 ? 0 : this.#noise / this.#count,
       count: this.#count,
+      ...(this.#notFinite === 0 ? {} : { notFinite: this.#notFinite }),
     }
+  }
+
+  energies(): Energies {
+    return { signal: this.#signal, noise: this.#noise }
   }
 }
 

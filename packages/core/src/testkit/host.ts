@@ -54,6 +54,40 @@ export function hostSuite(options: HostSuiteOptions): void {
       }
     })
 
+    test('has the abilities it names, and no others', async (host) => {
+      const named = [...host.supports.capabilities].sort()
+      const there = Object.entries(host.capabilities).filter(([, ability]) => ability !== undefined).map(([name]) => name).sort()
+      check(named.join() === there.join(), `supports.capabilities names [${named.join(', ')}], capabilities has [${there.join(', ')}]`)
+      check(host.supports.activations || host.activations().length === 0, 'shows activations, which supports.activations denies')
+    })
+
+    test('answers what outputs would be under other decisions as it does when they are made', async (host) => {
+      const own = host.capabilities.outputsUnder
+      if (own === undefined) {
+        options.onSkip?.({ test: 'outputsUnder', reason: 'supports.capabilities leaves it out' })
+        return
+      }
+      const format = host.supports.formats.find((f) => owners(host).some((s) => host.accepts(s.id, int8(), f).ok))
+      const [a, b] = owners(host).filter((s) => format !== undefined && host.accepts(s.id, int8(), format).ok)
+      if (a === undefined) return
+      const q = await rounded(host, a, int8())
+      const float = await host.run(first)
+      host.assign(a.id, q)
+      const decided = await host.run(first)
+      const sets = [{}, { weights: new Map([[a.id, null]]) }, ...(b === undefined ? [] : [{ weights: new Map([[a.id, null], [b.id, await rounded(host, b, int8())]]) }])]
+      const seen = sets.map((): Batch[] => [])
+      await own.run(sets, batches, (set, batch, outputs) => {
+        check(batch === seen[set].length, `set ${set}: batch ${batch} where ${seen[set].length} was due`)
+        seen[set].push(outputs)
+        return set !== 1
+      })
+      check(seen.every((outputs, set) => outputs.length === (set === 1 ? 1 : batches.length)), `saw ${seen.map((outputs) => outputs.length).join(', ')} batches a set`)
+      const near = Math.max(1e-3, host.supports.tolerance.relative)
+      check(distance(decided, seen[0][0]) <= near, 'outputs under no other decision are not those of a run')
+      check(distance(float, seen[1][0]) <= near, 'outputs under a weight in float are not those without the decision')
+      check(distance(decided, await host.run(first)) === 0, 'asking changed what was decided')
+    })
+
     test('runs, and gives the same twice', async (host) => {
       const a = await host.run(first)
       const b = await host.run(first)
@@ -113,12 +147,17 @@ export function hostSuite(options: HostSuiteOptions): void {
 
     test('turns a residual stream without changing what it computes, or says why not', async (host) => {
       const [first] = batches
-      for (const stream of (await host.residualStreams?.()) ?? []) {
+      const { residual } = host.capabilities
+      if (residual === undefined) {
+        options.onSkip?.({ test: 'residual streams', reason: 'supports.capabilities leaves out residual' })
+        return
+      }
+      for (const stream of await residual.streams()) {
         const ids = new Set(host.sites().map((s) => s.id))
         check([...stream.readers.map((r) => r.site), ...stream.writers].every((id) => ids.has(id)), `${stream.id} names a site that is not there`)
         if ((stream.channels & (stream.channels - 1)) !== 0) continue
         const before = await host.run(first)
-        const result = await host.apply(stream.id, { kind: 'rotate', order: stream.channels, signs: Int8Array.from({ length: stream.channels }, (_, i) => ((i * 5) % 3 === 0 ? -1 : 1)) })
+        const result = await residual.rotate(stream.id, { kind: 'rotate', order: stream.channels, signs: Int8Array.from({ length: stream.channels }, (_, i) => ((i * 5) % 3 === 0 ? -1 : 1)) })
         check(result.how !== 'inserted', `${stream.id}: a stream is turned without an operator, or not at all`)
         check((result.how === 'refused') === (stream.reason !== undefined), `${stream.id}: ${result.how}, though the reason against it is ${stream.reason ?? 'none'}`)
         const moved = distance(before, await host.run(first))
@@ -182,6 +221,13 @@ export function hostSuite(options: HostSuiteOptions): void {
       if (host.supports.statistics.length > 0) {
         await refuses(() => host.observe([request], batches, { signal: stop.signal }), 'LOWBIT_ABORTED', 'an aborted observe')
       }
+      const owner = owners(host)[0]
+      await refuses(() => host.writeWeight(owner.id, { dtype: 'float32', shape: [1, 1], data: new Float32Array(1) }), 'LOWBIT_SHAPE', 'a weight of another shape')
+      await refuses(() => host.addBias(owner.id, new Float32Array(owner.weight.rows + 1)), 'LOWBIT_SHAPE', 'a bias of another length')
+      await refuses(async () => host.assign(owner.id, { ...(await rounded(host, owner, int8())), shape: [1, 1] }), 'LOWBIT_SHAPE', 'codes of another shape')
+      await refuses(async () => host.assignActivation('no such tensor', { dtype: 'uint8', scale: 1, zeroPoint: 0 }), host.supports.activations ? 'LOWBIT_NOT_FOUND' : undefined, 'a decision about a tensor that is not there')
+      await refuses(() => host.apply('no such group', { kind: 'scale', scales: new Float32Array(1) }), 'LOWBIT_NOT_FOUND', 'a transform of an unknown group')
+      await refuses(async () => host.emit('no such format'), 'LOWBIT_UNSUPPORTED', 'an unknown format')
       await host.dispose()
       await refuses(() => host.run(first), 'LOWBIT_DISPOSED', 'a run after dispose')
     })
@@ -204,7 +250,7 @@ async function originalWeight(factory: () => Promise<ModelHost>, site: Site): Pr
   return tensor('float32', weight.shape, weight.data.slice())
 }
 
-async function refuses(work: () => Promise<unknown>, code: ErrorCode, what: string): Promise<void> {
+async function refuses(work: () => Promise<unknown>, code: ErrorCode | undefined, what: string): Promise<void> {
   let thrown: unknown
   try {
     await work()
@@ -212,7 +258,7 @@ async function refuses(work: () => Promise<unknown>, code: ErrorCode, what: stri
     thrown = error
   }
   check(thrown !== undefined, `${what} is accepted`)
-  check(isLowbitError(thrown, code), `${what} throws ${String(thrown)}, not a LowbitError ${code}`)
+  check(isLowbitError(thrown, code), `${what} throws ${String(thrown)}, not a LowbitError${code === undefined ? '' : ` ${code}`}`)
 }
 
 /** Largest difference of float outputs, relative to the largest value of the first. */

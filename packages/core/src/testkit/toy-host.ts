@@ -1,16 +1,21 @@
 import type { ActivationParams, ActivationPoint, ApplyResult, Acceptance, Artifact, Batch, BatchSource, EmitOptions, FoldGroup, HostSupports, ModelHost, ObserveOptions, ResidualStream, Site, TensorRef, Transform } from '../contract/v2/host.js'
+import type { DecisionSet, HostCapabilities } from '../contract/v2/capabilities.js'
 import type { StatisticRequest, Statistics } from '../contract/v2/statistics.js'
 import { LowbitError, throwIfAborted } from '../errors.js'
+import { Sha256 } from '../digest/sha256.js'
+import { AbstractHost, type WhichModel } from '../host/abstract-host.js'
+import { StatisticAnswers } from '../host/answers.js'
+import { checkTransform } from '../host/check-transform.js'
 import { rotateRows } from '../linalg/hadamard.js'
-import { checkQTensor, type QTensor } from '../qtensor.js'
+import type { QTensor } from '../qtensor.js'
 import { dequantize } from '../reference/dequantize.js'
 import { clamp, roundHalfEven } from '../reference/round.js'
-import { codeRange, describeScheme, type Scheme } from '../scheme.js'
-import { hasDType, tensor, type HostTensor } from '../tensor.js'
+import { codeRange, type Scheme } from '../scheme.js'
+import { hasDType } from '../tensor.js'
 import { VERSION } from '../version.js'
 import { encodeToy } from './toy-artifact.js'
 import { copyState, runToy, TOY_FOLDS, TOY_OUTPUTS, TOY_SITES, TOY_STREAM, TOY_WIDTH, toyState, type ToyFold, type ToyHooks, type ToySite, type ToyState, type ToyTensor } from './toy-model.js'
-import { ToyAnswers, ToyRecord, toyStatistic } from './toy-statistics.js'
+import { ToyRecord, toyStatistic } from './toy-statistics.js'
 
 export interface ToyHostOptions {
   /** Draws the parameters. Default 1. */
@@ -36,28 +41,36 @@ const SUPPORTS: HostSupports = {
   transforms: ['scale', 'rotate', 'clip'],
   siteKinds: ['linear', 'conv', 'embedding'],
   activations: true,
+  capabilities: ['residual', 'fingerprint', 'outputsUnder'],
   tolerance: { relative: 1e-6, reason: 'the same loops over the same float32 values; only weights written back are rounded once more' },
 }
 
 /** Activations that static quantization may quantize, with the sites that read them. */
 const POINTS: Readonly<Record<string, readonly string[]>> = { image: ['conv'], pooled: ['reduce'], n1: ['v', 'gate', 'up'], 'v.out': ['o'], m: ['down'], n2: ['head'], h2: ['unembed'] }
 
-class ToyHost implements ModelHost {
-  readonly kind = 'host'
+class ToyHost extends AbstractHost {
   readonly name = '@lowbit/core/toy-host'
   readonly version = VERSION
-  readonly apiVersion = 2
   readonly config: { readonly seed: number }
   readonly supports = SUPPORTS
+  override readonly capabilities: HostCapabilities = {
+    residual: { streams: async () => this.#streams(), rotate: async (stream, rotation) => this.#rotateStream(stream, rotation) },
+    outputsUnder: {
+      run: async (sets, batches, see) => {
+        for (const [i, set] of sets.entries()) for (const [b, batch] of batches.entries()) if (!see(i, b, this.#outputs(batch, 'current', set))) break
+      },
+    },
+    fingerprint: { sha256: async () => new Sha256().update(JSON.stringify(this.config)).hex() },
+  }
   readonly #options: ToyHostOptions
   readonly #original: ToyState
   readonly #state: ToyState
-  readonly #codes = new Map<string, { readonly q: QTensor; readonly values: Float32Array }>()
-  readonly #activations = new Map<string, ActivationParams>()
+  /** What assigned codes stand for. */
+  readonly #values = new WeakMap<QTensor, Float32Array>()
   readonly #size: number
-  #disposed = false
 
   constructor(options: ToyHostOptions) {
+    super()
     this.#options = options
     this.config = { seed: options.seed ?? 1 }
     this.#original = toyState(this.config.seed, options.finalNorm !== 'rms-norm')
@@ -94,10 +107,6 @@ class ToyHost implements ModelHost {
     }))
   }
 
-  skipped(): readonly { readonly id: string; readonly reason: string }[] {
-    return []
-  }
-
   foldGroups(): readonly FoldGroup[] {
     return TOY_FOLDS.map(({ tensor: name, sites, channels, norm, linear, reason }) => ({
       id: name,
@@ -109,7 +118,7 @@ class ToyHost implements ModelHost {
     }))
   }
 
-  activations(): readonly ActivationPoint[] {
+  override activations(): readonly ActivationPoint[] {
     return Object.entries(POINTS).map(([id, sites]) => ({ id, group: id, sites, ops: ['linear'] }))
   }
 
@@ -117,51 +126,33 @@ class ToyHost implements ModelHost {
     return this.#size
   }
 
-  accepts(site: string, scheme: Scheme, format: string): Acceptance {
-    this.#site(site)
-    if (this.#options.accepts !== undefined) return this.#options.accepts(site, scheme, format)
+  protected acceptsScheme(site: Site, scheme: Scheme, format: string): Acceptance {
+    if (this.#options.accepts !== undefined) return this.#options.accepts(site.id, scheme, format)
     if (scheme.granularity.kind === 'token') return { ok: false, reason: 'weights have no scale a token' }
     return { ok: true }
   }
 
-  async readWeight(id: string): Promise<HostTensor<'float32'>> {
-    const { site, weight } = this.#weight(id)
-    return tensor('float32', [site.rows, site.columns], weight.slice())
+  protected weightOf(site: Site): Float32Array<ArrayBuffer> {
+    return Float32Array.from(this.#weight(site.id).weight)
   }
 
-  async writeWeight(id: string, w: HostTensor<'float32'>): Promise<void> {
-    const { site, weight } = this.#weight(id)
-    if (w.data.length !== weight.length) {
-      throw new LowbitError('LOWBIT_SHAPE', { thing: `weight of ${id}`, found: `[${w.shape.join(', ')}]`, expected: `[${site.rows}, ${site.columns}]` })
-    }
-    weight.set(w.data)
+  protected setWeight(site: Site, weight: Float32Array): void {
+    this.#weight(site.id).weight.set(weight)
   }
 
-  async addBias(id: string, delta: Float32Array): Promise<void> {
-    const site = this.#site(id)
-    if (site.kind === 'embedding' || delta.length !== site.rows) {
-      throw new LowbitError('LOWBIT_SHAPE', { thing: `bias of ${id}`, found: `${delta.length} values`, expected: site.kind === 'embedding' ? 'none: an embedding has no bias' : `${site.rows}` })
-    }
-    const before = this.#state.biases.get(id) ?? new Float32Array(site.rows)
+  protected shiftOutput({ id, weight }: Site, delta: Float32Array): void {
+    const before = this.#state.biases.get(id) ?? new Float32Array(weight.rows)
     this.#state.biases.set(id, before.map((b, i) => b + delta[i]))
   }
 
-  async apply(group: string, transform: Transform): Promise<ApplyResult> {
-    this.#alive()
-    if (group === TOY_STREAM.id) return this.#rotateStream(transform)
-    const fold = TOY_FOLDS.find((f) => f.tensor === group)
-    if (fold === undefined) throw new LowbitError('LOWBIT_NOT_FOUND', { thing: 'fold group', found: group, expected: TOY_FOLDS.map((f) => f.tensor).join(', ') })
-    if (transform.kind === 'clip') {
-      await this.writeWeight(transform.site, transform.weight)
-      return { how: 'folded' }
-    }
-    const channels = transform.kind === 'scale' ? transform.scales.length : transform.signs.length
-    if (channels !== fold.channels) throw new LowbitError('LOWBIT_SHAPE', { thing: `${transform.kind} of ${group}`, found: `${channels} channels`, expected: `${fold.channels}` })
+  protected transform({ id }: FoldGroup, transform: Exclude<Transform, { readonly kind: 'clip' }>): ApplyResult {
+    const fold = TOY_FOLDS.find((f) => f.tensor === id)
+    if (fold === undefined) throw new LowbitError('LOWBIT_INTERNAL', { thing: `fold group ${id}`, found: 'no fold' })
     return transform.kind === 'scale' ? this.#scale(fold, transform.scales) : this.#rotate(fold, transform.signs, transform.order)
   }
 
-  async residualStreams(): Promise<readonly ResidualStream[]> {
-    this.#alive()
+  #streams(): readonly ResidualStream[] {
+    this.checkOpen()
     const reason = this.#streamReason()
     return [
       {
@@ -174,12 +165,10 @@ class ToyHost implements ModelHost {
     ]
   }
 
-  async observe(requests: readonly StatisticRequest[], data: BatchSource, options: ObserveOptions = {}): Promise<Statistics> {
-    this.#alive()
+  protected async collect(requests: readonly StatisticRequest[], data: BatchSource, options: ObserveOptions): Promise<Statistics> {
     const records = { current: new Map<string, ToyRecord>(), original: new Map<string, ToyRecord>() }
     const target = (r: StatisticRequest): string => ('site' in r.target ? `site ${r.target.site}` : `tensor ${r.target.tensor}`)
     for (const r of requests) {
-      if ('site' in r.target) this.#site(r.target.site)
       records.current.set(target(r), new ToyRecord())
       records.original.set(target(r), new ToyRecord())
     }
@@ -193,47 +182,28 @@ class ToyHost implements ModelHost {
       options.onProgress?.({ phase: 'calibrate', done, total: done })
     }
     throwIfAborted(options.signal, 'calibration')
-    const answers = new ToyAnswers()
+    const answers = new StatisticAnswers()
     for (const r of requests) {
       const record = records[model].get(target(r))
       if (record === undefined || record.whole.length === 0) continue
       const site = 'site' in r.target ? this.#site(r.target.site) : undefined
       const value = toyStatistic(r.statistic, record, records.original.get(target(r)), site, r.options ?? {})
-      if (value !== undefined) answers.set(r, value)
+      answers.set(r, value)
     }
     return answers
   }
 
-  assign(id: string, q: QTensor | null): void {
-    const { site, owner } = this.#weight(id)
-    if (q === null) {
-      this.#codes.delete(owner)
-      return
-    }
-    checkQTensor(q, id)
-    if (q.codes.length !== site.rows * site.columns) {
-      throw new LowbitError('LOWBIT_SHAPE', { thing: `codes of ${id}`, found: `[${q.shape.join(', ')}], ${describeScheme(q.scheme)}`, expected: `[${site.rows}, ${site.columns}]` })
-    }
-    this.#codes.set(owner, { q, values: dequantize(q).data })
+  protected compute(batch: Batch, model: WhichModel): Batch {
+    return this.#outputs(batch, model)
   }
 
-  assignActivation(point: string, params: ActivationParams | null): void {
-    this.#alive()
-    if (POINTS[point] === undefined) throw new LowbitError('LOWBIT_NOT_FOUND', { thing: 'activation', found: point, expected: Object.keys(POINTS).join(', ') })
-    if (params === null) this.#activations.delete(point)
-    else this.#activations.set(point, params)
-  }
-
-  async run(batch: Batch, options: { readonly model?: 'current' | 'original' } = {}): Promise<Batch> {
-    const values = this.#compute(batch, options.model ?? 'current', new Map(), 0)
+  #outputs(batch: Batch, model: WhichModel, under: DecisionSet = {}): Batch {
+    const values = this.#compute(batch, model, new Map(), 0, under)
     return Object.fromEntries(TOY_OUTPUTS.map((name) => [name, { dtype: 'float32', ...(values.get(name) ?? { shape: [0], data: new Float32Array() }) }]))
   }
 
-  async emit(format: string, options: EmitOptions = {}): Promise<Artifact> {
-    this.#alive()
-    if (!SUPPORTS.formats.includes(format)) throw new LowbitError('LOWBIT_FORMAT', { thing: 'toy host', found: `format ${format}`, expected: SUPPORTS.formats.join(', ') })
-    throwIfAborted(options.signal, 'emit')
-    const bytes = encodeToy(this.#state, new Map([...this.#codes].map(([id, { q }]) => [id, q])), this.#activations, options.provenance)
+  protected write(format: string, options: EmitOptions): Artifact {
+    const bytes = encodeToy(this.#state, this.assigned, this.assignedActivations, options.provenance)
     return {
       format,
       size: bytes.length,
@@ -245,17 +215,7 @@ class ToyHost implements ModelHost {
     }
   }
 
-  async dispose(): Promise<void> {
-    this.#disposed = true
-  }
-
-  #alive(): void {
-    if (this.#disposed) throw new LowbitError('LOWBIT_DISPOSED', { thing: 'toy host', found: 'a call after dispose()', fix: 'open the model again' })
-  }
-
   #site(id: string): ToySite {
-    this.#alive()
-    if (!Object.hasOwn(TOY_SITES, id)) throw new LowbitError('LOWBIT_NOT_FOUND', { thing: 'site', found: id, expected: Object.keys(TOY_SITES).join(', ') })
     return TOY_SITES[id]
   }
 
@@ -268,8 +228,6 @@ class ToyHost implements ModelHost {
   }
 
   #scale(fold: ToyFold, scales: Float32Array): ApplyResult {
-    const bad = scales.find((s) => !(s > 0 && Number.isFinite(s)))
-    if (bad !== undefined) throw new LowbitError('LOWBIT_ARGUMENT', { thing: `scale of ${fold.tensor}`, found: String(bad), expected: 'positive, finite numbers' })
     for (const id of fold.sites) {
       const { site, weight } = this.#weight(id)
       const perGroup = site.columns / site.columnsPerChannel
@@ -322,11 +280,13 @@ class ToyHost implements ModelHost {
     return gain
   }
 
-  #rotateStream(transform: Transform): ApplyResult {
-    if (transform.kind !== 'rotate') return { how: 'refused', reason: `a residual stream takes rotations, not ${transform.kind}` }
+  #rotateStream(stream: string, rotation: Extract<Transform, { readonly kind: 'rotate' }>): ApplyResult {
+    this.checkOpen()
+    if (stream !== TOY_STREAM.id) throw new LowbitError('LOWBIT_NOT_FOUND', { thing: `residual stream '${stream}'`, found: 'the model has none of this name', expected: TOY_STREAM.id })
+    checkTransform(rotation, TOY_WIDTH, stream)
     const reason = this.#streamReason()
     if (reason !== undefined) return { how: 'refused', reason }
-    const { signs, order } = transform
+    const { signs, order } = rotation
     for (const { site: id, norm } of TOY_STREAM.readers) {
       const { weight } = this.#weight(id)
       const gain = norm === undefined ? undefined : this.#gain(norm)
@@ -351,19 +311,25 @@ class ToyHost implements ModelHost {
     this.#state.inserts.set(fold.tensor, [...(this.#state.inserts.get(fold.tensor) ?? []), op])
   }
 
-  #compute(batch: Batch, model: 'current' | 'original', records: ReadonlyMap<string, ToyRecord>, index: number): Map<string, ToyTensor> {
-    this.#alive()
-    const { ids, image } = checkBatch(batch)
+  #valuesOf(q: QTensor | null | undefined): Float32Array | undefined {
+    if (q === undefined || q === null) return undefined
+    const known = this.#values.get(q) ?? dequantize(q).data
+    this.#values.set(q, known)
+    return known
+  }
+
+  #compute(batch: Batch, model: 'current' | 'original', records: ReadonlyMap<string, ToyRecord>, index: number, under: DecisionSet = {}): Map<string, ToyTensor> {
+    const { ids, image } = checkIds(batch)
     const state = model === 'original' ? this.#original : this.#state
     const hooks: ToyHooks = {
       weight: (id) => {
         const owner = TOY_SITES[id].tiedTo ?? id
-        return (model === 'current' ? this.#codes.get(owner)?.values : undefined) ?? state.weights.get(owner) ?? new Float32Array()
+        return (model === 'current' ? this.#valuesOf(under.weights?.get(owner) === undefined ? this.assigned.get(owner) : under.weights.get(owner)) : undefined) ?? state.weights.get(owner) ?? new Float32Array()
       },
       activation: (name, value) => {
         records.get(`tensor ${name}`)?.whole.push(value)
-        const params = model === 'current' ? this.#activations.get(name) : undefined
-        return params === undefined ? value : fakeQuantized(value, params)
+        const params = model === 'current' ? (under.activations?.get(name) === undefined ? this.assignedActivations.get(name) : under.activations.get(name)) : undefined
+        return params === undefined || params === null ? value : fakeQuantized(value, params)
       },
       siteInput: (id, whole, rows) => {
         const record = records.get(`site ${id}`)
@@ -378,7 +344,7 @@ class ToyHost implements ModelHost {
   }
 }
 
-function checkBatch(batch: Batch): { readonly ids: Int32Array; readonly image: ToyTensor } {
+function checkIds(batch: Batch): { readonly ids: Int32Array; readonly image: ToyTensor } {
   const { ids, image } = batch
   if (ids === undefined || image === undefined || !hasDType(ids, 'int32') || !hasDType(image, 'float32')) {
     throw new LowbitError('LOWBIT_DATA', { thing: 'batch of the toy model', found: Object.entries(batch).map(([k, t]) => `${k} ${t.dtype}`).join(', ') || 'nothing', expected: 'ids int32 [batch], image float32 [batch, 4, height, width]' })

@@ -1,4 +1,4 @@
-import type { StatisticOptions, StatisticRequest, Statistics, StatisticName, StatisticValues } from '../contract/v2/statistics.js'
+import type { StatisticName, StatisticOptions, StatisticValues } from '../contract/v2/statistics.js'
 import { tensor, type HostTensor } from '../tensor.js'
 import type { ToySite, ToyTensor } from './toy-model.js'
 
@@ -36,25 +36,6 @@ export function toyStatistic(name: StatisticName, record: ToyRecord, other: ToyR
       return { data: product(rows, right, site), groups: site.groups, size: site.columns, rows: rows.shape[0] }
     }
   }
-}
-
-/** Answers kept by request: site or tensor, statistic and options must be the ones asked for. */
-export class ToyAnswers implements Statistics {
-  readonly #answers = new Map<string, StatisticValues[StatisticName]>()
-
-  set(request: StatisticRequest, value: StatisticValues[StatisticName]): void {
-    this.#answers.set(keyOf(request), value)
-  }
-
-  get<S extends StatisticName>(request: StatisticRequest<S>): StatisticValues[S] | undefined {
-    // The key holds the statistic's name, so what lies under it is of that statistic's type.
-    return this.#answers.get(keyOf(request)) as StatisticValues[S] | undefined
-  }
-}
-
-function keyOf({ statistic, target, options = {} }: StatisticRequest): string {
-  const place = 'site' in target ? `site ${target.site}` : `tensor ${target.tensor}`
-  return `${statistic} ${place} ${options.axis} ${options.bins} ${options.rows}`
 }
 
 function joined(parts: readonly ToyTensor[]): ToyTensor | undefined {

@@ -4,6 +4,7 @@ import type { OnProgress } from '../../progress.js'
 import type { QTensor } from '../../qtensor.js'
 import type { Scheme } from '../../scheme.js'
 import type { HostTensor } from '../../tensor.js'
+import type { CapabilityName, HostCapabilities } from './capabilities.js'
 import type { Json, Plugin } from './plugin.js'
 import type { StatisticName, StatisticRequest, Statistics } from './statistics.js'
 
@@ -155,6 +156,8 @@ export interface HostSupports {
   readonly settings?: Declarations
   /** Formats that hold static activations. Absent: any may. */
   readonly staticFormats?: readonly string[]
+  /** Names of the objects in the host's `capabilities`. */
+  readonly capabilities: readonly CapabilityName[]
   /** Accepted difference, relative to the output's largest value, with the reason. */
   readonly tolerance: { readonly relative: number; readonly reason: string }
 }
@@ -166,51 +169,6 @@ export interface ObserveOptions {
   readonly maxMemory?: number
   /** `current` (default): with transforms applied and sites assigned so far quantized; `original`: as opened. */
   readonly model?: 'current' | 'original'
-}
-
-/** Limits of a rescue. */
-export interface RescueOptions {
-  /** A group of points is rescued if it alone makes at least this share of the output noise. Default 1/3. */
-  readonly share?: number
-  /** Output signal over noise, in decibels, from which on nothing is rescued. Default 40. */
-  readonly enough?: number
-  /** Most groups to rescue, as a share of all. At least two may be. Default 0.1. */
-  readonly most?: number
-  /** Batches of the data to measure with. Default 12: with fewer, one odd input decides. */
-  readonly batches?: number
-  /** 16-bit parameters of activations, tried before float: tensor → parameters. Those without any are not to be rescued. */
-  readonly wideActivations?: ReadonlyMap<string, ActivationParams>
-  /** Sites whose weights may be rescued. Default all that were decided. */
-  readonly weights?: readonly string[]
-  /** 16-bit codes of a site's weight, tried before float. Asked only for weights that are to be rescued. */
-  readonly wideWeight?: (site: string) => Promise<QTensor>
-  /**
-   * Bytes that weights in 16 bits may add, as a share of the model's size. Default 0.05. A model whose output signal is below
-   * 20 dB is ruined, and may grow by whatever repairs it.
-   */
-  readonly mostBytes?: number
-  readonly signal?: AbortSignal
-  readonly onProgress?: OnProgress
-}
-
-/** A group of activations, or a weight, that ruined the model. */
-export interface Rescued {
-  readonly kind: 'activations' | 'weight'
-  /** Tensors that share a scale; of a weight, the site that owns it. */
-  readonly points: readonly string[]
-  /** What takes the place of 8 bits: 16 where they measure as good as float. */
-  readonly to: '16-bit' | 'float'
-  /** Share of the output noise that it made when it was found. */
-  readonly share: number
-  /** Bytes that the weight takes more. */
-  readonly bytes: number
-}
-
-export interface RescueResult {
-  /** Output signal over noise in decibels, before and after. */
-  readonly before: number
-  readonly after: number
-  readonly rescued: readonly Rescued[]
 }
 
 /** What stays behind in the artifact about how it was made. */
@@ -240,10 +198,11 @@ export interface Artifact {
 }
 
 /**
- * A model that a backend has opened. One owner at a time; not safe for concurrent calls.
+ * A model that a backend has opened. One owner at a time; not safe for concurrent calls. `AbstractHost` has what all hosts check.
  */
 export interface ModelHost extends Plugin<'host'> {
   readonly supports: HostSupports
+  readonly capabilities: HostCapabilities
   /** What a batch must hold: name, dtype and shape (symbolic dims as strings) of every input. */
   inputs(): readonly TensorRef[]
   outputs(): readonly TensorRef[]
@@ -254,11 +213,6 @@ export interface ModelHost extends Plugin<'host'> {
   foldGroups(): readonly FoldGroup[]
   /** Empty where `supports.activations` is false. */
   activations(): readonly ActivationPoint[]
-  /**
-   * Chooses the operators whose inputs and outputs `activations()` shows from now on. Optional: without it there is the default.
-   * @throws LOWBIT_ARGUMENT for an operator that cannot take part
-   */
-  chooseOperators?(choice: OperatorChoice): Promise<void>
   /** Bytes of the model as opened. */
   size(): number
   accepts(site: string, scheme: Scheme, format: string): Acceptance
@@ -267,22 +221,13 @@ export interface ModelHost extends Plugin<'host'> {
   writeWeight(site: string, weight: HostTensor<'float32'>): Promise<void>
   /** Adds `delta [N]` to the site's bias, making one if needed. */
   addBias(site: string, delta: Float32Array): Promise<void>
-  /** @param group - a fold group, or a residual stream: that takes rotations only */
+  /** @param group - a fold group */
   apply(group: string, transform: Transform): Promise<ApplyResult>
-  /** Streams that run through the model. A host without the method has none. */
-  residualStreams?(): Promise<readonly ResidualStream[]>
   observe(requests: readonly StatisticRequest[], data: BatchSource, options?: ObserveOptions): Promise<Statistics>
   /** Decides a site's weight: `null` takes the decision back (float). */
   assign(site: string, q: QTensor | null): void
   /** Decides an activation: `null` leaves it in float. */
   assignActivation(point: string, params: ActivationParams | null): void
-  /**
-   * Measures, without labels, what the rounding of each activation and weight costs the outputs, and names the few that ruin the
-   * model. Changes no decision. Optional: with a host that lacks it, every decision is kept.
-   */
-  rescue?(data: BatchSource, options?: RescueOptions): Promise<RescueResult>
-  /** SHA-256 of the model as opened, for caches of statistics. Optional: without it nothing can be kept between runs. */
-  fingerprint?(): Promise<string>
   /** Runs the model as it now stands, or as opened. */
   run(batch: Batch, options?: { readonly model?: 'current' | 'original' }): Promise<Batch>
   emit(format: string, options?: EmitOptions): Promise<Artifact>

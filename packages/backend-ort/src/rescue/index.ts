@@ -1,2 +1,0 @@
-export * from './rescue.js'
-export * from './switchboard.js'
