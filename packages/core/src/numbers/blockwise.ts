@@ -10,7 +10,7 @@ export interface BlockwiseCodes {
 }
 
 /**
- * NF4 or FP4 codes in the manner of bitsandbytes: `x · (1 / absmax)` in float32, nearest entry of the codebook.
+ * NF4 or FP4 codes in the manner of bitsandbytes: `x · (1 / absmax)` in float32 (a short last block: `x / absmax`), nearest entry of the codebook.
  * @throws LOWBIT_ARGUMENT for a block size below 1.
  */
 export function quantizeBlockwise(x: Float32Array, type: 'nf4' | 'fp4', blockSize: number): BlockwiseCodes {
@@ -25,7 +25,8 @@ export function quantizeBlockwise(x: Float32Array, type: 'nf4' | 'fp4', blockSiz
     for (let i = from; i < to; i++) top = Math.max(top, Math.abs(x[i] ?? 0))
     absmax[block] = top
     const inverse = top === 0 ? 0 : Math.fround(1 / top)
-    for (let i = from; i < to; i++) codes[i] = nearestCode(book, Math.fround((x[i] ?? 0) * inverse))
+    const short = to - from < blockSize
+    for (let i = from; i < to; i++) codes[i] = nearestCode(book, Math.fround(short && top > 0 ? (x[i] ?? 0) / top : (x[i] ?? 0) * inverse))
   }
   return { codes, absmax }
 }

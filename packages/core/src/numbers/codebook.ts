@@ -12,13 +12,19 @@ export const FP4 = Float32Array.from({ length: 16 }, (_, code) => (code < 8 ? 1 
 /**
  * The 8-bit map of QLoRA's double quantization: for i = 0…6 the 2^i midpoints of 2^i equal steps over [0.1, 1], times 10^(i-6),
  * with both signs, and 0 and 1. 256 values in rising order.
+ *
+ * Bit for bit those that bitsandbytes stores: its ends of steps are torch's float32 `linspace`, from below in the lower half and from above in the upper.
  */
 export function dynamicMap(): Float32Array<ArrayBuffer> {
+  const f32 = Math.fround
+  const [start, end] = [f32(0.1), 1]
   const values = [0, 1]
   for (let i = 0; i < 7; i++) {
     const steps = 2 ** i
+    const step = f32(f32(end - start) / steps)
+    const edge = (j: number): number => f32(j < (steps + 1) >> 1 ? start + step * j : end - step * (steps - j))
     for (let j = 0; j < steps; j++) {
-      const middle = (0.1 + (0.9 * (j + 0.5)) / steps) * 10 ** (i - 6)
+      const middle = f32(f32(10 ** (i - 6)) * f32((edge(j) + edge(j + 1)) / 2))
       values.push(middle, -middle)
     }
   }
