@@ -1,5 +1,5 @@
 import { Tokenizer as HubTokenizer } from '@huggingface/tokenizers'
-import { LowbitError } from '@lowbit/core'
+import { isLowbitError, LowbitError } from '@lowbit/core'
 import type { HuggingFaceFolder } from '@lowbit/formats/huggingface'
 import { unspellBytes } from './byte-level.js'
 import { byteTokenStream } from './byte-stream.js'
@@ -26,6 +26,7 @@ interface AddedToken {
 export function tokenizerFromFolder(files: TokenizerFiles): Tokenizer {
   const { tokenizer: json, tokenizerConfig: config } = files
   const thing = `${files.name}: tokenizer.json`
+  if (json !== undefined && !isObject(json)) throw new LowbitError('LOWBIT_FORMAT', { thing, found: 'no object', expected: 'a tokenizer of the tokenizers library' })
   if (json === undefined) throw new LowbitError('LOWBIT_NOT_FOUND', { thing: files.name, found: 'no tokenizer.json', fix: 'save the fast tokenizer (tokenizer.save_pretrained), or pass another tokenizer' })
   const added = addedTokens(json, thing)
   const whole = build(json, config, thing)
@@ -33,24 +34,23 @@ export function tokenizerFromFolder(files: TokenizerFiles): Tokenizer {
   const withoutSpecials = (): HubTokenizer => (careful ??= build({ ...json, added_tokens: listOf(json['added_tokens']).filter((token) => !(isObject(token) && token['special'] === true)), post_processor: null }, config, thing))
   const special = new Set(added.filter((token) => token.special).map((token) => token.id))
   const addedText = new Map(added.map((token) => [token.id, token.content]))
-  const vocabulary = whole.get_vocab(true)
   let size = 0
-  for (const id of vocabulary.values()) size = Math.max(size, id + 1)
+  for (const id of guarded(thing, () => whole.get_vocab(true)).values()) if (Number.isSafeInteger(id)) size = Math.max(size, id + 1)
   const expectId = (id: number): string => {
     const spelling = whole.id_to_token(id)
     if (spelling === undefined) throw new LowbitError('LOWBIT_ARGUMENT', { thing: 'token id', found: String(id), expected: `the id of a token, below ${size}` })
     return spelling
   }
   const isSpecial = (id: number): boolean => special.has(id)
-  const front = whole.encode('').ids
-  const bos = front.length > 0 && front[0] !== undefined && isSpecial(front[0]) && firstOf(whole) === front[0] ? front[0] : undefined
+  const first = firstOf(whole, thing)
+  const bos = first !== undefined && isSpecial(first) ? first : undefined
   const encoder = new TextEncoder()
   const bytesOf = (id: number): Uint8Array => {
     const spelling = expectId(id)
     return (addedText.has(id) ? undefined : unspellBytes(spelling)) ?? encoder.encode(spelling)
   }
   const decodeIds = (ids: readonly number[], skipSpecial: boolean): string =>
-    ids.length === 0 ? '' : whole.decode([...ids], { skip_special_tokens: skipSpecial, clean_up_tokenization_spaces: false })
+    ids.length === 0 ? '' : guarded(thing, () => whole.decode([...ids], { skip_special_tokens: skipSpecial, clean_up_tokenization_spaces: false }))
 
   return {
     name: `tokenizer.json (${isObject(json['model']) ? String(json['model']['type']) : '?'})`,
@@ -59,8 +59,7 @@ export function tokenizerFromFolder(files: TokenizerFiles): Tokenizer {
     eos: endIds(files, (spelling) => whole.token_to_id(spelling), isSpecial),
     chat: templateOf(files),
     encode(text, { bos: wantsBos = true, special: parse = true } = {}) {
-      const hub = parse ? whole : withoutSpecials()
-      const ids = text === '' ? [] : [...hub.encode(text, { add_special_tokens: false }).ids]
+      const ids = idsOf(parse ? whole : withoutSpecials(), text, false, thing)
       return wantsBos && bos !== undefined ? [bos, ...ids] : ids
     },
     decode(ids, { skipSpecial = false } = {}) {
@@ -75,12 +74,24 @@ export function tokenizerFromFolder(files: TokenizerFiles): Tokenizer {
   }
 }
 
-function build(json: Json, config: Json, thing: string): HubTokenizer {
+/** The library trusts its file: whatever it throws is about the file. */
+function guarded<T>(thing: string, run: () => T): T {
   try {
-    return new HubTokenizer(json, config)
+    return run()
   } catch (cause) {
+    if (isLowbitError(cause)) throw cause
     throw new LowbitError('LOWBIT_FORMAT', { thing, found: cause instanceof Error ? cause.message.slice(0, 500) : 'it could not be read', expected: 'a tokenizer of the tokenizers library', cause })
   }
+}
+
+const build = (json: Json, config: Json, thing: string): HubTokenizer => guarded(thing, () => new HubTokenizer(json, config))
+
+/** Ids of a text. @throws LOWBIT_FORMAT if a piece has none: the vocabulary does not fit the rules. */
+function idsOf(hub: HubTokenizer, text: string, special: boolean, thing: string): number[] {
+  if (text === '') return []
+  const ids = guarded(thing, () => [...hub.encode(text, { add_special_tokens: special }).ids])
+  if (!ids.every((id) => Number.isSafeInteger(id) && id >= 0)) throw new LowbitError('LOWBIT_FORMAT', { thing, found: 'a piece of text without an id', expected: 'a vocabulary that spells what the rules cut' })
+  return ids
 }
 
 const listOf = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : [])
@@ -93,9 +104,9 @@ function addedTokens(json: Json, thing: string): AddedToken[] {
 }
 
 /** The token that the post-processor puts before a text. */
-function firstOf(tokenizer: HubTokenizer): number | undefined {
-  const bare = tokenizer.encode('a', { add_special_tokens: false }).ids
-  const dressed = tokenizer.encode('a').ids
+function firstOf(tokenizer: HubTokenizer, thing: string): number | undefined {
+  const idsOfA = (special: boolean): readonly number[] => guarded(thing, () => tokenizer.encode('a', { add_special_tokens: special }).ids)
+  const [bare, dressed] = [idsOfA(false), idsOfA(true)]
   return dressed.length > bare.length && dressed[0] !== bare[0] ? dressed[0] : undefined
 }
 
