@@ -19,49 +19,56 @@ export const encodeMxfp4: EncodeBlock = (x, out) => {
   }
 }
 
-/** Nearest level of a rising table. */
-function nearest(levels: readonly number[], value: number): number {
-  let best = 0
-  for (let code = 1; code < levels.length; code++) if (Math.abs((levels[code] as number) - value) < Math.abs((levels[best] as number) - value)) best = code
-  return best
-}
+const LEVELS = tableOf(IQ4_NL)
+/** Code of the nearest level of IQ4 by half steps: a value v has `2v + 256`. Middles between levels are whole half steps. */
+const NEAREST = Uint8Array.from({ length: 513 }, (_, i) => {
+  const value = (i + 0.5 - 256) / 2
+  return LEVELS.reduce((best, level, code) => (Math.abs(level - value) < Math.abs((LEVELS[best] as number) - value) ? code : best), 0)
+})
+const nearest = (value: number): number => NEAREST[Math.min(512, Math.max(0, Math.floor(2 * value + 256)))] as number
 
 /** Scales tried, as the level that the extreme of the block comes to lie on, with both signs: the grid is not symmetric. */
-const ENDS = Array.from({ length: 25 }, (_, i) => 127 - 2 * (i - 4)).flatMap((end) => [end, -end])
+const ENDS = Array.from({ length: 13 }, (_, i) => 137 - 5 * i).flatMap((end) => [end, -end])
 
 /** IQ4_NL by search: of the scales tried, each then moved to the least squares of its codes, the one of least squared error. */
 export const encodeIQ4_NL: EncodeBlock = (x, out) => {
-  const levels = tableOf(IQ4_NL)
   const extreme = signedExtreme(x)
   let best = Infinity
   out.scales[0] = 0
   out.codes.fill(7, 0, 32)
   if (extreme === 0) return
-  const trial = new Int8Array(32)
   for (const end of ENDS) {
-    let d = extreme / end
-    for (let pass = 0; pass < 2; pass++) {
-      let xl = 0
-      let ll = 0
-      for (let i = 0; i < 32; i++) {
-        const level = levels[nearest(levels, (x[i] as number) / d)] as number
-        xl += (x[i] as number) * level
-        ll += level * level
-      }
-      d = roundToFloat16(xl / ll)
-      if (d === 0) break
-    }
+    const d = solveScale(x, extreme / end)
     if (d === 0) continue
+    const inverse = 1 / d
     let error = 0
-    for (let i = 0; i < 32; i++) {
-      const code = nearest(levels, (x[i] as number) / d)
-      trial[i] = code
-      error += ((x[i] as number) - d * (levels[code] as number)) ** 2
+    for (let i = 0; i < 32 && error < best; i++) {
+      const difference = (x[i] as number) - d * (LEVELS[nearest((x[i] as number) * inverse)] as number)
+      error += difference * difference
     }
     if (error < best) {
       best = error
       out.scales[0] = d
-      out.codes.set(trial)
     }
   }
+  const inverse = out.scales[0] === 0 ? 0 : 1 / (out.scales[0] as number)
+  for (let i = 0; i < 32; i++) out.codes[i] = nearest((x[i] as number) * inverse)
+}
+
+/** The least squares scale of the codes that a scale gives, twice over; a float16 value. */
+function solveScale(x: Float32Array, start: number): number {
+  let d = start
+  for (let pass = 0; pass < 2; pass++) {
+    const inverse = 1 / d
+    let xl = 0
+    let ll = 0
+    for (const value of x) {
+      const level = LEVELS[nearest(value * inverse)] as number
+      xl += value * level
+      ll += level * level
+    }
+    d = xl / ll
+    if (roundToFloat16(d) === 0) return 0
+  }
+  return roundToFloat16(d)
 }
