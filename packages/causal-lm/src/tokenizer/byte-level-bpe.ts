@@ -89,7 +89,7 @@ export function byteLevelBpe(options: ByteLevelOptions): Tokenizer {
       const ids: number[] = front && bos !== undefined ? [bos] : []
       for (const part of (special ? all : user).split(text)) {
         if (typeof part === 'number') ids.push(part)
-        else for (const piece of cut(rules.normalize === undefined ? part : part.normalize(rules.normalize), rules.patterns)) ids.push(...encodePiece(piece))
+        else for (const piece of cut(rules.normalize === undefined ? part : part.normalize(rules.normalize), rules.patterns)) for (const id of encodePiece(piece)) ids.push(id)
       }
       return ids
     },

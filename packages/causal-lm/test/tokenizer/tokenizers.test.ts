@@ -81,10 +81,10 @@ describe('byte-level BPE out of GGUF', () => {
     expect(codeOf(() => tokenizerFromGguf(gpt2(changes)))).toBe(code)
   })
 
-  it('takes a piece of a hundred thousand letters in no time', () => {
+  it('takes a piece of four hundred thousand letters in no time', () => {
     const tokenizer = tokenizerFromGguf(gpt2())
     const start = performance.now()
-    expect(tokenizer.encode('ab'.repeat(50_000))).toHaveLength(50_000)
+    expect(tokenizer.encode('ab'.repeat(200_000))).toHaveLength(200_000)
     expect(performance.now() - start).toBeLessThan(3_000)
   })
 
