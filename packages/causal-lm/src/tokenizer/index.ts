@@ -1,4 +1,5 @@
 export * from './chat-template.js'
+export * from './fits.js'
 export * from './from-gguf.js'
 export * from './from-hugging-face.js'
 export * from './from-llama2c.js'

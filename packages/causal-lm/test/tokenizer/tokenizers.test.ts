@@ -2,7 +2,7 @@ import { isLowbitError } from '@lowbit/core'
 import type { GgufMetadata, GgufValue } from '@lowbit/formats/gguf'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { tokenizerFromFolder, tokenizerFromGguf, tokenizerFromLlama2c } from '../../src/tokenizer/index.js'
+import { expectTokenizerFits, tokenizerFromFolder, tokenizerFromGguf, tokenizerFromLlama2c } from '../../src/tokenizer/index.js'
 import { spellBytes } from '../../src/tokenizer/byte-level.js'
 import { mergePairs } from '../../src/tokenizer/merge-pairs.js'
 
@@ -86,6 +86,12 @@ describe('byte-level BPE out of GGUF', () => {
     const start = performance.now()
     expect(tokenizer.encode('ab'.repeat(200_000))).toHaveLength(200_000)
     expect(performance.now() - start).toBeLessThan(3_000)
+  })
+
+  it('does not fit a smaller embedding', () => {
+    const tokenizer = tokenizerFromGguf(gpt2())
+    expect(() => expectTokenizerFits(tokenizer, tokenizer.size, 'model')).not.toThrow()
+    expect(() => expectTokenizerFits(tokenizer, tokenizer.size - 1, 'model')).toThrow('another model')
   })
 
   it('refuses to decode what is no token', () => {

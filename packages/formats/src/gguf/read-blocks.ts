@@ -1,4 +1,4 @@
-import { elementCount, LowbitError } from '@lowbit/core'
+import { allocate, elementCount, LowbitError } from '@lowbit/core'
 import type { BlockTensor } from './block-tensor.js'
 import { BlockBuffer, type BlockType } from './blocks/block-type.js'
 
@@ -11,7 +11,7 @@ function countBlocks(type: BlockType, bytes: Uint8Array): number {
 /** The values of whole blocks, bit for bit what ggml gives. @throws LOWBIT_FORMAT unless they are whole blocks. */
 export function dequantizeBlocks(type: BlockType, bytes: Uint8Array): Float32Array<ArrayBuffer> {
   const count = countBlocks(type, bytes)
-  const out = new Float32Array(count * type.block)
+  const out = allocate('float32', count * type.block)
   const block = new BlockBuffer()
   const { group, table, minima } = type
   for (let b = 0, o = 0; b < count; b++) {
@@ -36,7 +36,7 @@ export function readBlocks(type: BlockType, shape: readonly number[], bytes: Uin
     throw new LowbitError('LOWBIT_SHAPE', { thing: `ggml ${type.name}`, found: `${bytes.length} bytes for [${shape.join(', ')}]`, expected: `rows of whole blocks of ${type.block} values in ${type.bytes} bytes` })
   }
   const groups = type.block / type.group
-  const codes = new Int8Array(count * type.block)
+  const codes = allocate('int8', count * type.block)
   const scales = new Float32Array(count * groups)
   const minima = new Float32Array(type.minima ? count * groups : 0)
   const levels = type.twoLevel === undefined ? undefined : {
