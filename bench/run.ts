@@ -52,8 +52,13 @@ switch (name) {
     await benchSupport()
     break
   }
+  case 'lm-judge': {
+    const { judgeLm } = await import('./lm-judge.ts')
+    await judgeLm(rest)
+    break
+  }
   default:
-    console.error(`no such benchmark: ${name ?? '(none)'}; there is: kernels, decoder, lookup, webgpu, support, tfjs, python, memory, linalg, residual`)
+    console.error(`no such benchmark: ${name ?? '(none)'}; there is: kernels, decoder, lookup, webgpu, support, tfjs, python, memory, linalg, residual, lm, lm-judge`)
     process.exitCode = 1
 }
 

@@ -1,3 +1,4 @@
+export { appendLine } from './node/append-line.js'
 export { atomicWrite, atomicWriteText, type AtomicWriteOptions, type ByteStream } from './node/atomic-write.js'
 export * from './node/calibration-file.js'
 export { fileError } from './node/file-error.js'

@@ -1,0 +1,113 @@
+import { isLowbitError, LowbitError } from '@lowbit/core'
+import { blobSource, memorySource, openGguf, openLlama2c, type ByteSource, type FileSet, type GgufFile } from '@lowbit/formats/gguf'
+import { openHuggingFace } from '@lowbit/formats/huggingface'
+import { tokenizerFromFolder, tokenizerFromGguf, tokenizerFromLlama2c, type Tokenizer } from '../tokenizer/index.js'
+import { ggufWeights } from '../weights/gguf.js'
+import { huggingFaceWeights } from '../weights/hugging-face.js'
+import type { WeightSource } from '../weights/weight-source.js'
+
+/** A path (Node), a file, or the files of a folder. */
+export type ModelInput = string | ByteSource | FileSet | Uint8Array<ArrayBuffer> | Blob
+
+/** A model file that is open: its weights, and how its text is cut. */
+export interface ModelFile {
+  readonly name: string
+  readonly weights: WeightSource
+  /** Undefined where the file has none. @throws LOWBIT_FORMAT, LOWBIT_UNSUPPORTED. */
+  tokenizer(): Tokenizer | undefined
+  /** Tokens that end a text, as `generation_config.json` names them. */
+  readonly ends: readonly number[]
+}
+
+/** Finds out what an input is, and opens it. @throws LOWBIT_FORMAT, and what the readers throw. */
+export async function openModelFile(input: ModelInput): Promise<ModelFile> {
+  if (typeof input === 'string') return openPath(input)
+  if (input instanceof Uint8Array) return openBytes(memorySource(input, 'model'))
+  if (input instanceof Blob) return openBytes(blobSource(input))
+  return 'list' in input ? openFolder(input) : openBytes(input)
+}
+
+const LLAMA2C_TOKENIZER = 'tokenizer.bin'
+
+/** It has no size of its own to be held against: 64 MB are more than any has. */
+const MAX_TOKENIZER = 1 << 26
+
+async function openPath(path: string): Promise<ModelFile> {
+  const [{ folderFiles, openGgufFile, openRangeFile, readWholeFile }, { dirname, join }] = await Promise.all([import('@lowbit/formats/node'), import('node:path')])
+  const folder = folderFiles(path)
+  const isFolder = await folder.list().then(() => true, () => false)
+  if (isFolder) return openFolder(folder)
+  const source = await openRangeFile(path)
+  const isGguf = await startsAsGguf(source)
+  if (isGguf) {
+    await source.close()
+    return fromGguf(await openGgufFile(path))
+  }
+  // llama2.c keeps the tokenizer in a file of its own; of those in the folder only the usual name is taken.
+  const isThere = (await folderFiles(dirname(path)).list()).includes(LLAMA2C_TOKENIZER)
+  return fromLlama2c(source, isThere ? await readWholeFile(join(dirname(path), LLAMA2C_TOKENIZER), MAX_TOKENIZER) : undefined)
+}
+
+async function openBytes(source: ByteSource): Promise<ModelFile> {
+  if (await startsAsGguf(source)) return fromGguf(await openGguf(source))
+  return fromLlama2c(source, undefined)
+}
+
+const MAGIC = [0x47, 0x47, 0x55, 0x46]
+
+async function startsAsGguf(source: ByteSource): Promise<boolean> {
+  const start = await source.read(0, Math.min(4, source.size))
+  return MAGIC.every((byte, i) => start[i] === byte)
+}
+
+async function fromGguf(file: GgufFile): Promise<ModelFile> {
+  try {
+    const weights = await ggufWeights(file)
+    return { name: file.name, weights, ends: [], tokenizer: () => orNone(() => tokenizerFromGguf(file.metadata)) }
+  } catch (error) {
+    await file.close()
+    throw error
+  }
+}
+
+async function openFolder(files: FileSet): Promise<ModelFile> {
+  const folder = await openHuggingFace(files)
+  try {
+    const weights = huggingFaceWeights(folder)
+    return { name: folder.name, weights, ends: endsOf(folder.generation, weights.config.vocabulary, folder.name), tokenizer: () => orNone(() => tokenizerFromFolder(folder)) }
+  } catch (error) {
+    await folder.close()
+    throw error
+  }
+}
+
+async function fromLlama2c(source: ByteSource, tokenizer: Uint8Array | undefined): Promise<ModelFile> {
+  const file = await openLlama2c(source)
+  try {
+    return { name: file.name, weights: await ggufWeights(file, 'llama2.c'), ends: [], tokenizer: () => (tokenizer === undefined ? undefined : tokenizerFromLlama2c(tokenizer)) }
+  } catch (error) {
+    await file.close()
+    throw error
+  }
+}
+
+/** A model without a tokenizer can still be measured and fed tokens. */
+function orNone(read: () => Tokenizer): Tokenizer | undefined {
+  try {
+    return read()
+  } catch (error) {
+    if (isLowbitError(error, 'LOWBIT_NOT_FOUND')) return undefined
+    throw error
+  }
+}
+
+/** `eos_token_id`: one, some or none. @throws LOWBIT_FORMAT. */
+function endsOf(generation: Readonly<Record<string, unknown>>, vocabulary: number, thing: string): readonly number[] {
+  const found = generation['eos_token_id']
+  if (found === undefined || found === null) return []
+  const list: readonly unknown[] = Array.isArray(found) ? found : [found]
+  if (!list.every((id): id is number => typeof id === 'number' && Number.isInteger(id) && id >= 0 && id < vocabulary)) {
+    throw new LowbitError('LOWBIT_FORMAT', { thing: `${thing}: generation_config.json`, found: `eos_token_id ${JSON.stringify(found).slice(0, 80)}`, expected: `tokens below ${vocabulary}` })
+  }
+  return list
+}

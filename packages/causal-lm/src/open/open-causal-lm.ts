@@ -1,0 +1,67 @@
+import { LowbitError, type CacheType, type SyncKernelProvider } from '@lowbit/core'
+import { createWasmKernels } from '@lowbit/kernels-wasm'
+import { kernelKeeper, loadWeights, plainKeeper, type LoadOptions } from '../load/load-weights.js'
+import type { Tokenizer } from '../tokenizer/index.js'
+import { CausalLm, type RunnableWeights } from './causal-lm.js'
+import { openModelFile, type ModelFile, type ModelInput } from './model-file.js'
+
+export interface OpenCausalLmOptions extends LoadOptions {
+  /** What runs it. Default: WebAssembly kernels, made for this model and disposed of with it. `float`: plain TypeScript in float32. */
+  readonly kernels?: SyncKernelProvider | 'float'
+  /** Threads of the default kernels. */
+  readonly threads?: number
+  /** Positions that a generation has, at most those the model was trained for. Default: 2048 of them. */
+  readonly context?: number
+  /** How keys and values are kept. Default `float16`, as llama.cpp. */
+  readonly cache?: CacheType
+  /** Inputs of quantized matrices: `int8` a token (default) or `float32`, which is slower. */
+  readonly activations?: 'int8' | 'float32'
+  /** In place of the file's own; `none`: the file's is not read, and the model takes tokens only. */
+  readonly tokenizer?: Tokenizer | 'none'
+}
+
+const CONTEXT = 2048
+
+/**
+ * Opens a decoder language model and reads its weights into the kernels' layout, one matrix at a time.
+ * @param input a path (Node), the bytes or Blob of a GGUF or llama2.c file, or the files of a Hugging Face folder
+ * @throws LOWBIT_FILE, LOWBIT_FORMAT, LOWBIT_SHAPE, LOWBIT_NOT_FOUND, LOWBIT_NONFINITE for files that hold no whole model,
+ * LOWBIT_UNSUPPORTED for one that is not read (named), LOWBIT_LIMIT if memory does not suffice, LOWBIT_ABORTED
+ */
+export async function openCausalLm(input: ModelInput, options: OpenCausalLmOptions = {}): Promise<CausalLm> {
+  const file = await openModelFile(input)
+  try {
+    const { config } = file.weights
+    const { context = Math.min(config.context, CONTEXT), cache = 'float16', activations = 'int8' } = options
+    if (!Number.isInteger(context) || context < 1 || context > config.context) throw new LowbitError('LOWBIT_LIMIT', { thing: 'context', found: String(context), expected: `1 to ${config.context}, which the model was trained for` })
+    const tokenizer = options.tokenizer === 'none' ? undefined : (options.tokenizer ?? file.tokenizer())
+    if (tokenizer !== undefined) expectFits(tokenizer, file)
+    const weights = await load(file, options)
+    return new CausalLm({ name: file.name, format: file.weights.format, config, tokenizer, ends: file.ends, weights, defaults: { context, cache, activations } })
+  } finally {
+    await file.weights.close()
+  }
+}
+
+async function load(file: ModelFile, options: OpenCausalLmOptions): Promise<RunnableWeights> {
+  if (options.kernels === 'float') return { kind: 'float', loaded: await loadWeights(file.weights, plainKeeper, options) }
+  const kernels = options.kernels ?? (await createWasmKernels(options.threads === undefined ? {} : { threads: options.threads }))
+  const isOwn = options.kernels === undefined
+  if (kernels.programs === undefined) {
+    if (isOwn) kernels.dispose()
+    return { kind: 'float', loaded: await loadWeights(file.weights, plainKeeper, options) }
+  }
+  try {
+    return { kind: 'kernels', kernels, isOwn, loaded: await loadWeights(file.weights, kernelKeeper(kernels), options) }
+  } catch (error) {
+    if (isOwn) kernels.dispose()
+    throw error
+  }
+}
+
+/** Embeddings may have more rows than there are tokens (padding), never fewer. */
+function expectFits(tokenizer: Tokenizer, file: ModelFile): void {
+  const { vocabulary } = file.weights.config
+  if (tokenizer.size <= vocabulary) return
+  throw new LowbitError('LOWBIT_FORMAT', { thing: file.name, found: `a tokenizer of ${tokenizer.size} tokens (${tokenizer.name}) for ${vocabulary} embeddings`, expected: 'at most one token an embedding', fix: 'the tokenizer belongs to another model' })
+}

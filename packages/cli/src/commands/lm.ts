@@ -1,0 +1,14 @@
+import type { Command } from 'commander'
+import { chatLmCommand } from '../lm/chat.js'
+import { evalLmCommand } from '../lm/eval.js'
+import { generateLmCommand } from '../lm/generate.js'
+import { inspectLmCommand } from '../lm/inspect.js'
+
+/** `lowbit lm …`, and `lowbit chat` beside it. */
+export function lmCommands(program: Command): void {
+  const lm = program.command('lm').description('language models: look at one, generate, chat, measure')
+  lm.addHelpText('after', '\nExamples:\n  $ lowbit lm inspect model.gguf\n  $ lowbit lm generate model.gguf "Once upon a time"\n  $ lowbit lm eval model.gguf --text wiki.txt\n  $ lowbit chat model.gguf')
+  for (const add of [inspectLmCommand, generateLmCommand, chatLmCommand, evalLmCommand]) add(lm)
+  for (const command of lm.commands) command.exitOverride()
+  chatLmCommand(program)
+}
