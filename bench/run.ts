@@ -52,6 +52,11 @@ switch (name) {
     await benchSupport()
     break
   }
+  case 'lm': {
+    const { benchLm } = await import('./lm.ts')
+    await benchLm(rest)
+    break
+  }
   case 'lm-judge': {
     const { judgeLm } = await import('./lm-judge.ts')
     await judgeLm(rest)

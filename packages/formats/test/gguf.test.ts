@@ -38,6 +38,13 @@ const small: GgufModel = {
 }
 
 describe('writeGguf and openGguf', () => {
+  it.each([64_000, 65_520, 65_530, 65_536, 70_000, 300_000])('keep a vocabulary of about %d bytes, which the head outgrows at some place', async (size) => {
+    const value = Array.from({ length: Math.floor(size / 11) }, (_, i) => String(i % 1000).padStart(3))
+    const file = await open(await bytesOf({ metadata: new Map<string, GgufValue>([['t', { type: 'array', items: 'string', value }], ['after', { type: 'uint32', value: 7 }], ['flags', { type: 'array', items: 'bool', value: [true, false] }]]), tensors: [] }))
+    expect(file.metadata.get('t')?.value).toEqual(value)
+    expect(file.metadata.get('after')?.value).toBe(7)
+  })
+
   it('gives back what was written, at any alignment, from memory and from a blob', async () => {
     for (const alignment of [8, 32, 64, 4096]) {
       const file = await bytesOf(small, alignment)

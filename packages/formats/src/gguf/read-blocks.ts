@@ -48,14 +48,18 @@ export function readBlocks(type: BlockType, shape: readonly number[], bytes: Uin
   const block = new BlockBuffer()
   for (let b = 0; b < count; b++) {
     type.read(bytes, b * type.bytes, block)
-    codes.set(block.codes.subarray(0, type.block), b * type.block)
-    scales.set(block.scales.subarray(0, groups), b * groups)
-    if (type.minima) minima.set(block.minima.subarray(0, groups), b * groups)
+    // Loops, not `set` of a subarray: millions of small views are what reading would spend its time on.
+    const [from, first] = [b * type.block, b * groups]
+    for (let i = 0; i < type.block; i++) codes[from + i] = block.codes[i] as number
+    for (let g = 0; g < groups; g++) scales[first + g] = block.scales[g] as number
+    if (type.minima) for (let g = 0; g < groups; g++) minima[first + g] = block.minima[g] as number
     if (levels === undefined) continue
     levels.d[b] = block.d
-    levels.subScales.set(block.sub.subarray(0, groups), b * groups)
-    if (levels.dmin !== undefined) levels.dmin[b] = block.dmin
-    levels.subMinima?.set(block.subMin.subarray(0, groups), b * groups)
+    for (let g = 0; g < groups; g++) levels.subScales[first + g] = block.sub[g] as number
+    const { dmin, subMinima } = levels
+    if (dmin === undefined || subMinima === undefined) continue
+    dmin[b] = block.dmin
+    for (let g = 0; g < groups; g++) subMinima[first + g] = block.subMin[g] as number
   }
   return {
     type: type.name, shape, group: type.group, codes, scales,

@@ -135,12 +135,23 @@ class Head {
     return at
   }
 
-  u8 = (value: number): void => this.#view.setUint8(this.#room(1), value)
-  u32 = (value: number): void => this.#view.setUint32(this.#room(4), value, true)
-  u64 = (value: number | bigint): void => this.#view.setBigUint64(this.#room(8), BigInt(value), true)
+  // Room first in all of these: it may move the bytes, and the view with them.
+  u8(value: number): void {
+    const at = this.#room(1)
+    this.#view.setUint8(at, value)
+  }
+
+  u32(value: number): void {
+    const at = this.#room(4)
+    this.#view.setUint32(at, value, true)
+  }
+
+  u64(value: number | bigint): void {
+    const at = this.#room(8)
+    this.#view.setBigUint64(at, BigInt(value), true)
+  }
 
   bytes(bytes: Uint8Array): void {
-    // Room first: it may move the bytes.
     const at = this.#room(bytes.length)
     this.#bytes.set(bytes, at)
   }
