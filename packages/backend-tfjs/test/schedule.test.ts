@@ -1,5 +1,5 @@
 import { int4, int8, type TrainingRecipe } from '@lowbit/core'
-import { int8PerTensor, int8Static, ste } from '@lowbit/algos-qat'
+import { int8PerTensor, int8Static, lsq, lsqPlus, ste } from '@lowbit/algos-qat'
 import type { Tensor } from '@tensorflow/tfjs-core'
 import type { LayersModel } from '@tensorflow/tfjs-layers'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -86,5 +86,43 @@ describe('start', () => {
     const { sites } = await convert(tf, prepared)
     for (const { activation } of sites) expect(activation?.kind === 'static' && activation.scale > 1e-3).toBe(true)
     model.dispose()
+  })
+
+  it.each([['lsq', lsq()], ['lsqPlus', lsqPlus()]] as const)('learned scales start from the weights of the step at which rounding starts: %s', async (_, algorithm) => {
+    const START = 40
+    const model = tf.sequential({
+      layers: [
+        tf.layers.dense({ units: 8, inputShape: [16], kernelInitializer: tf.initializers.randomNormal({ stddev: 0.01, seed: 3 }) }),
+        tf.layers.dense({ units: 4, kernelInitializer: tf.initializers.randomNormal({ stddev: 0.01, seed: 4 }) }),
+      ],
+    })
+    prepare(tf, model, { weights: { scheme: int4(), algorithm }, start: START })
+    model.compile({ optimizer: tf.train.adam(0.05), loss: 'meanSquaredError' })
+    const x = tf.randomNormal([64, 16], 0, 1, 'float32', 5)
+    const y = tf.matMul(x, tf.randomNormal([16, 4], 0, 3, 'float32', 6)) as Tensor
+    const losses: number[] = []
+    for (let step = 0; step < START + 3; step++) losses.push(Number(await model.trainOnBatch(x, y)))
+    // Four bits of weights that have grown a hundredfold cost some loss, not all that was learned.
+    expect(losses[START]).toBeLessThan(3 * losses[START - 1])
+    expect(losses[START + 2]).toBeLessThan(losses[0] / 4)
+    model.dispose()
+  })
+
+  it('scales of activations too, and nothing that was converted before rounding started keeps scales of untrained weights', async () => {
+    const recipe: TrainingRecipe = { weights: { scheme: int4(), algorithm: lsq() }, activations: { scheme: int8({ perTensor: true }), algorithm: lsq() }, batchNorm: 'keep', start: 4 }
+    const scales: number[] = []
+    const { prepared } = await train(recipe, 5, (p, m, step) => {
+      if (step === 2) {
+        const kernel = m.getLayer('out')
+        kernel.setWeights(kernel.getWeights().map((w) => tf.mul(w, 50)))
+      }
+      scales.push(Math.exp(p.sites[0].activation?.held.read('log_scale')[0] ?? NaN))
+    })
+    // Batch n is (1 + n) times as wide as the first.
+    expect(scales[3] / scales[0]).toBeGreaterThan(2)
+    const weight = prepared.fakeWeight('out').data
+    const latent = prepared.inFloat(() => Float32Array.from(prepared.sites[1].site.variable.read().dataSync<'float32'>()))
+    const largest = (values: Float32Array): number => values.reduce((m, v) => Math.max(m, Math.abs(v)), 0)
+    expect(largest(weight)).toBeGreaterThan(largest(latent) / 2)
   })
 })

@@ -11,7 +11,7 @@ import { tfjsOps } from '../ops/tfjs-ops.js'
 import type { Layer, LayersModel, Tensor, TfCore } from '../tf.js'
 import { noTape } from '../ops/no-tape.js'
 import { Penalties } from './penalties.js'
-import { folded, fromOriented, latentMatrix, orientedMatrix, prepareSite, type PreparedSite } from './prepared-site.js'
+import { folded, fromOriented, latentMatrix, orientedMatrix, prepareSite, startFromWeights, type PreparedSite } from './prepared-site.js'
 import { recipeJson } from './recipe-json.js'
 import { Watch } from './watch.js'
 import { collectVariables } from './collect-variables.js'
@@ -115,6 +115,8 @@ class PreparedModel implements Prepared {
   readonly #tf: TfCore
   readonly #ops: Ops<Tensor>
   readonly #freezeBatchNorm: number
+  /** Training step at which rounding starts. */
+  readonly #start: number
   readonly #batchStatistics: boolean
   readonly #restores: (() => void)[] = []
   readonly #callbacks: ((step: number) => void)[] = []
@@ -135,6 +137,7 @@ class PreparedModel implements Prepared {
     this.float = float
     this.recipe = recipeJson(recipe)
     this.#batchStatistics = recipe.batchNorm === 'batch'
+    this.#start = recipe.start ?? 0
     this.#freezeBatchNorm = recipe.freezeBatchNorm ?? Infinity
     this.#penalties = new Penalties(tf)
     this.#watch = new Watch(tf)
@@ -175,8 +178,14 @@ class PreparedModel implements Prepared {
   }
 
   settle(): void {
+    this.#settle(this.#started <= this.#start)
+  }
+
+  /** @param starts - no step with rounding was trained yet: scales are those that the weights as they stand would start with */
+  #settle(starts: boolean): void {
     this.#unsettled = false
     for (const at of this.sites) {
+      if (starts && this.#start > 0) startFromWeights(this.#tf, this.#ops, at)
       const { project } = at.weight?.fakeQuant ?? {}
       if (at.weight === undefined || project === undefined) continue
       this.#tf.tidy(() => {
@@ -197,6 +206,7 @@ class PreparedModel implements Prepared {
   }
 
   fakeWeight(id: string): HostTensor<'float32'> {
+    if (this.#unsettled) this.settle()
     const at = this.#site(id)
     const values = this.#tf.tidy(() => {
       const latent = latentMatrix(this.#tf, this.#ops, at)
@@ -277,7 +287,8 @@ class PreparedModel implements Prepared {
   /** Counts training steps: one begins when the first prepared layer is called in training mode. */
   #begin(layer: Layer, calls: number, training: boolean): number {
     const first = layer === this.#first
-    if (this.#unsettled && (!training || first)) this.settle()
+    // Before rounding starts nothing reads the scales.
+    if (this.#unsettled && (!training || first)) this.#settle(this.#started === this.#start)
     if (!training) return this.#started
     if (first) {
       if (this.#firstCalls % calls === 0) {

@@ -3,6 +3,7 @@ import { gainAndShift, type NormAfter } from '../layers/batch-norm.js'
 import type { LayerSite } from '../layers/layer-site.js'
 import { layerVariable } from '../layers/layer-variable.js'
 import { fromMatrix, toMatrix } from '../layers/matrix.js'
+import { noTape } from '../ops/no-tape.js'
 import type { Tensor, TfCore } from '../tf.js'
 import { holdInLayer, type LayerHeld } from './held-variables.js'
 
@@ -40,6 +41,14 @@ export function folded(tf: TfCore, ops: Ops<Tensor>, at: Pick<PreparedSite, 'sit
 export function latentMatrix(tf: TfCore, ops: Ops<Tensor>, at: Pick<PreparedSite, 'site' | 'planned' | 'norm'>): Tensor {
   if (at.norm === undefined) return orientedMatrix(tf, at, at.site.variable.read())
   return folded(tf, ops, at, at.norm, { mean: at.norm.mean.read(), variance: at.norm.variance.read() }).weight
+}
+
+/** Sets the weight's variables to what they start with, from the weight as it stands. */
+export function startFromWeights(tf: TfCore, ops: Ops<Tensor>, at: PreparedSite): void {
+  if (at.weight === undefined) return
+  const { fakeQuant, held } = at.weight
+  const values = tf.tidy(() => Float32Array.from(noTape(tf, () => latentMatrix(tf, ops, at)).dataSync<'float32'>()))
+  for (const { name, initial } of fakeQuant.variables(values)) held.write(name, initial)
 }
 
 /** Adds the variables of a planned layer's fake quantizations to the model. */

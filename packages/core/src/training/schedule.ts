@@ -1,6 +1,14 @@
 import type { FakeQuant, FakeQuantState, Ops, TrainingRecipe } from '../contract/v2/training.js'
 
 /**
+ * The last step without rounding, as if it were the first of all: what takes its scale from the first batches takes it from one that
+ * the model now makes, not from one of a model that was not trained yet.
+ */
+function atFirst<T>(state: FakeQuantState<T>, start: number): FakeQuantState<T> {
+  return state.step === start - 1 ? { read: (name) => state.read(name), write: (name, value) => state.write(name, value), step: 0, training: state.training } : state
+}
+
+/**
  * A fake quantization that starts late, and whose activation observers stand still from a step on.
  * Until it starts, values pass unrounded while observers already watch.
  */
@@ -17,7 +25,7 @@ export function scheduled(inner: FakeQuant, part: 'weight' | 'activation', recip
     forward<T>(ops: Ops<T>, x: T, state: FakeQuantState<T>): T {
       if (state.step >= start) return inner.forward(ops, x, frozen(state))
       // Only for what the observers write; weights have none, so their scales need not be computed yet.
-      if (state.training && part === 'activation') inner.forward(ops, ops.stopGradient(x), frozen(state))
+      if (state.training && part === 'activation') inner.forward(ops, ops.stopGradient(x), frozen(atFirst(state, start)))
       return x
     },
     quantize: (ops, x, state) => inner.quantize(ops, x, state),
