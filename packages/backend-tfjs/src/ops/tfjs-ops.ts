@@ -1,4 +1,4 @@
-import type { Ops } from '@lowbit/core'
+import { rowIndices, type Ops } from '@lowbit/core'
 import type { Tensor, TfCore } from '../tf.js'
 import { fakeQuantKernel } from './fake-quant-kernel.js'
 import { noTape } from './no-tape.js'
@@ -29,6 +29,8 @@ export function tfjsOps(tf: TfCore): Ops<Tensor> {
     exp: (x) => tf.exp(x),
     log: (x) => tf.log(x),
     tanh: (x) => tf.tanh(x),
+    sin: (x) => tf.sin(x),
+    cos: (x) => tf.cos(x),
     minimum: (a, b) => pick(tf, a, b, tf.minimum, tf.lessEqual),
     maximum: (a, b) => pick(tf, a, b, tf.maximum, tf.greaterEqual),
     rint: (x) => noTape(tf, () => tf.round(x)),
@@ -44,6 +46,11 @@ export function tfjsOps(tf: TfCore): Ops<Tensor> {
     pad: (x, padding) => tf.pad(x, padding.map(([before, after]): [number, number] => [before, after])),
     slice: (x, begin, size) => tf.slice(x, [...begin], [...size]),
     matmul: (a, b, transposeA, transposeB) => tf.matMul(a, b, transposeA, transposeB),
+    gather: (x, indices, shape) => gather(tf, x, indices, shape),
+    concat: (parts, axis) => tf.concat([...parts], axis),
+    softmax: (x) => softmax(tf, x),
+    logSumExp: (x, keepDims) => logSumExp(tf, x, keepDims),
+    range: (size) => tf.range(0, size, 1, 'float32'),
     stopGradient,
     custom: (inputs, forward, backward) => {
       const f = tf.customGrad((...args) => {
@@ -70,6 +77,60 @@ function abs(tf: TfCore, x: Tensor): Tensor {
     return { value: tf.abs(given), gradFunc: (dy: Tensor, saved: Tensor[]) => tf.mul(dy, tf.sign(saved[0] as Tensor)) }
   })
   return f(x)
+}
+
+/** Rows by index; the gradients of copies of a row are summed. */
+function gather(tf: TfCore, x: Tensor, indices: ArrayLike<number>, shape: readonly number[] = [indices.length]): Tensor {
+  const at = rowIndices(indices, shape, x.shape)
+  const [rows, ...rest] = x.shape
+  const size = rest.reduce((a, b) => a * b, 1)
+  const f = tf.customGrad((input) => {
+    const given = input as Tensor
+    const taken = tf.gather(tf.reshape(given, [rows, size]), tf.tensor1d(at, 'int32'))
+    return {
+      value: tf.reshape(taken, [...shape, ...rest]),
+      gradFunc: (dy: Tensor) => tf.reshape(sumRows(tf, tf.reshape(dy, [at.length, size]), at, rows), [...given.shape]),
+    }
+  })
+  return f(x)
+}
+
+/** `[rows, size]`: the sum of the rows of each index. The wasm backend has no kernel for it as it comes: there, a product with ones where an index is. */
+function sumRows(tf: TfCore, x: Tensor, indices: Int32Array, rows: number): Tensor {
+  if (tf.getKernel('UnsortedSegmentSum', tf.getBackend()) !== undefined) return tf.unsortedSegmentSum(x, tf.tensor1d(indices, 'int32'), rows)
+  const at = tf.reshape(tf.tensor1d(Float32Array.from(indices), 'float32'), [indices.length, 1])
+  return tf.matMul(tf.cast(tf.equal(at, tf.range(0, rows, 1, 'float32')), 'float32'), x, true, false)
+}
+
+/** Both with gradients of their own: those of tfjs go through operations that not every backend has. */
+function softmax(tf: TfCore, x: Tensor): Tensor {
+  const f = tf.customGrad((input, save) => {
+    const y = shares(tf, input as Tensor).values
+    if (typeof save === 'function') save([y])
+    return { value: tf.clone(y), gradFunc: (dy: Tensor, saved: Tensor[]) => tf.mul(saved[0], tf.sub(dy, tf.sum(tf.mul(dy, saved[0]), -1, true))) }
+  })
+  return f(x)
+}
+
+function logSumExp(tf: TfCore, x: Tensor, keepDims = false): Tensor {
+  const f = tf.customGrad((input, save) => {
+    const given = input as Tensor
+    const { values, sums, largest } = shares(tf, given)
+    if (typeof save === 'function') save([values])
+    const kept = tf.add(largest, tf.log(sums))
+    return {
+      value: keepDims ? kept : tf.reshape(kept, given.shape.slice(0, -1)),
+      gradFunc: (dy: Tensor, saved: Tensor[]) => tf.mul(tf.reshape(dy, [...given.shape.slice(0, -1), 1]), saved[0]),
+    }
+  })
+  return f(x)
+}
+
+function shares(tf: TfCore, x: Tensor): { readonly values: Tensor; readonly sums: Tensor; readonly largest: Tensor } {
+  const largest = tf.max(x, -1, true)
+  const raised = tf.exp(tf.sub(x, largest))
+  const sums = tf.sum(raised, -1, true)
+  return { values: tf.div(raised, sums), sums, largest }
 }
 
 type Binary = (a: Tensor, b: Tensor) => Tensor

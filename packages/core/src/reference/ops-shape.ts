@@ -128,3 +128,34 @@ export function unslice(data: FloatArray, shape: readonly number[], begin: reado
   for (let i = 0; i < data.length; i++) out[at(unravel(i, size).map((p, axis) => p + begin[axis]))] = data[i]
   return out
 }
+
+/**
+ * Indices of rows, checked. @param shape - of the indices
+ * @throws LOWBIT_SHAPE
+ */
+export function rowIndices(indices: ArrayLike<number>, shape: readonly number[], of: readonly number[]): Int32Array<ArrayBuffer> {
+  if (of.length === 0) throw new LowbitError('LOWBIT_SHAPE', { thing: 'gather', found: 'a scalar', expected: 'rows' })
+  if (elementCount(shape, 'gather') !== indices.length) throw new LowbitError('LOWBIT_SHAPE', { thing: 'gather', found: `${indices.length} indices for shape [${shape.join(', ')}]`, expected: `${elementCount(shape)}` })
+  return Int32Array.from(indices, (index) => {
+    if (!Number.isInteger(index) || index < 0 || index >= of[0]) throw new LowbitError('LOWBIT_SHAPE', { thing: 'gather', found: `index ${index}`, expected: `0 to ${of[0] - 1}` })
+    return index
+  })
+}
+
+/**
+ * The shape of tensors put together along an axis, and where each begins in it.
+ * @throws LOWBIT_SHAPE
+ */
+export function concatShape(shapes: readonly (readonly number[])[], along: number): { readonly shape: readonly number[]; readonly begins: readonly (readonly number[])[] } {
+  const [first] = shapes
+  if (first === undefined) throw new LowbitError('LOWBIT_SHAPE', { thing: 'concat', found: 'nothing to put together', expected: 'one tensor or more' })
+  const axis = checkAxis(along, first)
+  let size = 0
+  const begins = shapes.map((shape) => {
+    if (shape.length !== first.length || shape.some((s, i) => i !== axis && s !== first[i])) throw new LowbitError('LOWBIT_SHAPE', { thing: 'concat', found: `[${shape.join(', ')}] beside [${first.join(', ')}]`, expected: `equal sizes but along axis ${axis}` })
+    const begin = first.map((_, i) => (i === axis ? size : 0))
+    size += shape[axis]
+    return begin
+  })
+  return { shape: first.map((s, i) => (i === axis ? size : s)), begins }
+}

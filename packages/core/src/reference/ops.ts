@@ -1,7 +1,7 @@
 import type { Differentiator, Ops } from '../contract/v2/training.js'
 import { LowbitError } from '../errors.js'
 import { elementCount } from '../tensor.js'
-import { broadcastShape, broadcastTo, padArray, permute, reduceAxes, sliceArray, sumTo, unslice, type FloatArray } from './ops-shape.js'
+import { broadcastShape, broadcastTo, concatShape, padArray, permute, reduceAxes, rowIndices, sliceArray, sumTo, unslice, type FloatArray } from './ops-shape.js'
 import { roundHalfEven } from './round.js'
 
 /** A value of the reference operations, and how it came to be. Plain data; nothing to dispose. */
@@ -106,6 +106,8 @@ export function referenceOps(options: ReferenceOpsOptions = {}): Differentiator<
     exp: (x) => unary(x, { value: Math.exp, slope: (_, y) => y }),
     log: (x) => unary(x, { value: Math.log, slope: (v) => 1 / v }),
     tanh: (x) => unary(x, { value: Math.tanh, slope: (_, y) => 1 - y * y }),
+    sin: (x) => unary(x, { value: Math.sin, slope: (v) => Math.cos(v) }),
+    cos: (x) => unary(x, { value: Math.cos, slope: (v) => -Math.sin(v) }),
     minimum: (a, b) => binary(a, b, Math.min, (p, q) => Number(p <= q), (p, q) => Number(p > q)),
     maximum: (a, b) => binary(a, b, Math.max, (p, q) => Number(p >= q), (p, q) => Number(p < q)),
     rint: (x) => unary(x, { value: roundHalfEven, slope: () => 0 }),
@@ -161,6 +163,38 @@ export function referenceOps(options: ReferenceOpsOptions = {}): Differentiator<
       ]
       return { shape: [...stack, m, n], data: product(a.data, b.data, stacks, m, k, n, transposeA, transposeB), origin: { parents: [a, b], pull } }
     },
+    gather(x, indices, shape = [indices.length]) {
+      const at = rowIndices(indices, shape, x.shape)
+      const size = elementCount(x.shape.slice(1))
+      const pull = (dy: FloatArray): FloatArray[] => {
+        const dx = new Float64Array(x.data.length)
+        for (let i = 0; i < dy.length; i++) dx[at[Math.floor(i / size)] * size + (i % size)] += dy[i]
+        return [filled(dx.length, (i) => dx[i])]
+      }
+      return { shape: [...shape, ...x.shape.slice(1)], data: filled(at.length * size, (i) => x.data[at[Math.floor(i / size)] * size + (i % size)]), origin: { parents: [x], pull } }
+    },
+    concat(parts, axis) {
+      const { shape, begins } = concatShape(parts.map((p) => p.shape), axis)
+      const data = array(elementCount(shape))
+      parts.forEach((part, i) => unslice(part.data, shape, begins[i], part.shape).forEach((v, e) => (data[e] += v)))
+      return { shape, data, origin: { parents: parts, pull: (dy) => parts.map((part, i) => sliceArray(dy, shape, begins[i], part.shape)) } }
+    },
+    softmax(x) {
+      const { width, largest, sums } = exponentials(x)
+      const data = filled(x.data.length, (i) => Math.exp(x.data[i] - largest[Math.floor(i / width)]) / sums[Math.floor(i / width)])
+      const pull = (dy: FloatArray): FloatArray[] => {
+        const dots = new Float64Array(sums.length)
+        for (let i = 0; i < dy.length; i++) dots[Math.floor(i / width)] += dy[i] * data[i]
+        return [filled(dy.length, (i) => data[i] * (dy[i] - dots[Math.floor(i / width)]))]
+      }
+      return { shape: x.shape, data, origin: { parents: [x], pull } }
+    },
+    logSumExp(x, keepDims = false) {
+      const { width, largest, sums } = exponentials(x)
+      const pull = (dy: FloatArray): FloatArray[] => [filled(x.data.length, (i) => (dy[Math.floor(i / width)] * Math.exp(x.data[i] - largest[Math.floor(i / width)])) / sums[Math.floor(i / width)])]
+      return { shape: keepDims ? [...x.shape.slice(0, -1), 1] : x.shape.slice(0, -1), data: filled(sums.length, (i) => largest[i] + Math.log(sums[i])), origin: { parents: [x], pull } }
+    },
+    range: (size) => ({ shape: [size], data: filled(size, (i) => i) }),
     stopGradient: detached,
     custom(inputs, forward, backward) {
       const { output, saved } = forward(inputs.map(detached))
@@ -205,6 +239,17 @@ export function referenceOps(options: ReferenceOpsOptions = {}): Differentiator<
     },
     read: (x) => Promise.resolve(Float32Array.from(x.data)),
   }
+}
+
+/** Of each row along the last axis: the largest value, and the sum of exponentials relative to it. */
+function exponentials({ shape, data }: ReferenceTensor): { readonly width: number; readonly largest: Float64Array; readonly sums: Float64Array } {
+  const width = shape[shape.length - 1] ?? 1
+  const rows = data.length / width
+  const largest = new Float64Array(rows).fill(-Infinity)
+  const sums = new Float64Array(rows)
+  for (let i = 0; i < data.length; i++) largest[Math.floor(i / width)] = Math.max(largest[Math.floor(i / width)], data[i])
+  for (let i = 0; i < data.length; i++) sums[Math.floor(i / width)] += Math.exp(data[i] - largest[Math.floor(i / width)])
+  return { width, largest, sums }
 }
 
 /** Every node before the nodes it was computed from; an explicit stack, so that long chains do not exhaust the engine's. */

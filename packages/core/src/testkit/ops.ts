@@ -1,4 +1,5 @@
 import type { Differentiator, Ops } from '../contract/v2/training.js'
+import { isLowbitError } from '../errors.js'
 import { referenceOps, type ReferenceTensor } from '../reference/ops.js'
 import { check, type TestRunner } from './runner.js'
 
@@ -51,10 +52,27 @@ const CASES: readonly OpCase[] = [
   { name: 'matmul, second transposed', shapes: [V, [5, 4]], run: (ops, [a, b]) => ops.matmul(a, b, false, true) },
   { name: 'matmul, both transposed', shapes: [[4, 3], [5, 4]], run: (ops, [a, b]) => ops.matmul(a, b, true, true) },
   { name: 'matmul of stacks, second transposed', shapes: [[2, 3, 4], [2, 5, 4]], run: (ops, [a, b]) => ops.matmul(a, b, false, true) },
+  { name: 'sin', shapes: [V], run: (ops, [x]) => ops.sin(x) },
+  { name: 'cos', shapes: [V], run: (ops, [x]) => ops.cos(x) },
+  { name: 'gather, a row twice and one not at all', shapes: [[4, 3]], run: (ops, [x]) => ops.gather(x, [2, 0, 2, 3]) },
+  { name: 'gather of stacks by two axes of indices', shapes: [[3, 2, 2]], run: (ops, [x]) => ops.gather(x, [1, 1, 0, 2, 1, 0], [2, 3]) },
+  { name: 'gather of scalars', shapes: [[5]], run: (ops, [x]) => ops.gather(x, [4, 4, 1]) },
+  { name: 'concat along the first axis', shapes: [[1, 4], V], run: (ops, [a, b]) => ops.concat([a, b], 0) },
+  { name: 'concat along the last axis, one of them twice', shapes: [V, [3, 2]], run: (ops, [a, b]) => ops.concat([a, b, a], -1) },
+  { name: 'softmax', shapes: [[2, 3, 4]], run: (ops, [x]) => ops.softmax(x) },
+  { name: 'softmax of large values', shapes: [V], from: 900, to: 901, run: (ops, [x]) => ops.softmax(x) },
+  { name: 'logSumExp', shapes: [[2, 3, 4]], run: (ops, [x]) => ops.logSumExp(x) },
+  { name: 'logSumExp, kept', shapes: [V], run: (ops, [x]) => ops.logSumExp(x, true) },
+  { name: 'attention behind a causal mask', shapes: [[3, 3], [3, 4]], run: (ops, [scores, values]) => ops.matmul(ops.softmax(ops.where(causal(ops, 3), scores, ops.constant(-1e9))), values) },
   { name: 'a value used twice', shapes: [V], run: (ops, [x]) => ops.mul(x, ops.tanh(x)) },
   { name: 'an input that is not used', shapes: [V, V], run: (ops, [x]) => ops.mul(x, x) },
   { name: 'custom, saving its input', shapes: [V, [4]], run: (ops, inputs) => square(ops, inputs) },
 ]
+
+/** 1 where a column is not after its row. */
+function causal<T>(ops: Ops<T>, size: number): T {
+  return ops.greaterEqual(ops.reshape(ops.range(size), [size, 1]), ops.range(size))
+}
 
 /** `a² + b` with its gradient written by hand. */
 function square<T>(ops: Ops<T>, inputs: readonly T[]): T {
@@ -141,6 +159,24 @@ export function opsSuite<T>(runner: TestRunner, name: string, factory: () => Dif
       const b = sample(256, 6, 0.1, 100)
       const got = await backend.read(backend.ops.div(backend.ops.constant(a), backend.ops.constant(b)))
       for (let i = 0; i < a.length; i++) check(got[i] === Math.fround(a[i] / b[i]), `${a[i]} / ${b[i]} is ${got[i]}, expected ${Math.fround(a[i] / b[i])}: codes would differ from the converted model's`)
+    })
+    runner.it('gather refuses what is no row', async () => {
+      const { ops } = await factory()
+      for (const index of [-1, 3, 0.5]) {
+        let refused = false
+        try {
+          ops.gather(ops.constant(new Float32Array(6), [3, 2]), [0, index])
+        } catch (error) {
+          refused = isLowbitError(error, 'LOWBIT_SHAPE')
+        }
+        check(refused, `index ${index} of 3 rows is taken`)
+      }
+    })
+    runner.it('softmax and logSumExp stay finite where values are out of reach of exp', async () => {
+      const { ops, read } = await factory()
+      const x = ops.constant(Float32Array.of(1000, 0, -1000, -1e9, 1e9, 0), [2, 3])
+      compare('softmax', await read(ops.softmax(x)), [1, 0, 0, 0, 1, 0])
+      compare('logSumExp', await read(ops.logSumExp(x)), [1000, 1e9])
     })
     runner.it('stopGradient passes the value and no gradient', async () => {
       const backend = await factory()

@@ -20,6 +20,8 @@ export interface Ops<T> {
   exp(x: T): T
   log(x: T): T
   tanh(x: T): T
+  sin(x: T): T
+  cos(x: T): T
   /** On a tie the gradient may go to either argument or to both in parts that add up to one. */
   minimum(a: T, b: T): T
   maximum(a: T, b: T): T
@@ -44,6 +46,20 @@ export interface Ops<T> {
   slice(x: T, begin: readonly number[], size: readonly number[]): T
   /** Of matrices, or of equally long stacks of them. */
   matmul(a: T, b: T, transposeA?: boolean, transposeB?: boolean): T
+  /**
+   * Rows of `x [rows, …]` by their indices: `[…shape of indices, …]`. The gradient of a row is the sum of those of its copies.
+   * @param shape - of the indices. Default one axis.
+   * @throws LOWBIT_SHAPE for an index that is not a row
+   */
+  gather(x: T, indices: ArrayLike<number>, shape?: readonly number[]): T
+  /** Along an axis; the other sizes are equal. */
+  concat(parts: readonly T[], axis: number): T
+  /** `exp(x) / Σ exp(x)` over the last axis; finite wherever x is. */
+  softmax(x: T): T
+  /** `log Σ exp(x)` over the last axis; finite wherever x is. */
+  logSumExp(x: T, keepDims?: boolean): T
+  /** 0, 1, … size − 1: what masks of positions are made from, with `greaterEqual`. */
+  range(size: number): T
   stopGradient(x: T): T
   /**
    * A function with its own backward pass: the straight-through estimator.
