@@ -60,7 +60,7 @@ function quantizeRow(job: usize, m: i32, x: usize, inverse: f32, scratch: usize)
   const kind = Job.word(job, Job.KIND)
   const bytes = ASC_FEATURE_RELAXED_SIMD && kind != Job.Q8
   // where sums begin in 32 bits there is one start for a group
-  const wide = !bytes || kind == Job.Q8_UNSIGNED || kind == Job.Q8_SIGNED || kind == Job.Q4_DOT || kind == Job.Q2_DOT
+  const wide = !bytes || (kind != Job.Q4 && kind != Job.Q2)
   const factor = f32x4.splat(inverse)
   let a = Job.pointer(job, Job.ACT) + <usize>m * Job.pointer(job, Job.ACT_STRIDE)
   let init = Job.pointer(job, Job.INIT) + <usize>m * Job.pointer(job, Job.INIT_STRIDE)

@@ -10,6 +10,9 @@ const TABLE: usize = memory.data<u8>([
   3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3,
   12, 12, 12, 12, 12, 12, 12, 12, 12, 12, 12, 12, 12, 12, 12, 12,
   3, 0, 3, 0, 3, 0, 3, 0, 3, 0, 3, 0, 3, 0, 3, 0,
+  240, 240, 240, 240, 240, 240, 240, 240, 240, 240, 240, 240, 240, 240, 240, 240,
+  48, 48, 48, 48, 48, 48, 48, 48, 48, 48, 48, 48, 48, 48, 48, 48,
+  192, 192, 192, 192, 192, 192, 192, 192, 192, 192, 192, 192, 192, 192, 192, 192,
 ], 16)
 
 // @ts-ignore: decorator
@@ -26,3 +29,9 @@ const TABLE: usize = memory.data<u8>([
 @inline export function highPairMask(): v128 { return v128.load(TABLE, 80) }
 // @ts-ignore: decorator
 @inline export function pairMask16(): v128 { return v128.load(TABLE, 96) }
+// @ts-ignore: decorator
+@inline export function highNibbleMask(): v128 { return v128.load(TABLE, 112) }
+// @ts-ignore: decorator
+@inline export function thirdPairMask(): v128 { return v128.load(TABLE, 128) }
+// @ts-ignore: decorator
+@inline export function fourthPairMask(): v128 { return v128.load(TABLE, 144) }

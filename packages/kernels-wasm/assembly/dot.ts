@@ -1,4 +1,4 @@
-import { lowPairMask, nibbleMask } from './constants'
+import { rowsByDot } from './dot-rows'
 import * as Job from './job'
 import { addGroup, addGroupZero, finish } from './output'
 import { unpackBytes } from './unpack'
@@ -11,18 +11,17 @@ import { unpackBytes } from './unpack'
  */
 export function multiplyDot(job: usize, from: i32, to: i32, scratch: usize): void {
   if (!ASC_FEATURE_RELAXED_SIMD) return
-  const rows = Job.word(job, Job.M), kind = Job.word(job, Job.KIND)
-  for (let block = from; block < to; block++) {
-    if (rows < 3) {
-      for (let m = 0; m < rows; m++) {
-        if (kind == Job.Q4_DOT) rowQ4(job, block, m)
-        else if (kind == Job.Q2_DOT) rowQ2(job, block, m)
-        else row(job, block, m)
-      }
-      continue
+  const rows = Job.word(job, Job.M), kind = Job.word(job, Job.KIND), narrow = Job.isQ4(kind) || Job.isQ2(kind)
+  if (rows < 3) {
+    for (let m = 0; m < rows; m++) {
+      if (narrow) rowsByDot(job, from, to, m)
+      else for (let block = from; block < to; block++) row(job, block, m)
     }
+    return
+  }
+  for (let block = from; block < to; block++) {
     let codes = Job.pointer(job, Job.CODES) + <usize>block * Job.pointer(job, Job.BLOCK_BYTES)
-    if (kind == Job.Q4_DOT || kind == Job.Q2_DOT) {
+    if (narrow) {
       unpackBytes(kind, codes, Job.word(job, Job.GROUPS) * Job.word(job, Job.GROUP), scratch)
       codes = scratch
     }
@@ -30,8 +29,16 @@ export function multiplyDot(job: usize, from: i32, to: i32, scratch: usize): voi
   }
 }
 
+/** `c + Σ x · w` of four bytes each: x signed, w as the engine takes it. */
 // @ts-ignore: decorator
-@inline function dot(c: v128, x: v128, w: v128): v128 {
+@inline export function dot(c: v128, x: v128, w: v128): v128 {
+  // tests compile the module as if the instruction took unsigned bytes: no engine at hand may do so
+  // @ts-ignore: given with --use
+  if (isDefined(EXACT_UNSIGNED_DOT)) {
+    const low = i16x8.mul(i16x8.extend_low_i8x16_s(x), i16x8.extend_low_i8x16_u(w)), high = i16x8.mul(i16x8.extend_high_i8x16_s(x), i16x8.extend_high_i8x16_u(w))
+    const a = i32x4.extadd_pairwise_i16x8_s(low), b = i32x4.extadd_pairwise_i16x8_s(high)
+    return i32x4.add(c, i32x4.add(v128.shuffle<i32>(a, b, 0, 2, 4, 6), v128.shuffle<i32>(a, b, 1, 3, 5, 7)))
+  }
   return ASC_FEATURE_RELAXED_SIMD ? i32x4.relaxed_dot_i8x16_i7x16_add_s(x, w, c) : c
 }
 
@@ -67,97 +74,6 @@ function row(job: usize, block: i32, m: i32): void {
       e1 = dot(e1, x1, v128.load(w, 48))
       w += 64
       a += 8
-    }
-    d0 = i32x4.add(d0, e0)
-    d1 = i32x4.add(d1, e1)
-    if (zeros) {
-      const s = v128.load32_splat(sum)
-      y0 = addGroupZero(y0, d0, scale, zero, s, minima)
-      y1 = addGroupZero(y1, d1, scale + 16, zero + 16, s, minima)
-    } else {
-      y0 = addGroup(y0, d0, scale)
-      y1 = addGroup(y1, d1, scale + 16)
-    }
-    init += 4
-    sum += 4
-    scale += 32
-    zero += 32
-  }
-  finish(job, block, m, y0, y1)
-}
-
-/** 4-bit codes, laid out as in `gemv-q4.ts`: 32 in a run, so that the loop is short. */
-function rowQ4(job: usize, block: i32, m: i32): void {
-  const groups = Job.word(job, Job.GROUPS), steps = Job.word(job, Job.GROUP) >> 4
-  const table = <usize>(block * groups) << 5, zeros = Job.pointer(job, Job.ZEROS), minima = Job.word(job, Job.MINIMA)
-  let w = Job.pointer(job, Job.CODES) + <usize>block * Job.pointer(job, Job.BLOCK_BYTES)
-  let a = Job.pointer(job, Job.ACT) + <usize>m * Job.pointer(job, Job.ACT_STRIDE)
-  let init = Job.pointer(job, Job.INIT) + <usize>m * Job.pointer(job, Job.INIT_STRIDE)
-  let sum = Job.pointer(job, Job.SUMS) + (<usize>(m * groups) << 2)
-  let scale = Job.pointer(job, Job.SCALES) + table, zero = zeros + table
-  const mask = nibbleMask()
-  let y0 = f32x4.splat(0), y1 = f32x4.splat(0)
-  for (let g = 0; g < groups; g++) {
-    let d0 = v128.load32_splat(init), d1 = d0, e0 = i32x4.splat(0), e1 = i32x4.splat(0)
-    for (let i = 0; i < steps; i++) {
-      let w0 = v128.load(w), w1 = v128.load(w, 16), x0 = v128.load32_splat(a), x1 = v128.load32_splat(a, 4)
-      d0 = dot(d0, x0, v128.and(w0, mask))
-      d1 = dot(d1, x0, v128.and(w1, mask))
-      e0 = dot(e0, x1, v128.and(i16x8.shr_u(w0, 4), mask))
-      e1 = dot(e1, x1, v128.and(i16x8.shr_u(w1, 4), mask))
-      w0 = v128.load(w, 32), w1 = v128.load(w, 48), x0 = v128.load32_splat(a, 8), x1 = v128.load32_splat(a, 12)
-      d0 = dot(d0, x0, v128.and(w0, mask))
-      d1 = dot(d1, x0, v128.and(w1, mask))
-      e0 = dot(e0, x1, v128.and(i16x8.shr_u(w0, 4), mask))
-      e1 = dot(e1, x1, v128.and(i16x8.shr_u(w1, 4), mask))
-      w += 64
-      a += 16
-    }
-    d0 = i32x4.add(d0, e0)
-    d1 = i32x4.add(d1, e1)
-    if (zeros) {
-      const s = v128.load32_splat(sum)
-      y0 = addGroupZero(y0, d0, scale, zero, s, minima)
-      y1 = addGroupZero(y1, d1, scale + 16, zero + 16, s, minima)
-    } else {
-      y0 = addGroup(y0, d0, scale)
-      y1 = addGroup(y1, d1, scale + 16)
-    }
-    init += 4
-    sum += 4
-    scale += 32
-    zero += 32
-  }
-  finish(job, block, m, y0, y1)
-}
-
-/** 2-bit codes, laid out as in `gemv-q2.ts`. */
-function rowQ2(job: usize, block: i32, m: i32): void {
-  const groups = Job.word(job, Job.GROUPS), steps = Job.word(job, Job.GROUP) >> 4
-  const table = <usize>(block * groups) << 5, zeros = Job.pointer(job, Job.ZEROS), minima = Job.word(job, Job.MINIMA)
-  let w = Job.pointer(job, Job.CODES) + <usize>block * Job.pointer(job, Job.BLOCK_BYTES)
-  let a = Job.pointer(job, Job.ACT) + <usize>m * Job.pointer(job, Job.ACT_STRIDE)
-  let init = Job.pointer(job, Job.INIT) + <usize>m * Job.pointer(job, Job.INIT_STRIDE)
-  let sum = Job.pointer(job, Job.SUMS) + (<usize>(m * groups) << 2)
-  let scale = Job.pointer(job, Job.SCALES) + table, zero = zeros + table
-  const mask = lowPairMask()
-  let y0 = f32x4.splat(0), y1 = f32x4.splat(0)
-  for (let g = 0; g < groups; g++) {
-    let d0 = v128.load32_splat(init), d1 = d0, e0 = i32x4.splat(0), e1 = i32x4.splat(0)
-    for (let i = 0; i < steps; i++) {
-      const w0 = v128.load(w), w1 = v128.load(w, 16)
-      let x0 = v128.load32_splat(a), x1 = v128.load32_splat(a, 4)
-      d0 = dot(d0, x0, v128.and(w0, mask))
-      d1 = dot(d1, x0, v128.and(w1, mask))
-      e0 = dot(e0, x1, v128.and(i16x8.shr_u(w0, 2), mask))
-      e1 = dot(e1, x1, v128.and(i16x8.shr_u(w1, 2), mask))
-      x0 = v128.load32_splat(a, 8), x1 = v128.load32_splat(a, 12)
-      d0 = dot(d0, x0, v128.and(i16x8.shr_u(w0, 4), mask))
-      d1 = dot(d1, x0, v128.and(i16x8.shr_u(w1, 4), mask))
-      e0 = dot(e0, x1, v128.and(i16x8.shr_u(w0, 6), mask))
-      e1 = dot(e1, x1, v128.and(i16x8.shr_u(w1, 6), mask))
-      w += 32
-      a += 16
     }
     d0 = i32x4.add(d0, e0)
     d1 = i32x4.add(d1, e1)

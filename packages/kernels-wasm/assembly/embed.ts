@@ -37,8 +37,8 @@ export function embedRow(job: usize, n: i32, by: f32, y: usize): void {
 // @ts-ignore: decorator
 @inline function codeAt(kind: i32, base: usize, r: i32, k: i32): i32 {
   const half = (r >> 2) << 4, lane = ((r & 3) << 2) + (k & 3)
-  if (kind == Job.Q4 || kind == Job.Q4_DOT) return (<i32>load<u8>(base + <usize>(((k >> 3) << 5) + half + lane)) >> (k & 4)) & 15
-  if (kind == Job.Q2 || kind == Job.Q2_DOT) return (<i32>load<u8>(base + <usize>(((k >> 4) << 5) + half + lane)) >> (((k >> 2) & 3) << 1)) & 3
+  if (Job.isQ4(kind)) return (<i32>load<u8>(base + <usize>(((k >> 3) << 5) + half + lane)) >> (k & 4)) & 15
+  if (Job.isQ2(kind)) return (<i32>load<u8>(base + <usize>(((k >> 4) << 5) + half + lane)) >> (((k >> 2) & 3) << 1)) & 3
   const at = base + <usize>((k >> 2) << 5) + <usize>half
   if (kind == Job.Q8) return <i32>load<i8>(at + <usize>(((k & 1) << 3) + ((r & 3) << 1) + ((k & 2) >> 1)))
   return kind == Job.Q8_SIGNED ? <i32>load<i8>(at + <usize>lane) : <i32>load<u8>(at + <usize>lane)

@@ -11,10 +11,13 @@ export function gemvQ4(job: usize, from: i32, to: i32): void {
   for (let m = 0; m < Job.word(job, Job.M); m++) {
     let block = from
     if (pairs) {
-      for (; block + 2 <= to; block += 2) {
-        if (Job.pointer(job, Job.ZEROS)) pairMinima(job, block, m)
-        else pair(job, block, m)
+      // each runs through a half of the rows: two streams that memory can foresee
+      const half = (to - from) >> 1
+      for (; block < from + half; block++) {
+        if (Job.pointer(job, Job.ZEROS)) pairMinima(job, block, block + half, m)
+        else pair(job, block, block + half, m)
       }
+      block = from + 2 * half
     }
     for (; block < to; block++) {
       if (!ASC_FEATURE_RELAXED_SIMD) widened(job, block, m)
@@ -38,12 +41,12 @@ export function gemvQ4(job: usize, from: i32, to: i32): void {
 }
 
 /** Eight codes of eight rows, twice: groups of 32 of two blocks, which share what is read of the activations. */
-function pair(job: usize, block: i32, m: i32): void {
+function pair(job: usize, block: i32, other: i32, m: i32): void {
   const bytes = Job.pointer(job, Job.BLOCK_BYTES), groups = Job.word(job, Job.GROUPS), table = <usize>groups << 5
-  let w = Job.pointer(job, Job.CODES) + <usize>block * bytes, u = w + bytes
+  let w = Job.pointer(job, Job.CODES) + <usize>block * bytes, u = Job.pointer(job, Job.CODES) + <usize>other * bytes
   let a = Job.pointer(job, Job.ACT) + <usize>m * Job.pointer(job, Job.ACT_STRIDE)
   let start = Job.pointer(job, Job.INIT) + <usize>m * Job.pointer(job, Job.INIT_STRIDE)
-  let s = Job.pointer(job, Job.SCALES) + <usize>block * table, t = s + table
+  let s = Job.pointer(job, Job.SCALES) + <usize>block * table, t = Job.pointer(job, Job.SCALES) + <usize>other * table
   const mask = nibbleMask(), ones = ones16()
   let y0 = f32x4.splat(0), y1 = y0, y2 = y0, y3 = y0
   for (let g = groups; g > 0; g--) {
@@ -68,17 +71,17 @@ function pair(job: usize, block: i32, m: i32): void {
     start += 4
   }
   finish(job, block, m, y0, y1)
-  finish(job, block + 1, m, y2, y3)
+  finish(job, other, m, y2, y3)
 }
 
 /** The same with minima, whose codes begin at 0: no start is needed. */
-function pairMinima(job: usize, block: i32, m: i32): void {
+function pairMinima(job: usize, block: i32, other: i32, m: i32): void {
   const bytes = Job.pointer(job, Job.BLOCK_BYTES), groups = Job.word(job, Job.GROUPS), table = <usize>groups << 5
-  let w = Job.pointer(job, Job.CODES) + <usize>block * bytes, u = w + bytes
+  let w = Job.pointer(job, Job.CODES) + <usize>block * bytes, u = Job.pointer(job, Job.CODES) + <usize>other * bytes
   let a = Job.pointer(job, Job.ACT) + <usize>m * Job.pointer(job, Job.ACT_STRIDE)
   let start = Job.pointer(job, Job.SUMS) + (<usize>(m * groups) << 2)
-  let s = Job.pointer(job, Job.SCALES) + <usize>block * table, t = s + table
-  let zero = Job.pointer(job, Job.ZEROS) + <usize>block * table, far = zero + table
+  let s = Job.pointer(job, Job.SCALES) + <usize>block * table, t = Job.pointer(job, Job.SCALES) + <usize>other * table
+  let zero = Job.pointer(job, Job.ZEROS) + <usize>block * table, far = Job.pointer(job, Job.ZEROS) + <usize>other * table
   const mask = nibbleMask(), ones = ones16()
   let y0 = f32x4.splat(0), y1 = y0, y2 = y0, y3 = y0
   for (let g = groups; g > 0; g--) {
@@ -105,7 +108,7 @@ function pairMinima(job: usize, block: i32, m: i32): void {
     far += 32
   }
   finish(job, block, m, y0, y1)
-  finish(job, block + 1, m, y2, y3)
+  finish(job, other, m, y2, y3)
 }
 
 function relaxed32(job: usize, block: i32, m: i32): void {

@@ -55,6 +55,9 @@ export const Q4: i32 = 4
 /** The same layouts where the four-way dot product is one instruction: sums in 32 bits from the start. */
 export const Q2_DOT: i32 = 3
 export const Q4_DOT: i32 = 5
+/** And where its second operand is unsigned: fields are multiplied where they stand, without a shift. */
+export const Q4_UNSIGNED: i32 = 6
+export const Q2_UNSIGNED: i32 = 7
 export const Q8: i32 = 8
 /** Bytes for a four-way dot product that is exact on them: unsigned (code + 128) or signed. See `dot.ts`. */
 export const Q8_UNSIGNED: i32 = 9
@@ -71,4 +74,13 @@ export const F32: i32 = 32
 // @ts-ignore: decorator
 @inline export function pointer(job: usize, at: usize): usize {
   return <usize>load<u32>(job + at)
+}
+
+// @ts-ignore: decorator
+@inline export function isQ4(kind: i32): bool {
+  return kind == Q4 || kind == Q4_DOT || kind == Q4_UNSIGNED
+}
+// @ts-ignore: decorator
+@inline export function isQ2(kind: i32): bool {
+  return kind == Q2 || kind == Q2_DOT || kind == Q2_UNSIGNED
 }

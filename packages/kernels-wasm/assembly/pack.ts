@@ -1,4 +1,4 @@
-import { Q2, Q2_DOT, Q4, Q4_DOT, Q8 } from './job'
+import { isQ2, isQ4, Q8 } from './job'
 
 /**
  * Eight rows of codes, one a byte, to one block of the packed layout of a kind (see the kernels).
@@ -36,10 +36,10 @@ export function packBlock(kind: i32, rows: usize, stride: usize, count: i32, col
         const t0 = v128.shuffle<i64>(ab0, cd0, 0, 2), t1 = v128.shuffle<i64>(ab0, cd0, 1, 3)
         const t2 = v128.shuffle<i64>(ab1, cd1, 0, 2), t3 = v128.shuffle<i64>(ab1, cd1, 1, 3)
         const out = to + (<usize>v << 4)
-        if (kind == Q4 || kind == Q4_DOT) {
+        if (isQ4(kind)) {
           v128.store(out, v128.or(t0, i16x8.shl(t1, 4)))
           v128.store(out, v128.or(t2, i16x8.shl(t3, 4)), 32)
-        } else if (kind == Q2 || kind == Q2_DOT) {
+        } else if (isQ2(kind)) {
           v128.store(out, v128.or(v128.or(t0, i16x8.shl(t1, 2)), v128.or(i16x8.shl(t2, 4), i16x8.shl(t3, 6))))
         } else if (kind == Q8) {
           v128.store(out, evenOdd(t0))
@@ -53,7 +53,7 @@ export function packBlock(kind: i32, rows: usize, stride: usize, count: i32, col
           v128.store(out, t3, 96)
         }
       }
-      to += kind == Q4 || kind == Q4_DOT ? 64 : kind == Q2 || kind == Q2_DOT ? 32 : 128
+      to += isQ4(kind) ? 64 : isQ2(kind) ? 32 : 128
     }
   }
   v128.store(limits, low)

@@ -1,9 +1,9 @@
 import { lowPairMask, nibbleMask, nibbleMask16, pairMask16 } from './constants'
-import { Q4, Q4_DOT, Q8, Q8_SIGNED, Q8_UNSIGNED } from './job'
+import { isQ4, Q8, Q8_SIGNED, Q8_UNSIGNED } from './job'
 
 /** Eight rows of packed codes to one byte a code, `[k / 4][2 vectors][4 rows][4 codes]`, for the relaxed matrix product. */
 export function unpackBytes(kind: i32, from: usize, codes: i32, to: usize): void {
-  if (kind == Q4 || kind == Q4_DOT) {
+  if (isQ4(kind)) {
     const mask = nibbleMask()
     for (let k = 0; k < codes; k += 8) {
       const w0 = v128.load(from), w1 = v128.load(from, 16)
@@ -54,7 +54,7 @@ export function unpackWords(kind: i32, from: usize, codes: i32, to: usize): void
       from += 32
       to += 64
     }
-  } else if (kind == Q4 || kind == Q4_DOT) {
+  } else if (isQ4(kind)) {
     const mask = nibbleMask16()
     for (let k = 0; k < codes; k += 8) {
       const w0 = v128.load(from), w1 = v128.load(from, 16)

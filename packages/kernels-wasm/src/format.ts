@@ -58,13 +58,16 @@ export function formatOf(scheme: Scheme, columns: number, dots: Dots = PLAIN): F
     throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: 'weights for the kernels', found: `${dtype} per ${granularity.kind}${'axis' in granularity ? ` of axis ${granularity.axis}` : ''}`, expected: `${Object.keys(KINDS).join(', ')} per tensor, per row (axis 0) or in groups along K (axis 1)` })
   }
   const { min, max } = codeRange(dtype)
-  const dot = dots.bytes
+  const dot = columns <= LONGEST_DOT ? dots.bytes : undefined
   const middle = dot === 'unsigned' ? 128 : 0
   const add = kind === 8 ? (min < 0 ? middle : middle - 128) : -min
   const offset = kind === 8 ? middle : min < 0 ? -min : middleCode(dtype)
   const groupUsed = granularity.kind === 'group' ? Math.min(granularity.size, columns) : columns
   return { kind, dot, add, offset, top: max - min, minima: false, ...grouping(kind, max - min, groupUsed, columns, dot) }
 }
+
+/** K up to which 32 bits hold the sum of 4-bit codes that are multiplied 16 times too large: 16 · 15 · 127 · K / 2 < 2^31. */
+const LONGEST_DOT = 2 ** 17
 
 /** No dot product of four bytes: the plain kernels. */
 const PLAIN: Dots = { relaxed: false, bytes: undefined }
@@ -74,7 +77,7 @@ export function formatOfGrouped(low: number, high: number, group: number, column
   const top = high - low
   const kind = top <= 3 ? 2 : top <= 15 ? 4 : 8
   // seven bits are exact in the relaxed dot product of every engine
-  const dot = kind === 8 && top <= 127 && dots.relaxed ? 'unsigned' : dots.bytes
+  const dot = kind === 8 && top <= 127 && dots.relaxed ? 'unsigned' : columns <= LONGEST_DOT ? dots.bytes : undefined
   const add = kind !== 8 || dot === 'unsigned' ? -low : high > 127 ? -128 : 0
   return { kind, dot, add, offset: add, top, minima, ...grouping(kind, top, Math.min(group, columns), columns, dot) }
 }
@@ -110,7 +113,8 @@ function subOf(kind: Kind, top: number, used: number): number {
 /** The kind in a job, by the numbers of `assembly/job.ts`. */
 export function jobKind({ kind, dot }: Format): number {
   if (dot === undefined || kind >= 16) return kind
-  return kind === 2 ? 3 : kind === 4 ? 5 : dot === 'unsigned' ? 9 : 10
+  if (dot === 'unsigned') return kind === 2 ? 7 : kind === 4 ? 6 : 9
+  return kind === 2 ? 3 : kind === 4 ? 5 : 10
 }
 
 /** What a zero point adds to `stored − offset`: `offset − add − zeroPoint`. */
