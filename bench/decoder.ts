@@ -1,8 +1,8 @@
-import { cpus } from 'node:os'
 import type { CacheType, KernelWeights } from '@lowbit/core'
 import { toyDecoder, toyGrouped, type ToyDecoderOptions } from '@lowbit/core/testkit'
 import { createWasmKernels } from '@lowbit/kernels-wasm'
 import { onEngine } from './engine.ts'
+import { machineName } from './machine.ts'
 
 /** SmolLM2-135M. */
 const SHAPE = { layers: 30, width: 576, heads: 9, cacheHeads: 3, hidden: 1536, vocabulary: 49152 } as const
@@ -37,7 +37,7 @@ export async function benchDecoder(args: readonly string[]): Promise<void> {
   const cache = option('cache', 'float16')
   const context = Number(option('context', '0'))
   if (!isCache(cache)) throw new Error(`no such cache: ${cache}`)
-  console.log(`${cpus()[0]?.model ?? 'unknown'}, Node ${process.versions.node}`)
+  console.log(`${machineName()}, Node ${process.versions.node}`)
   for (const threads of option('threads', '1').split(',').map(Number)) {
     const kernels = await createWasmKernels({ threads })
     for (const name of option('weights', 'q4_1,q4_0,int4,ternary').split(',')) {

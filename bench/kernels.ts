@@ -7,6 +7,7 @@ import { onEngine } from './engine.ts'
 import { measureLimit, type Limit } from './kernels-limit.ts'
 import { onnxRuntime, tfjs, type Contender, type PeerProduct, type Shape } from './kernels-peers.ts'
 import { report } from './kernels-report.ts'
+import { machineName, slug } from './machine.ts'
 
 /** One figure: the time of a call, in milliseconds, and what it is in 10⁹ operations a second. */
 export interface Measured {
@@ -75,11 +76,14 @@ export async function benchKernels(args: readonly string[]): Promise<void> {
   }
   const folder = new URL('results/', import.meta.url)
   mkdirSync(folder, { recursive: true })
-  const name = `kernels-node${process.versions.node.split('.')[0]}-${one.supports.tier}${quick ? '.tmp' : ''}`
+  // figures of one machine and one instruction stand in one file: rows of different CPUs are never put side by side
+  const machine = machineName()
+  const name = `kernels-node${process.versions.node.split('.')[0]}-${one.supports.tier}-${slug(machine)}${quick ? '.tmp' : ''}`
   const json = new URL(`${name}.json`, folder)
-  const before = existsSync(json) ? (JSON.parse(readFileSync(json, 'utf8')) as KernelBench) : undefined
+  const kept = existsSync(json) ? (JSON.parse(readFileSync(json, 'utf8')) as KernelBench) : undefined
+  const before = kept?.cpu === machine && kept.findings.join() === one.supports.findings.join() ? kept : undefined
   const bench: KernelBench = {
-    cpu: cpus()[0]?.model ?? 'unknown', cores: cpus().length, node: process.versions.node, tier: one.supports.tier, findings: one.supports.findings,
+    cpu: machine, cores: cpus().length, node: process.versions.node, tier: one.supports.tier, findings: one.supports.findings,
     limit: threads > 1 && before !== undefined ? before.limit : limit,
     rows: [...rows, ...(before?.rows ?? []).filter((row) => row.threads !== threads)].sort((a, b) => a.threads - b.threads),
     prepack: threads > 1 && before !== undefined ? before.prepack : prepacks(one),

@@ -18,6 +18,23 @@ export function bytes(n: i32, p: usize): void {
   return i16x8.mul(i16x8.add(c, w), x)
 }
 
+/** The four-way dot product with its sum in 32 bits: one instruction where the CPU has it. */
+export function dots(n: i32, p: usize): void {
+  const w = v128.load(p), x = v128.load(p, 16)
+  let c0 = w, c1 = x, c2 = w, c3 = x, c4 = w, c5 = x, c6 = w, c7 = x, c8 = w, c9 = x, c10 = w, c11 = x
+  for (let i = 0; i < n; i++) {
+    for (let twice = 0; twice < 2; twice++) {
+      c0 = dot4(c0, w, x), c1 = dot4(c1, w, x), c2 = dot4(c2, w, x), c3 = dot4(c3, w, x), c4 = dot4(c4, w, x), c5 = dot4(c5, w, x)
+      c6 = dot4(c6, w, x), c7 = dot4(c7, w, x), c8 = dot4(c8, w, x), c9 = dot4(c9, w, x), c10 = dot4(c10, w, x), c11 = dot4(c11, w, x)
+    }
+  }
+  v128.store(p, i32x4.add(i32x4.add(i32x4.add(c0, c1), i32x4.add(c2, c3)), i32x4.add(i32x4.add(i32x4.add(c4, c5), i32x4.add(c6, c7)), i32x4.add(i32x4.add(c8, c9), i32x4.add(c10, c11)))))
+}
+// @ts-ignore: decorator
+@inline function dot4(c: v128, w: v128, x: v128): v128 {
+  return ASC_FEATURE_RELAXED_SIMD ? i32x4.relaxed_dot_i8x16_i7x16_add_s(w, x, c) : i32x4.add(c, w)
+}
+
 /** The same with 8 products of 16 bits. */
 export function words(n: i32, p: usize): void {
   const w = v128.load(p), x = v128.load(p, 16)

@@ -16,6 +16,8 @@ export interface WasmKernelOptions {
   readonly tier?: Tier
   /** Default `min(4, cores / 2)`, 1 where memory cannot be shared. */
   readonly threads?: number
+  /** Where {@link WORKER_SOURCE} is served as a file: for pages whose Content-Security-Policy forbids workers from `blob:`. */
+  readonly workerUrl?: string | URL
 }
 
 /**
@@ -33,7 +35,7 @@ export async function createWasmKernels(options: WasmKernelOptions = {}): Promis
   const module = await WebAssembly.compile(moduleBytes(tier, shared))
   const memory = makeMemory(shared)
   const exports = instantiate(module, memory)
-  const pool = shared ? await Pool.start(wanted - 1, module, memory, exports, (sentence) => findings.push(sentence)) : undefined
+  const pool = shared ? await Pool.start(wanted - 1, module, memory, exports, (sentence) => findings.push(sentence), options.workerUrl) : undefined
   return new WasmKernels({ exports, memory, pool, dots: { relaxed: tier === 'relaxed-simd', bytes: byteDot }, supports: { tier, threads: pool?.threads ?? 1, synchronous: true, reproducible: 'rows', schemes: SCHEMES, programs: PROGRAMS, findings, ...ROUNDINGS } })
 }
 
@@ -43,6 +45,11 @@ function chooseTier(wanted: Tier | undefined): { tier: Tier; findings: string[];
     if (wanted !== undefined) throw refused(wanted, ['this engine has no WebAssembly SIMD'])
     return { tier: 'scalar', findings: ['this engine has no WebAssembly SIMD; plain TypeScript runs'] }
   }
+  const blocked = compilationBlocked()
+  if (blocked !== undefined) {
+    if (wanted !== undefined) throw refused(wanted, [blocked], "add 'wasm-unsafe-eval' to script-src, or leave `tier` out to run plain TypeScript")
+    return { tier: 'scalar', findings: [`${blocked}; plain TypeScript runs`] }
+  }
   if (wanted === 'simd128') return { tier: 'simd128', findings: ['simd128, as asked for'] }
   const { relaxed, findings } = probeRelaxedSimd()
   if (relaxed !== 'absent' && relaxed !== 'wrong') return { tier: 'relaxed-simd', findings: [...findings], byteDot: relaxed === 'saturating' ? undefined : relaxed }
@@ -50,8 +57,21 @@ function chooseTier(wanted: Tier | undefined): { tier: Tier; findings: string[];
   return { tier: 'simd128', findings: [...findings] }
 }
 
-function refused(tier: Tier, findings: readonly string[]): LowbitError {
-  return new LowbitError('LOWBIT_UNSUPPORTED', { thing: `kernel tier ${tier}`, found: findings.join('; '), fix: 'leave `tier` out to get the fastest that works' })
+function refused(tier: Tier, findings: readonly string[], fix = 'leave `tier` out to get the fastest that works'): LowbitError {
+  return new LowbitError('LOWBIT_UNSUPPORTED', { thing: `kernel tier ${tier}`, found: findings.join('; '), fix })
+}
+
+/** The least module there is: a header. */
+const EMPTY_MODULE = Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0)
+
+/** Why this page may not compile WebAssembly, if it may not: engines only say so when one tries. */
+function compilationBlocked(): string | undefined {
+  try {
+    new WebAssembly.Module(EMPTY_MODULE)
+    return undefined
+  } catch (cause) {
+    return `the page's Content-Security-Policy forbids WebAssembly: script-src lacks 'wasm-unsafe-eval' (${cause instanceof Error ? cause.message.slice(0, 120) : String(cause)})`
+  }
 }
 
 function chooseThreads(wanted: number | undefined, findings: string[]): number {

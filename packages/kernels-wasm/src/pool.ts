@@ -35,15 +35,18 @@ export class Pool {
   }
 
   /** Starts `count` threads; undefined if they do not come up, for a reason that `onProblem` is told. */
-  static async start(count: number, module: WebAssembly.Module, memory: WebAssembly.Memory, exports: KernelExports, onProblem: (sentence: string) => void): Promise<Pool | undefined> {
+  static async start(count: number, module: WebAssembly.Module, memory: WebAssembly.Memory, exports: KernelExports, onProblem: (sentence: string) => void, workerUrl?: string | URL): Promise<Pool | undefined> {
     const threads: Thread[] = []
+    const refusals: string[] = []
     try {
       const words = new Int32Array(memory.buffer, CONTROL_START, CONTROL.tickets + MOST_THREADS * TICKET_WORDS)
       words[CONTROL.threads] = count + 1
       for (let thread = 0; thread <= count; thread++) words[CONTROL.tickets + thread * TICKET_WORDS] = PIECES
-      for (let index = 1; index <= count; index++) threads.push(startThread({ module, memory, index }))
+      for (let index = 1; index <= count; index++) threads.push(startThread({ module, memory, index }, (reason) => refusals.push(reason), workerUrl))
       const deadline = performance.now() + START_MS
       while (Atomics.load(words, CONTROL.ready) < count) {
+        const [refusal] = refusals
+        if (refusal !== undefined) throw new Error(refusal)
         if (performance.now() > deadline) throw new Error(`${Atomics.load(words, CONTROL.ready)} of ${count} threads started in ${START_MS / 1000} s`)
         await new Promise((resolve) => setTimeout(resolve, 1))
       }
@@ -112,21 +115,30 @@ interface ThreadData {
   readonly index: number
 }
 
-function startThread(data: ThreadData): Thread {
+/** @param onRefusal told why a worker does not run: browsers say so at once, but not to the caller of the constructor */
+function startThread(data: ThreadData, onRefusal: (reason: string) => void, workerUrl: string | URL | undefined): Thread {
   const node = globalThis.process?.getBuiltinModule?.('node:worker_threads')
   if (node !== undefined) {
     // no execArgv: --input-type=module of the parent would make a module of the source
-    const worker = new node.Worker(WORKER_SOURCE, { eval: true, execArgv: [], workerData: data })
+    const worker = workerUrl === undefined ? new node.Worker(WORKER_SOURCE, { eval: true, execArgv: [], workerData: data }) : new node.Worker(workerUrl, { execArgv: [], workerData: data })
     worker.unref()
-    worker.on('error', () => {})
+    worker.on('error', (error) => onRefusal(error instanceof Error ? error.message : String(error)))
     return worker
   }
-  const url = URL.createObjectURL(new Blob([WORKER_SOURCE], { type: 'text/javascript' }))
-  const worker = new Worker(url)
-  URL.revokeObjectURL(url)
-  worker.postMessage(data)
-  return worker
+  const own = workerUrl === undefined ? URL.createObjectURL(new Blob([WORKER_SOURCE], { type: 'text/javascript' })) : undefined
+  try {
+    const worker = new Worker(workerUrl ?? own ?? '')
+    worker.addEventListener('error', (event) => onRefusal(event.message || (own === undefined ? `no worker at ${String(workerUrl)}` : BLOCKED)))
+    worker.postMessage(data)
+    return worker
+  } catch (cause) {
+    throw new Error(own === undefined ? String(cause) : BLOCKED, { cause })
+  } finally {
+    if (own !== undefined) URL.revokeObjectURL(own)
+  }
 }
+
+const BLOCKED = "the worker did not load: the page's Content-Security-Policy must have blob: in worker-src, or pass workerUrl"
 
 /** How many threads can work here: 1 where memory cannot be shared. */
 export function possibleThreads(): { readonly cores: number; readonly shared: boolean } {

@@ -4,7 +4,8 @@ import { CONTROL, CONTROL_START } from './control.js'
 const SPINS = 20000
 
 /**
- * What a thread runs: classic JavaScript in a string, so that no bundler has to find a second file.
+ * What a thread runs: classic JavaScript in a string, so that no bundler has to find a second file. A page that forbids workers from
+ * `blob:` serves this text as a file and says where (`workerUrl`).
  * It waits for the sequence number to change and works as long as there are pieces left.
  */
 export const WORKER_SOURCE = `
