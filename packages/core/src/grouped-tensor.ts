@@ -49,7 +49,8 @@ export function dequantizeGrouped(t: GroupedTensor): HostTensor<'float32'> {
     for (let j = 0; j < k; j++) {
       const granule = row * groups + Math.floor(j / t.group)
       const code = t.codes[row * k + j] ?? 0
-      data[row * k + j] = Math.fround((t.levels?.[code] ?? code) * (t.scales[granule] ?? 0)) + (t.minima?.[granule] ?? 0)
+      const value = Math.fround((t.levels?.[code] ?? code) * (t.scales[granule] ?? 0))
+      data[row * k + j] = t.minima === undefined ? value : value + (t.minima[granule] ?? 0)
     }
   }
   return { dtype: 'float32', shape: [n, k], data }
