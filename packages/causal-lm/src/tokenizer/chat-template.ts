@@ -103,6 +103,12 @@ export function chatTemplate(source: string, tokens: ChatTokens = {}): ChatTempl
   }
 }
 
+/** The template of a model's file, parsed when first used: one that nobody can parse must not keep the model from opening. */
+export function templateOfFile(source: string, tokens: ChatTokens = {}): ChatTemplate {
+  let parsed: ChatTemplate | undefined
+  return { source, render: (messages, options) => (parsed ??= chatTemplate(source, tokens)).render(messages, options) }
+}
+
 function parseTemplate(source: string): Program {
   if (source.length > TEMPLATE_LIMITS.sourceLength) throw limit(`${source.length} characters of source`)
   try {

@@ -1,7 +1,7 @@
 import { LowbitError } from '@lowbit/core'
 import { metadataFlag, metadataNumber, metadataNumbers, metadataText, metadataTexts, type GgufMetadata } from '@lowbit/formats/gguf'
 import { byteLevelBpe } from './byte-level-bpe.js'
-import { chatTemplate, type ChatTemplate } from './chat-template.js'
+import { templateOfFile, type ChatTemplate } from './chat-template.js'
 import { CharacterMap } from './charsmap.js'
 import { Literals } from './literals.js'
 import { preTokenizer } from './pre-tokenizers.js'
@@ -37,7 +37,7 @@ function common(metadata: GgufMetadata, vocabulary: Vocabulary, wantsBos: boolea
   return {
     bos: (metadataFlag(metadata, `${KEY}add_bos_token`) ?? wantsBos) ? bos : undefined,
     eos: endTokens(vocabulary, [eos, id('eot_token_id'), id('eom_token_id')]),
-    chat: template === undefined ? undefined : chatTemplate(template, { bosToken: spelling(bos), eosToken: spelling(eos) }),
+    chat: template === undefined ? undefined : templateOfFile(template, { bosToken: spelling(bos), eosToken: spelling(eos) }),
   }
 }
 

@@ -3,7 +3,7 @@ import { isLowbitError, LowbitError } from '@lowbit/core'
 import type { HuggingFaceFolder } from '@lowbit/formats/huggingface'
 import { unspellBytes } from './byte-level.js'
 import { byteTokenStream } from './byte-stream.js'
-import { chatTemplate, type ChatTemplate } from './chat-template.js'
+import { templateOfFile, type ChatTemplate } from './chat-template.js'
 import type { Tokenizer, TokenStream } from './tokenizer.js'
 
 type Json = Readonly<Record<string, unknown>>
@@ -130,7 +130,7 @@ function spellingOf(token: unknown): string | undefined {
 
 function templateOf(files: TokenizerFiles): ChatTemplate | undefined {
   if (files.chatTemplate === undefined) return undefined
-  return chatTemplate(files.chatTemplate, { bosToken: spellingOf(files.tokenizerConfig['bos_token']) ?? '', eosToken: spellingOf(files.tokenizerConfig['eos_token']) ?? '' })
+  return templateOfFile(files.chatTemplate, { bosToken: spellingOf(files.tokenizerConfig['bos_token']) ?? '', eosToken: spellingOf(files.tokenizerConfig['eos_token']) ?? '' })
 }
 
 /**

@@ -88,6 +88,12 @@ describe('byte-level BPE out of GGUF', () => {
     expect(performance.now() - start).toBeLessThan(3_000)
   })
 
+  it('opens with a template that nobody can parse, and says so when it is used', () => {
+    const tokenizer = tokenizerFromGguf(gpt2({ 'tokenizer.chat_template': text('{% if %}') }))
+    expect(tokenizer.encode('ab')).toHaveLength(1)
+    expect(codeOf(() => tokenizer.chat?.render([{ role: 'user', content: 'Hi' }]))).toBe('LOWBIT_FORMAT')
+  })
+
   it('does not fit a smaller embedding', () => {
     const tokenizer = tokenizerFromGguf(gpt2())
     expect(() => expectTokenizerFits(tokenizer, tokenizer.size, 'model')).not.toThrow()
