@@ -77,6 +77,7 @@ export class OnnxHost implements ModelHost {
   }
   /** What preparation did, in sentences. */
   readonly prepared: readonly string[]
+  readonly saved: number
   readonly #source: ModelSource
   readonly #given: OrtModule | undefined
   readonly #session: SessionOptions
@@ -98,6 +99,7 @@ export class OnnxHost implements ModelHost {
   /** Use {@link openOnnx}. */
   constructor(source: ModelSource, graph: Graph, ort: OrtModule | undefined, session: SessionOptions, prepared: readonly string[] = []) {
     this.prepared = [...source.notes, ...prepared]
+    this.saved = source.saved
     this.#source = source
     this.#given = ort
     this.#session = session

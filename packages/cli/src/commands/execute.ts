@@ -1,6 +1,6 @@
 import { basename, dirname, extname, join, relative, resolve } from 'node:path'
 import { compareModels, openOnnx, type OnnxHost } from '@lowbit/backend-ort'
-import { DEFAULT_MAX_MEMORY, isLowbitError, LowbitError, quantize, resolveRecipe, type Batch, type BatchSource, type Comparison, type QuantizeResult, type Recipe } from '@lowbit/core'
+import { DEFAULT_MAX_MEMORY, isLowbitError, LowbitError, quantize, resolveRecipe, type Batch, type BatchSource, type Comparison, type QuantizeResult, type Recipe, type Report, RUINED } from '@lowbit/core'
 import { atomicWriteText, calibrationFile, lockOutput, watchFiles, type NamedFile, type OutputLock } from '@lowbit/formats/node'
 import { ALGORITHMS } from '../algorithms.js'
 import { dataIdentity } from '../data/identity.js'
@@ -28,6 +28,8 @@ export interface ExecuteOptions {
   readonly recipeFile?: string
   /** Where the recipe was read from. */
   readonly recipeSource?: string
+  /** Write a model that the calibration data shows to be ruined. */
+  readonly force?: boolean
   /** Refuse to replace files that exist. */
   readonly noClobber?: boolean
   /** The output's lock, if the caller holds it already. */
@@ -39,12 +41,13 @@ export interface ExecuteOptions {
 }
 
 /** {@link ExecuteOptions} from what commander gives. */
-export function executeOptions(flags: { readonly report?: string; readonly saveRecipe?: string; readonly threads?: string; readonly calibrationCache?: string; readonly clobber?: boolean }): ExecuteOptions {
+export function executeOptions(flags: { readonly report?: string; readonly saveRecipe?: string; readonly threads?: string; readonly calibrationCache?: string; readonly clobber?: boolean; readonly force?: boolean }): ExecuteOptions {
   refuseStream('--report', flags.report)
   refuseStream('--save-recipe', flags.saveRecipe)
   refuseStream('--calibration-cache', flags.calibrationCache)
   return {
     noClobber: flags.clobber === false,
+    force: flags.force === true,
     ...(flags.saveRecipe === undefined ? {} : { recipeFile: flags.saveRecipe }),
     ...(flags.report === undefined ? {} : { reportFile: flags.report }),
     ...(flags.threads === undefined ? {} : { threads: wholeNumber('--threads', flags.threads) }),
@@ -102,7 +105,7 @@ interface RunFiles {
   readonly sources: readonly NamedFile[]
 }
 
-async function executeLocked(recipe: Recipe, folder: string, { model, output, outputs, sources }: RunFiles, terminal: Terminal, { reportFile, recipeFile, threads, calibrationCache, noClobber = false }: ExecuteOptions): Promise<Executed> {
+async function executeLocked(recipe: Recipe, folder: string, { model, output, outputs, sources }: RunFiles, terminal: Terminal, { reportFile, recipeFile, threads, calibrationCache, noClobber = false, force = false }: ExecuteOptions): Promise<Executed> {
   const options = resolveRecipe(recipe, ALGORITHMS)
   // Static formats want constants and normalizations folded, and an opset that has per-channel quantization.
   const prepare = recipe.format === 'qdq' || recipe.format === 'qoperator'
@@ -133,6 +136,7 @@ async function executeLocked(recipe: Recipe, folder: string, { model, output, ou
       await watch.checkUnchanged()
       await calibration?.checkUnchanged()
     })
+    if (!force) refuseRuined(result.report)
     await checkNotThere(output, { noClobber })
     await orForget(work, () => result.save(output))
     const resumed = work?.resumed() ?? 0
@@ -145,6 +149,17 @@ async function executeLocked(recipe: Recipe, folder: string, { model, output, ou
     terminal.stop()
     await host.dispose()
   }
+}
+
+/** @throws LOWBIT_RUINED for a model whose outputs are mostly noise */
+function refuseRuined({ damage, warnings }: Report): void {
+  if (damage === undefined || damage.batches === 0 || damage.sqnr >= RUINED) return
+  throw new LowbitError('LOWBIT_RUINED', {
+    thing: 'the quantized model',
+    found: `outputs of ${damage.sqnr.toFixed(1)} dB signal over noise on the calibration data (${warnings.find((w) => w.startsWith('output signal')) ?? 'nothing was written'})`,
+    expected: `at least ${RUINED} dB`,
+    fix: 'take more bits, smaller groups or another algorithm, or write it all the same with --force',
+  })
 }
 
 /** What was worked out from files that changed on the way must not be taken up again. */

@@ -41,6 +41,7 @@ interface QuantizeFlags extends DataFlags {
   readonly report?: string
   readonly threads?: string
   readonly clobber?: boolean
+  readonly force?: boolean
   readonly json?: boolean
   readonly quiet?: boolean
 }
@@ -97,6 +98,7 @@ export function quantizeCommand(program: Command): void {
     .option('--calibration-cache <file>', 'keep what calibration finds in this file; later runs on the same model, data and weights make no pass over the data')
     .option('--threads <n>', 'worker threads for calibrated rounding (default: as many as processors, 8 at most)')
     .option('--no-clobber', 'refuse to replace files that are already there')
+    .option('--force', 'write the model even if the calibration data shows it to be ruined (below 10 dB)')
     .option('--report <file>', 'write the report: .json, or .html to look at')
     .option('--json', 'print the report as JSON')
     .option('-q, --quiet', 'no progress bar and no notes')

@@ -1,16 +1,18 @@
 import type { Artifact, ModelHost, OperatorChoice } from '../contract/v2/host.js'
 import type { Json } from '../contract/v2/plugin.js'
-import { LowbitError, throwIfAborted } from '../errors.js'
+import { isLowbitError, LowbitError, throwIfAborted } from '../errors.js'
 import { fastLinAlg } from '../linalg/fast.js'
 import { resumable } from '../linalg/resumable.js'
 import { checkForFormat, checkQuantizeOptions } from '../options/check-quantize.js'
 import { checkPlugin } from '../plugin.js'
-import type { PluginRecord, Report, SiteReport, TransformReport, ActivationReport } from '../report/report.js'
+import type { Damage, PluginRecord, Report, SiteReport, TransformReport, ActivationReport } from '../report/report.js'
 import { VERSION } from '../version.js'
 import { activationStage } from './activation-stage.js'
 import { openCache, type CalibrationIdentity } from './calibration-cache.js'
 import { DEFAULT_MAX_MEMORY } from './collect.js'
 import type { StageContext } from './context.js'
+import { damageWarnings, estimateDamage, measureDamage } from './damage.js'
+import { leaveNonFinite } from './non-finite-weights.js'
 import { Decisions } from './decisions.js'
 import type { QuantizeOptions } from './options.js'
 import { requireSomething } from './nothing.js'
@@ -68,15 +70,24 @@ export async function quantize(opened: ModelHost, options: QuantizeOptions): Pro
   }
 
   await chooseOperators(host, options.activations?.operators)
-  const plans = planSites(host, format, options)
-  const quantized = plans.filter((p) => p.action === 'quantize')
+  let plans = planSites(host, format, options)
+  // Before the calibration, which may take long; without one the rounding finds out soon enough.
+  if (options.calibration !== undefined) plans = await leaveNonFinite(host, plans, context.warnings)
+  let quantized = plans.filter((p) => p.action === 'quantize')
   if (options.activations === undefined) requireSomething(quantized.length, host, plans, options)
   const transformReports: TransformReport[] = []
   const identity = await openKept(host, plans, transforms, format, options)
   for (const [index, transform] of transforms.entries()) {
     transformReports.push(...(await timed('transform', () => transformStage(host, transform, index, quantized, context))))
   }
-  const rounded = await timed('round', () => roundingStage(host, quantized, options, context))
+  const round = (): Promise<ReadonlyMap<string, SiteReport>> => timed('round', () => roundingStage(host, quantized, options, context))
+  const rounded = await round().catch(async (error: unknown) => {
+    const finite = isLowbitError(error, 'LOWBIT_NONFINITE') ? await leaveNonFinite(host, plans, context.warnings) : plans
+    if (finite === plans) throw error
+    plans = finite
+    quantized = plans.filter((p) => p.action === 'quantize')
+    return round()
+  })
   const wanted = options.activations
   let outcome: RescueOutcome = { activations: [], sites: new Map() }
   if (wanted !== undefined) {
@@ -98,8 +109,19 @@ export async function quantize(opened: ModelHost, options: QuantizeOptions): Pro
       ...(signal === undefined ? {} : { signal }),
     }),
   )
-  const report = makeReport({ host, format, artifact, plans, rounded: new Map([...rounded, ...sites]), activations, transformReports, plugins, described, warnings: [...context.warnings, ...artifact.notes], milliseconds })
+  const all = new Map([...rounded, ...sites])
+  const damage = await damageOf(host, [...all.values()], options, context)
+  context.warnings.push(...damageWarnings(damage, [...all.values()]))
+  if (artifact.size >= host.size()) context.warnings.push(`the file is not smaller: ${host.size()} → ${artifact.size} bytes`)
+  const report = makeReport({ host, format, artifact, plans, rounded: all, damage, activations, transformReports, plugins, described, warnings: [...context.warnings, ...artifact.notes], milliseconds })
   return { artifact, report, save: (path) => artifact.save(path) }
+}
+
+/** Measured where it costs little and nothing else measures it: static models have been looked at by the search for fallbacks. */
+async function damageOf(host: ModelHost, sites: readonly SiteReport[], { calibration, activations }: QuantizeOptions, { maxMemory, signal }: StageContext): Promise<Damage | undefined> {
+  if (calibration === undefined) return estimateDamage(sites)
+  if ((activations !== undefined && activations.rescue !== false) || host.size() > maxMemory) return undefined
+  return measureDamage(host, calibration, signal)
 }
 
 async function chooseOperators(host: ModelHost, choice: OperatorChoice | undefined): Promise<void> {
@@ -158,6 +180,7 @@ interface ReportParts {
   readonly artifact: Artifact
   readonly plans: readonly SitePlan[]
   readonly rounded: ReadonlyMap<string, SiteReport>
+  readonly damage: Damage | undefined
   readonly activations: readonly ActivationReport[]
   readonly transformReports: readonly TransformReport[]
   readonly plugins: readonly PluginRecord[]
@@ -188,6 +211,7 @@ function makeReport(parts: ReportParts): Report {
     transforms: parts.transformReports,
     skipped: parts.host.skipped(),
     warnings: parts.warnings,
+    ...(parts.damage === undefined ? {} : { damage: parts.damage }),
     milliseconds: parts.milliseconds,
   }
 }

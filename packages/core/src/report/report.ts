@@ -88,6 +88,14 @@ export interface Comparison {
   readonly layers?: readonly { readonly id: string; readonly sqnr: number }[]
 }
 
+/** How far a quantized model's outputs are from the original's. */
+export interface Damage {
+  /** Output signal over noise, dB. */
+  readonly sqnr: number
+  /** Batches of calibration data it was measured on; 0: estimated from the weights alone. */
+  readonly batches: number
+}
+
 /** The whole story of a run, as JSON. */
 export interface Report {
   readonly lowbit: 1
@@ -103,6 +111,8 @@ export interface Report {
   /** Places that looked like sites and were not offered. */
   readonly skipped: readonly { readonly id: string; readonly reason: string; readonly bytes?: number }[]
   readonly warnings: readonly string[]
+  /** Absent where nothing was quantized, or where it would have cost too much to measure. */
+  readonly damage?: Damage
   readonly comparison?: Comparison
   /** Milliseconds by phase. Not part of the artifact: runs differ. */
   readonly milliseconds: Readonly<Record<string, number>>

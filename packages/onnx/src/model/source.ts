@@ -11,6 +11,8 @@ export interface ModelSource {
   readonly size: number
   /** What was done to the model when it was opened, see {@link normalizeModel}. */
   readonly notes: readonly string[]
+  /** Bytes that this saved. */
+  readonly saved: number
   /** The open file, if it was given by path: external data is read from it. */
   readonly file?: OnnxFile
   load(tensor: TensorProto): Promise<HostTensor>
@@ -25,14 +27,14 @@ export interface ModelSource {
 export async function openSource(given: string | Uint8Array, externalData?: ExternalFiles): Promise<ModelSource> {
   const source = await openGiven(given, externalData)
   try {
-    return { ...source, notes: await normalizeModel(source.model, source.load) }
+    return { ...source, ...(await normalizeModel(source.model, source.load)) }
   } catch (error) {
     await source.close()
     throw error
   }
 }
 
-async function openGiven(given: string | Uint8Array, externalData?: ExternalFiles): Promise<Omit<ModelSource, 'notes'>> {
+async function openGiven(given: string | Uint8Array, externalData?: ExternalFiles): Promise<Omit<ModelSource, 'notes' | 'saved'>> {
   if (typeof given === 'string') {
     if (!isNode()) throw new LowbitError('LOWBIT_ARGUMENT', { thing: `model '${given}'`, found: 'a path, in a browser', expected: 'the bytes of the model', fix: 'fetch the file and pass a Uint8Array' })
     // Only Node has this module: a bundler for browsers must not follow it.

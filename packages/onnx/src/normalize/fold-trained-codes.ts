@@ -6,10 +6,10 @@ import type { LoadTensor } from '../sites/weights.js'
 /**
  * Computes the codes of fake-quantized weights. Training that knows it will be quantized exports a float weight behind QuantizeLinear and
  * DequantizeLinear; the codes that the first would make each time stand in the file afterwards, a quarter of the size.
- * @returns what was done
+ * @returns what was done, and the bytes that it saved
  */
-export async function foldTrainedCodes(model: ModelProto, load: LoadTensor): Promise<readonly string[]> {
-  if (model.graph === undefined || !model.graph.node.some((n) => isOp(n, 'QuantizeLinear'))) return []
+export async function foldTrainedCodes(model: ModelProto, load: LoadTensor): Promise<{ readonly notes: readonly string[]; readonly saved: number }> {
+  if (model.graph === undefined || !model.graph.node.some((n) => isOp(n, 'QuantizeLinear'))) return { notes: [], saved: 0 }
   const graph = new Graph(model)
   let before = 0
   let after = 0
@@ -30,9 +30,9 @@ export async function foldTrainedCodes(model: ModelProto, load: LoadTensor): Pro
     after += codes.data.byteLength
     count++
   }
-  if (count === 0) return []
+  if (count === 0) return { notes: [], saved: 0 }
   graph.toModel()
-  return [`${count} fake-quantized weights stored as the codes they were trained to be: ${before} → ${after} bytes`]
+  return { notes: [`${count} fake-quantized weights stored as the codes they were trained to be: ${before} → ${after} bytes`], saved: before - after }
 }
 
 async function codesOf(graph: GraphView, node: NodeProto, stored: TensorProto, load: LoadTensor): Promise<HostTensor | undefined> {

@@ -215,6 +215,8 @@ export interface ModelHost extends Plugin<'host'> {
   activations(): readonly ActivationPoint[]
   /** Bytes of the model as opened. */
   size(): number
+  /** Bytes that weights take less since the model was opened: codes that training left behind float weights. */
+  readonly saved?: number
   accepts(site: string, scheme: Scheme, format: string): Acceptance
   /** f32 `[N, K]`, a copy, as the model now stands (before quantization). */
   readWeight(site: string): Promise<HostTensor<'float32'>>
