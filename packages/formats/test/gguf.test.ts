@@ -2,7 +2,7 @@ import { isLowbitError } from '@lowbit/core'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import {
-  BLOCK_TYPES, blobSource, blocksToQTensor, carriedScale, carriersOf, carryExact, dequantizeBlocks, filesInMemory, GGUF_TYPES, ggufSize, memorySource, openGguf, openGgufIn, packExact, quantizeBlocks, WRITTEN_TYPES, writeGguf,
+  BLOCK_TYPES, blobSource, blocksToQTensor, carriedScale, carriersOf, carryExact, dequantizeBlocks, filesInMemory, GGUF_TYPES, ggufSize, memorySource, openGguf, openGgufIn, packExact, quantizeBlocks, readBlocks, WRITTEN_TYPES, writeBlocks, writeGguf,
   type ByteSource, type GgufFile, type GgufModel, type GgufValue,
 } from '../src/gguf/index.js'
 import type { BlockType } from '../src/gguf/blocks/block-type.js'
@@ -262,11 +262,37 @@ describe('blocksToQTensor', () => {
     expect([...dequantize(q)]).toEqual(new Array<number>(32).fill(-2))
   })
 
-  it('means what the blocks mean, for every type', () => {
-    for (const type of GGUF_TYPES) {
-      if (!('blocks' in type)) continue
-      const values = dequantizeBlocks(type.blocks, bytes(type.bytes).map((b, i) => (type.blocks.halves?.some((h) => h + 1 === i) === true ? b & 0x3f : b)))
-      expect(values).toHaveLength(type.block)
-    }
+  /** A row of two blocks of any bytes whose float16 numbers are finite. */
+  const blocksOf = (type: BlockType): fc.Arbitrary<Uint8Array<ArrayBuffer>> =>
+    fc.uint8Array({ minLength: 2 * type.bytes, maxLength: 2 * type.bytes }).map((drawn) => {
+      const row = Uint8Array.from(drawn)
+      const at = type.name === 'Q5_0' ? [0] : type.name === 'Q5_1' ? [0, 2] : (type.halves ?? [])
+      for (const start of [0, type.bytes]) for (const half of at) row[start + half + 1] = (row[start + half + 1] ?? 0) & 0xbb
+      // Exponents near 127, far from the ends of float32, for MXFP4; a float32 scale for Q8_K.
+      if (type.name === 'MXFP4') for (const start of [0, type.bytes]) row[start] = 100 + ((row[start] ?? 0) % 50)
+      if (type.name === 'Q8_K') for (const start of [0, type.bytes]) row[start + 3] = 0x3c
+      return row
+    })
+
+  const named = GGUF_TYPES.flatMap((type): [string, BlockType][] => ('blocks' in type ? [[type.name, type.blocks]] : []))
+
+  it.each(named)('means what the blocks mean: %s', (_, type) => {
+    fc.assert(fc.property(blocksOf(type), (row) => {
+      const t = readBlocks(type, [1, 2 * type.block], row)
+      const values = dequantizeBlocks(type, row)
+      const q = dequantize(blocksToQTensor(t))
+      q.forEach((value, i) => {
+        const minimum = t.minima?.[Math.floor(i / t.group)] ?? 0
+        // One rounding of the zero point, at most 2^-24 of it, and those of the product.
+        expect(Math.abs(value - (values[i] ?? NaN))).toBeLessThanOrEqual(2 ** -22 * (Math.abs(minimum) + Math.abs(values[i] ?? 0)))
+      })
+    }), { numRuns: 20 })
+  })
+
+  // TQ1_0 has several bytes for the same five trits.
+  it.each(named.filter(([name, { write }]) => write !== undefined && name !== 'TQ1_0'))('writes the bytes it read: %s', (_, type) => {
+    fc.assert(fc.property(blocksOf(type), (row) => {
+      expect(writeBlocks(readBlocks(type, [1, 2 * type.block], row))).toEqual(row)
+    }), { numRuns: 20 })
   })
 })
