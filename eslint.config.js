@@ -14,6 +14,7 @@ const arrows = [
 const SYNTAX = [
   { selector: 'TSAsExpression > TSAsExpression > TSUnknownKeyword', message: 'No `as unknown as`: narrow the type instead.' },
   { selector: 'ExportDefaultDeclaration', message: 'No default exports.' },
+  { selector: "MemberExpression[computed=true][property.type='MemberExpression'][property.property.name='opType']", message: 'Names from files are hostile: own(table, node.opType).' },
 ]
 
 /** What writes, makes or renames files: one place does it, so that no file is ever half there. */

@@ -1,4 +1,4 @@
-import { type Batch, DTYPES, type DType, elementCount, type HostTensor, isDType, LowbitError, tensor, type TensorData, type TensorRef } from '@lowbit/core'
+import { type Batch, DTYPES, type DType, elementCount, type HostTensor, isDType, LowbitError, own, tensor, type TensorData, type TensorRef } from '@lowbit/core'
 import type { OrtModule, OrtSession, OrtTensor, OrtType, OrtValueMetadata, SessionOptions } from './ort.js'
 
 /**
@@ -36,7 +36,8 @@ export interface Session {
  */
 export async function createSession(ort: OrtModule, model: Uint8Array | string, options: SessionOptions = {}): Promise<Session> {
   let session: OrtSession
-  const quiet = { logSeverityLevel: 3, ...options }
+  // What fails is thrown with the runtime's words; what it prints besides are probes that were expected to fail.
+  const quiet = { logSeverityLevel: 4, ...options }
   try {
     session = await ort.InferenceSession.create(model, quiet)
   } catch (cause) {
@@ -60,7 +61,7 @@ function wrapSession(ort: OrtModule, session: OrtSession): Session {
       const wanted = asked.filter((name) => numbers.has(name))
       const feeds: Record<string, OrtTensor> = {}
       for (const { name } of inputs) {
-        const value = batch[name]
+        const value = own(batch, name)
         if (value !== undefined) feeds[name] = toOrt(ort, value, name)
       }
       let results: Readonly<Record<string, OrtTensor>>
@@ -69,12 +70,12 @@ function wrapSession(ort: OrtModule, session: OrtSession): Session {
       } catch (cause) {
         throw runtimeError('running the model', cause)
       }
-      const out: Record<string, HostTensor> = {}
+      const out = new Map<string, HostTensor>()
       for (const name of wanted) {
-        const result = results[name]
-        if (result !== undefined) out[name] = await fromOrt(result, name)
+        const result = own(results, name)
+        if (result !== undefined) out.set(name, await fromOrt(result, name))
       }
-      return out
+      return Object.fromEntries(out)
     },
     async release() {
       if (released) return
@@ -105,7 +106,7 @@ export function checkFeeds(inputs: readonly TensorRef[], batch: Batch): void {
     }
   }
   for (const input of inputs) {
-    const value = batch[input.name]
+    const value = own(batch, input.name)
     const thing = `input '${input.name}'`
     const shape = input.shape === undefined ? 'any shape' : `[${input.shape.join(', ')}]`
     if (value === undefined) {

@@ -6,6 +6,8 @@ export * from './scheme.js'
 export * from './weight-scheme.js'
 export * from './qtensor.js'
 export * from './grouped-tensor.js'
+export { parseJsonText } from './json-text.js'
+export { own } from './own.js'
 export type * from './progress.js'
 export type * from './contract/v2.js'
 /** Contract v1, for hosts of old plugins. */

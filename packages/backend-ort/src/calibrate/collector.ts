@@ -1,4 +1,4 @@
-import { fromBfloat16, fromFloat16, type HostTensor, type StatisticName, type StatisticValues } from '@lowbit/core'
+import { fromBfloat16, fromFloat16, type HostTensor, own, type StatisticName, type StatisticValues } from '@lowbit/core'
 
 /** Gathers one statistic: what it needs computed in each run, and what it keeps between runs. */
 export interface Collector<S extends StatisticName = StatisticName> {
@@ -13,7 +13,7 @@ export interface Collector<S extends StatisticName = StatisticName> {
 
 /** Values out of a run, or out of the batch itself, as float32. Every type is converted: nothing must pass for a tensor without values. */
 export function floatsOf(values: Readonly<Record<string, HostTensor>>, name: string): HostTensor<'float32'>['data'] {
-  const value = values[name]
+  const value = own(values, name)
   if (value === undefined) return new Float32Array()
   const { dtype, data } = value
   if (data instanceof Float32Array) return data
@@ -25,5 +25,5 @@ export function floatsOf(values: Readonly<Record<string, HostTensor>>, name: str
 
 /** A whole number out of a run: the result of a Size node. */
 export function countOf(values: Readonly<Record<string, HostTensor>>, name: string): number {
-  return Number(values[name]?.data[0] ?? 0)
+  return Number(own(values, name)?.data[0] ?? 0)
 }

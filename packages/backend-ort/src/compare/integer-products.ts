@@ -1,4 +1,4 @@
-import type { HostTensor } from '@lowbit/core'
+import { own, type HostTensor } from '@lowbit/core'
 import { intAttribute, intsAttribute, type NodeProto, stringAttribute } from '@lowbit/formats'
 import { type Graph, isOp, type LoadTensor, MICROSOFT } from '@lowbit/onnx'
 
@@ -60,7 +60,7 @@ export async function findIntegerProducts(graph: Graph, load: LoadTensor): Promi
 }
 
 function integerOperands(node: NodeProto): readonly [Operand, Operand] | undefined {
-  const places = ['', 'ai.onnx', MICROSOFT].includes(node.domain) && Object.hasOwn(INTEGER, node.opType) ? INTEGER[node.opType] : undefined
+  const places = ['', 'ai.onnx', MICROSOFT].includes(node.domain) ? own(INTEGER, node.opType) : undefined
   if (places === undefined) return undefined
   const [x, w] = places.map(([codes, scale, zeroPoint]) => ({ codes: node.input[codes] ?? '', scale: node.input[scale] ?? '', zeroPoint: node.input[zeroPoint] ?? '' }))
   return x === undefined || w === undefined ? undefined : [x, w]

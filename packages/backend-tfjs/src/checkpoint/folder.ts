@@ -1,4 +1,4 @@
-import { LowbitError } from '@lowbit/core'
+import { LowbitError, parseJsonText } from '@lowbit/core'
 import type { io } from '@tensorflow/tfjs-core'
 
 /** Largest `model.json` that is read. */
@@ -32,7 +32,7 @@ export function checkpointFolder(path: string): io.IOHandler {
       const text = await readTextFile(main, MAX_JSON)
       let json: unknown
       try {
-        json = JSON.parse(text)
+        json = parseJsonText(text)
       } catch (cause) {
         throw new LowbitError('LOWBIT_CHECKPOINT', { thing: main, found: 'not JSON', expected: 'a checkpoint', cause })
       }

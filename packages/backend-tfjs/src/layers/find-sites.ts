@@ -1,3 +1,4 @@
+import { own } from '@lowbit/core'
 import type { Layer, LayersModel } from '../tf.js'
 import type { LayerSite, SkippedLayer } from './layer-site.js'
 import { isLayerVariable, layerVariable, setting } from './layer-variable.js'
@@ -27,7 +28,7 @@ export function findSites(model: LayersModel): FoundSites {
     const nested = innerModel(layer)
     if (nested !== undefined) return visit(nested, `${id}/`)
     const op = layer.getClassName()
-    const kinds = WEIGHT_KINDS[op]
+    const kinds = own(WEIGHT_KINDS, op)
     if (kinds !== undefined) {
       for (const kind of kinds) {
         const site = siteOf(layer, owner, `${id}${kind.suffix}`, op, kind, sites.length)

@@ -1,4 +1,4 @@
-import { bitsOf, codeRange, LowbitError, type EmitOptions } from '@lowbit/core'
+import { bitsOf, codeRange, LowbitError, own, type EmitOptions } from '@lowbit/core'
 import { setMetadata, type ModelProto, type OnnxType } from '@lowbit/formats'
 import { modelInputs, modelOutputs } from '../host/batches.js'
 import type { EmitContext } from '../host/emit/emitter.js'
@@ -68,7 +68,7 @@ function convertLayer(context: OnnxContext, folded: ReadonlySet<Layer>, layer: L
   if (isModel(layer)) return convertModel(context, folded, layer, inputs)
   if (folded.has(layer)) return [inputs[0]]
   const op = layer.getClassName()
-  const converter = WEIGHTED[op] ?? PLAIN[op]
+  const converter = own(WEIGHTED, op) ?? own(PLAIN, op)
   if (converter === undefined || setting(layer, 'dataFormat') === 'channelsFirst') {
     throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: `layer '${layer.name}'`, found: converter === undefined ? `type ${op}, which has no ONNX form here` : 'channels first', expected: `channels last, one of ${[...Object.keys(WEIGHTED), ...Object.keys(PLAIN)].join(', ')}`, fix: 'emit the layers format, or replace the layer' })
   }

@@ -1,6 +1,6 @@
 import { resolve } from 'node:path'
 import type { Command } from 'commander'
-import { isCodeType, LowbitError, parseRecipe, type Json, type PluginUse, type Recipe, type RecipeScheme } from '@lowbit/core'
+import { isCodeType, LowbitError, own, parseJsonText, parseRecipe, type Json, type PluginUse, type Recipe, type RecipeScheme } from '@lowbit/core'
 import { CALIBRATED_DEFAULT } from '../algorithms.js'
 import { addDataFlags, dataJson, oneOf, wholeNumber, type DataFlags } from '../data/spec.js'
 import { reportJson, reportText } from '../report/text.js'
@@ -157,8 +157,8 @@ export function recipeFromFlags(model: string, flags: QuantizeFlags, folder: str
     format,
     weights,
     ...(needsActivations || flags.activations !== undefined ? { activations: activationsFromFlags(flags) } : {}),
-    ...(algorithm === undefined ? {} : { rounding: SHORT[algorithm] ?? algorithm }),
-    ...(flags.transform === undefined ? {} : { transforms: flags.transform.split(',').map((t) => SHORT[t] ?? t) }),
+    ...(algorithm === undefined ? {} : { rounding: own(SHORT, algorithm) ?? algorithm }),
+    ...(flags.transform === undefined ? {} : { transforms: flags.transform.split(',').map((t) => own(SHORT, t) ?? t) }),
     ...(flags.override === undefined ? {} : { overrides: flags.override.map(parseOverride) }),
     ...(flags.include === undefined ? {} : { include: flags.include }),
     ...(flags.exclude === undefined ? {} : { exclude: flags.exclude }),
@@ -227,8 +227,9 @@ function parseSetting(text: string): readonly [string, Json] {
   if (at < 1) throw new LowbitError('LOWBIT_ARGUMENT', { thing: '--set', found: JSON.stringify(text), expected: 'key=value' })
   const value = text.slice(at + 1)
   try {
-    return [text.slice(0, at), JSON.parse(value) as Json]
-  } catch {
+    return [text.slice(0, at), parseJsonText(value) as Json]
+  } catch (error) {
+    if (error instanceof RangeError) throw new LowbitError('LOWBIT_ARGUMENT', { thing: '--set', found: error.message, expected: 'a flatter value' })
     return [text.slice(0, at), value]
   }
 }

@@ -3,7 +3,7 @@ import { mkdir, readFile, rm } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import type { Command } from 'commander'
 import { openOnnx } from '@lowbit/backend-ort'
-import { LowbitError, parseRecipe, resolveRecipe, tune, type Journal, type Recipe, type Trial } from '@lowbit/core'
+import { LowbitError, parseJsonText, parseRecipe, resolveRecipe, tune, type Journal, type Recipe, type Trial } from '@lowbit/core'
 import { atomicWriteText, lockOutput, readTextFile } from '@lowbit/formats/node'
 import { ALGORITHMS } from '../algorithms.js'
 import { readLabels } from '../data/labels.js'
@@ -141,7 +141,7 @@ async function readLadder(file: string): Promise<readonly LadderStep[]> {
   const wrong = (found: string): LowbitError => new LowbitError('LOWBIT_RECIPE', { thing: `ladder ${file}`, found, expected: '[{ "name": text, "recipe": a recipe }]' })
   let value: unknown
   try {
-    value = JSON.parse(await readTextFile(file))
+    value = parseJsonText(await readTextFile(file))
   } catch (cause) {
     throw wrong(cause instanceof Error ? cause.message : String(cause))
   }

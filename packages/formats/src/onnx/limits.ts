@@ -6,16 +6,16 @@ export interface OnnxLimits {
   readonly nesting: number
   /** Messages and unknown fields in all: each costs a few hundred bytes once parsed, however small in the file. */
   readonly messages: number
-  /** Numbers in typed fields (`float_data`, `int32_data`, …): each costs 8 bytes once parsed. */
+  /** Numbers in attributes and in typed fields of small tensors: each costs 8 bytes once parsed, in an array that has an end. */
   readonly numbers: number
-  /** 64-bit integers in typed fields: each costs about 32 bytes once parsed. */
+  /** 64-bit integers there: each costs about 32 bytes once parsed. */
   readonly bigints: number
 }
 
 export const ONNX_LIMITS: OnnxLimits = {
   nesting: 100,
   messages: 2_000_000,
-  numbers: 1 << 27,
+  numbers: 1 << 26,
   bigints: 1 << 24,
 }
 

@@ -5,6 +5,7 @@ import { resolveExternal, type ExternalFiles } from './external.js'
 import { ONNX_LIMITS, type OnnxLimits } from './limits.js'
 import { ModelProtoSchema, type ModelProto } from './proto.js'
 import { scanProtobuf } from './scan.js'
+import { lighten } from './typed-data.js'
 
 /** A parsed ONNX model: the plain protobuf message. Bytes fields are views of the file's bytes. */
 export type OnnxModel = ModelProto
@@ -20,16 +21,18 @@ export interface ReadOnnxOptions {
 /**
  * Parses an ONNX file, checking every length and count before it allocates.
  *
- * Nothing is copied: `raw_data` are views, so the bytes must not change while the model lives. Unknown fields are kept.
+ * Nothing is copied: `raw_data` are views, so the bytes must not change while the model lives. Unknown fields are kept. Only what
+ * stands as many numbers in a typed field (`float_data`, …) is turned into `raw_data`: an array of them would end the process.
  * Tensors are checked when they are read ({@link tensorToHost}), not here.
  * @throws LOWBIT_FORMAT for what is no ONNX model, LOWBIT_LIMIT beyond the limits, LOWBIT_FILE for external data that does not fit.
  */
 export function readOnnx(bytes: Uint8Array, options: ReadOnnxOptions = {}): OnnxModel {
   const { name: thing = 'model' } = options
   const limits = { ...ONNX_LIMITS, ...options.limits }
-  scanProtobuf(ModelProtoSchema, bytes, limits, thing)
+  const light = lighten(bytes, scanProtobuf(ModelProtoSchema, bytes, limits, thing), limits, thing)
   // A plain view: what is cut from a Node Buffer would be Buffers, whose slice() does not copy.
-  const model = parse(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length), limits, thing)
+  const model = parse(new Uint8Array(light.bytes.buffer, light.bytes.byteOffset, light.bytes.length), limits, thing)
+  light.restore(model)
   if (model.graph === undefined || model.irVersion <= 0n) {
     throw new LowbitError('LOWBIT_FORMAT', { thing, found: 'no graph or no IR version', expected: 'an ONNX model', fix: 'check that the file is really ONNX' })
   }

@@ -1,6 +1,8 @@
 import { ScalarType, type DescField, type DescMessage } from '@bufbuild/protobuf'
 import { LowbitError } from '@lowbit/core'
 import { MAX_PROTOBUF_BYTES, type OnnxLimits } from './limits.js'
+import { TensorProtoSchema } from './proto.js'
+import { HEAVY_NUMBERS, type HeavySpan } from './typed-data.js'
 
 const VARINT = 0
 const BITS64 = 1
@@ -15,7 +17,12 @@ interface FieldPlan {
   readonly repeated: boolean
   readonly child?: DescMessage
   readonly wide: boolean
+  /** Bytes one by one, which become objects. */
+  readonly blobs: boolean
 }
+
+/** Fields of a tensor that hold its elements as numbers. */
+const ELEMENTS: readonly string[] = ['float_data', 'int32_data', 'int64_data', 'double_data', 'uint64_data']
 
 function wireOf(field: DescField): number {
   if (field.fieldKind === 'message') return BYTES
@@ -44,7 +51,7 @@ function planOf(desc: DescMessage): Map<number, FieldPlan> {
   for (const field of desc.fields) {
     const child = field.fieldKind === 'message' || (field.fieldKind === 'list' && field.listKind === 'message') ? field.message : undefined
     const wide = 'scalar' in field && (field.scalar === ScalarType.INT64 || field.scalar === ScalarType.UINT64)
-    plan.set(field.number, { name: field.name, wire: wireOf(field), repeated: field.fieldKind === 'list', wide, ...(child ? { child } : {}) })
+    plan.set(field.number, { name: field.name, wire: wireOf(field), repeated: field.fieldKind === 'list', wide, blobs: field.fieldKind === 'list' && field.listKind === 'scalar' && field.scalar === ScalarType.BYTES, ...(child ? { child } : {}) })
   }
   return plan
 }
@@ -54,9 +61,10 @@ function planOf(desc: DescMessage): Map<number, FieldPlan> {
  *
  * The parser underneath trusts wire types and multiplies small inputs: two bytes in the file can become an object of several
  * hundred. This pass allocates nothing and steps over bytes fields without looking at them.
+ * @returns the tensors whose numbers are too many for the parser, and the messages around them
  * @throws LOWBIT_FORMAT for bytes that are no such message, LOWBIT_LIMIT for more of anything than {@link OnnxLimits} allows.
  */
-export function scanProtobuf(root: DescMessage, bytes: Uint8Array, limits: OnnxLimits, thing: string): void {
+export function scanProtobuf(root: DescMessage, bytes: Uint8Array, limits: OnnxLimits, thing: string): readonly HeavySpan[] {
   const plans = new Map<DescMessage, Map<number, FieldPlan>>()
   let pos = 0
   let messages = 0
@@ -89,9 +97,19 @@ export function scanProtobuf(root: DescMessage, bytes: Uint8Array, limits: OnnxL
   const countMessage = (): void => {
     if (++messages > limits.messages) over('messages')
   }
-  const countNumbers = (plan: FieldPlan, count: number): void => {
-    if (plan.wide) bigints += count
+  /** Elements of the tensor that is walked now; they count for all if they are few. */
+  let elements = 0
+  let wideElements = 0
+  const countNumbers = (plan: FieldPlan, count: number, inTensor: boolean): void => {
+    if (plan.blobs) countMessage()
+    else if (inTensor && ELEMENTS.includes(plan.name)) {
+      if (plan.wide) wideElements += count
+      else elements += count
+    } else if (plan.wide) bigints += count
     else numbers += count
+    checkNumbers()
+  }
+  const checkNumbers = (): void => {
     if (bigints > limits.bigints) over('bigints')
     if (numbers > limits.numbers) over('numbers')
   }
@@ -116,14 +134,14 @@ export function scanProtobuf(root: DescMessage, bytes: Uint8Array, limits: OnnxL
     else if (wire === START_GROUP) skipGroup(number, end, depth + 1)
     else fail(`wire type ${wire}`)
   }
-  const packed = (plan: FieldPlan, end: number): void => {
+  const packed = (plan: FieldPlan, end: number, inTensor: boolean): void => {
     const length = varint(end)
     if (length > end - pos) fail(`a length of ${length} in ${plan.name} where ${end - pos} bytes are left`)
     const stop = pos + length
     if (plan.wire !== VARINT) {
       const size = plan.wire === BITS64 ? 8 : 4
       if (length % size !== 0) fail(`${length} bytes of ${size}-byte numbers in ${plan.name}`)
-      countNumbers(plan, length / size)
+      countNumbers(plan, length / size, inTensor)
       pos = stop
       return
     }
@@ -132,14 +150,21 @@ export function scanProtobuf(root: DescMessage, bytes: Uint8Array, limits: OnnxL
       varint(stop)
       count++
     }
-    countNumbers(plan, count)
+    countNumbers(plan, count, inTensor)
   }
 
-  const message = (desc: DescMessage, end: number, depth: number): void => {
+  const message = (desc: DescMessage, lengthAt: number, end: number, depth: number): HeavySpan | undefined => {
     countMessage()
     if (depth > limits.nesting) over('nesting')
     let plan = plans.get(desc)
     if (plan === undefined) plans.set(desc, (plan = planOf(desc)))
+    const start = pos
+    const isTensor = desc === TensorProtoSchema
+    const inside: HeavySpan[] = []
+    if (isTensor) {
+      elements = 0
+      wideElements = 0
+    }
     while (pos < end) {
       const tag = varint(end)
       const number = Math.floor(tag / 8)
@@ -151,21 +176,29 @@ export function scanProtobuf(root: DescMessage, bytes: Uint8Array, limits: OnnxL
         skipValue(wire, number, end, depth)
       } else if (wire !== field.wire) {
         if (!(field.repeated && wire === BYTES)) fail(`wire type ${wire} in ${desc.name}.${field.name}`)
-        packed(field, end)
+        packed(field, end, isTensor)
       } else if (field.child !== undefined) {
+        const at = pos
         const length = varint(end)
         if (length > end - pos) fail(`a length of ${length} in ${desc.name}.${field.name} where ${end - pos} bytes are left`)
-        message(field.child, pos + length, depth + 1)
+        const found = message(field.child, at, pos + length, depth + 1)
+        if (found !== undefined) inside.push(found)
       } else {
-        if (field.repeated) countNumbers(field, 1)
+        if (field.repeated) countNumbers(field, 1, isTensor)
         skipValue(wire, number, end, depth)
       }
     }
+    if (!isTensor) return inside.length === 0 ? undefined : { lengthAt, start, end, inside, count: 0 }
+    if (elements + wideElements >= HEAVY_NUMBERS) return { lengthAt, start, end, count: elements + wideElements }
+    numbers += elements
+    bigints += wideElements
+    checkNumbers()
+    return undefined
   }
 
   if (bytes.length === 0) fail('an empty file')
   if (bytes.length > MAX_PROTOBUF_BYTES) {
     throw new LowbitError('LOWBIT_LIMIT', { thing, found: `${bytes.length} bytes`, expected: 'at most 2 GiB, the limit of protobuf', fix: 'keep the weights in an external data file' })
   }
-  message(root, bytes.length, 1)
+  return message(root, 0, bytes.length, 1)?.inside ?? []
 }

@@ -1,4 +1,4 @@
-import { hasDType, isRescueResult, LowbitError, type CalibrationIdentity, type GramStatistic, type HistogramStatistic, type HostTensor, type RangeStatistic, type RescueResult, type StatisticName, type StatisticValues } from '@lowbit/core'
+import { hasDType, isRescueResult, LowbitError, parseJsonText, type CalibrationIdentity, type GramStatistic, type HistogramStatistic, type HostTensor, type RangeStatistic, type RescueResult, type StatisticName, type StatisticValues } from '@lowbit/core'
 import { readSafetensors, writeSafetensors, type SafetensorsFile } from './safetensors.js'
 
 /** Statistics by key, each with its name. */
@@ -170,7 +170,7 @@ function isObject(value: unknown): value is Record<string, unknown> {
 
 function parse(file: SafetensorsFile, field: string, thing: string): unknown {
   try {
-    return JSON.parse(file.metadata[field] ?? '')
+    return parseJsonText(file.metadata[field] ?? '')
   } catch (cause) {
     throw new LowbitError('LOWBIT_FORMAT', { thing, found: `'${field}' is no JSON`, expected: 'statistics that lowbit kept', cause })
   }

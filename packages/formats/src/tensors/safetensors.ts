@@ -1,4 +1,4 @@
-import { bytesPerElement, elementCount, isDType, LowbitError, type DType, type HostTensor } from '@lowbit/core'
+import { bytesPerElement, elementCount, isDType, LowbitError, parseJsonText, type DType, type HostTensor } from '@lowbit/core'
 import { joinChunks, type Chunks } from '../bytes/chunks.js'
 import { bytesOf, viewBytes } from '../bytes/views.js'
 
@@ -68,7 +68,7 @@ export function parseSafetensorsHeader(json: Uint8Array, size: number, thing = '
 function parseJson(bytes: Uint8Array, thing: string): Record<string, unknown> {
   let root: unknown
   try {
-    root = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
+    root = parseJsonText(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
   } catch (cause) {
     throw new LowbitError('LOWBIT_FORMAT', { thing, found: 'a header that is no JSON', expected: 'a safetensors file', cause })
   }

@@ -32,7 +32,8 @@ export class Graph {
     this.proto = model.graph
     this.#nodes = new Set(this.proto.node)
     this.#inputs = new Set(this.proto.input.map((i) => i.name))
-    for (const tensor of this.proto.initializer) this.#initializers.set(tensor.name, tensor)
+    // Nothing can read a tensor without a name: an empty one in a node's inputs says that there is none.
+    for (const tensor of this.proto.initializer) if (tensor.name !== '') this.#initializers.set(tensor.name, tensor)
     for (const node of this.proto.node) this.#index(node)
   }
 

@@ -1,4 +1,4 @@
-import { LowbitError } from '@lowbit/core'
+import { LowbitError, own } from '@lowbit/core'
 import type { NodeProto } from '@lowbit/formats'
 import type { Graph } from '../graph/index.js'
 import { UPGRADE_RULES, UpgradeContext } from './upgrade-rules.js'
@@ -26,7 +26,7 @@ export function upgradeOpset(graph: Graph, target: number = NEWEST_OPSET): numbe
     if (rules === undefined) continue
     for (const node of graph.nodes()) {
       upgradeInside(node, version, context)
-      const rule = isOnnx(node) ? rules[node.opType] : undefined
+      const rule = isOnnx(node) ? own(rules, node.opType) : undefined
       if (rule === undefined) continue
       // Taken out while it changes, so that the graph's books stay right.
       graph.removeNode(node)
@@ -44,7 +44,7 @@ function upgradeInside(node: NodeProto, version: number, context: UpgradeContext
     for (const body of a.g === undefined ? a.graphs : [a.g, ...a.graphs]) {
       body.node = body.node.flatMap((inner) => {
         upgradeInside(inner, version, context)
-        const rule = isOnnx(inner) ? UPGRADE_RULES[version]?.[inner.opType] : undefined
+        const rule = isOnnx(inner) ? own(UPGRADE_RULES[version] ?? {}, inner.opType) : undefined
         return rule?.(inner, context) ?? [inner]
       })
     }

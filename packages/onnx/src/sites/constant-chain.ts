@@ -31,7 +31,7 @@ export function constantChain(graph: Graph, name: string): ConstantChain | undef
   while (tensor === undefined) {
     const node = graph.producer(at)
     // A tensor that was given a place of its own is no part of another.
-    if (node === undefined || node.docString === STORED_MARK || nodes.length >= MAX_STEPS || !MOVERS.some((op) => isOp(node, op))) return undefined
+    if (node === undefined || node.docString === STORED_MARK || nodes.length >= MAX_STEPS || !isMover(node)) return undefined
     nodes.unshift(node)
     at = node.input[0] ?? ''
     tensor = graph.constant(at)
@@ -62,7 +62,12 @@ function castTarget(node: NodeProto, from: number): number {
   return FLOATS.includes(from) && FLOATS.includes(to) ? to : DataType.UNDEFINED
 }
 
-const MOVERS = ['Identity', 'Cast', 'Transpose', 'Reshape', 'Squeeze', 'Unsqueeze', 'Flatten']
+/** Operators that move elements, with the inputs they have at most: damaged files give them more, which are no constants. */
+const MOVERS: readonly (readonly [op: string, inputs: number])[] = [['Identity', 1], ['Cast', 1], ['Transpose', 1], ['Reshape', 2], ['Squeeze', 2], ['Unsqueeze', 2], ['Flatten', 1]]
+
+function isMover(node: NodeProto): boolean {
+  return MOVERS.some(([op, inputs]) => isOp(node, op) && node.input.length <= inputs)
+}
 
 function stepOf(graph: Graph, node: NodeProto, shape: readonly number[]): ChainStep | 'nothing' | undefined {
   if (isOp(node, 'Identity')) return 'nothing'

@@ -107,7 +107,7 @@ function draftOf(graph: Graph, node: NodeProto, candidate: Candidate, chain: Con
   const { op, weightInput, dataInput } = candidate
   const input = node.input[dataInput]
   const output = node.output[0]
-  if (input === undefined || output === undefined) return undefined
+  if (input === undefined || input === '' || output === undefined || output === '') return 'its input or its output has no name'
   const own = onnxTypeOf(chain.type)
   // Expanded as float32 in front of a Cast.
   const dtype = op === 'Stored' && (own === 'float64' || own === 'bfloat16') ? 'float32' : own

@@ -1,3 +1,4 @@
+import { own } from '@lowbit/core'
 import { DataType, floatAttribute, intAttribute, node as makeNode, type NodeProto } from '@lowbit/formats'
 import { type Graph, isOp, MICROSOFT } from '../graph/index.js'
 import type { StaticDecisions, StaticNotes, StaticOptions } from './decisions.js'
@@ -92,9 +93,9 @@ function fusedNode(graph: Graph, node: NodeProto, output: { readonly tensor: Qua
     return made('QLinearConv', [...first, ...second, scale, zero, ...(third === undefined ? [] : [third[0]])], '')
   }
   if (isOp(node, 'MatMul') && first !== undefined && second !== undefined) return made('QLinearMatMul', [...first, ...second, scale, zero], '')
-  const binary = BINARY[node.opType]
+  const binary = own(BINARY, node.opType)
   if (binary !== undefined && first !== undefined && second !== undefined) return made(binary, [...first, ...second, scale, zero])
-  const unary = UNARY[node.opType]
+  const unary = own(UNARY, node.opType)
   if (unary !== undefined && first !== undefined) return withOpset(graph, node, made(unary, [...first, scale, zero]))
   if (isOp(node, 'Where') && second !== undefined && third !== undefined) return made('QLinearWhere', [node.input[0] ?? '', ...second, ...third, scale, zero])
   if (staticRole(graph, node) === 'movement') return moved(node, made, inputs, output.tensor)
