@@ -1,5 +1,6 @@
 export { appendLine } from './node/append-line.js'
 export { atomicWrite, atomicWriteText, type AtomicWriteOptions, type ByteStream } from './node/atomic-write.js'
+export { openArrayFile } from './node/array-file.js'
 export * from './node/calibration-file.js'
 export { fileError } from './node/file-error.js'
 export { watchFiles, type FileWatch } from './node/file-watch.js'

@@ -1,7 +1,7 @@
-import { readFile } from 'node:fs/promises'
 import { extname } from 'node:path'
 import { LowbitError } from '@lowbit/core'
-import { readTensors, TENSOR_EXTENSIONS } from './tensors.js'
+import { ARRAY_EXTENSIONS } from '@lowbit/formats'
+import { openArrayFile, readTextFile } from '@lowbit/formats/node'
 
 /** Name of the array with labels in an `.npz` file. */
 const LABELS = 'labels'
@@ -12,18 +12,8 @@ const LABELS = 'labels'
  * @throws LOWBIT_DATA for anything else.
  */
 export async function readLabels(file: string): Promise<readonly number[]> {
-  if (TENSOR_EXTENSIONS.includes(extname(file).toLowerCase())) {
-    const arrays = await readTensors(file)
-    const array = arrays.get(LABELS) ?? (arrays.size === 1 ? [...arrays.values()][0] : undefined)
-    if (array === undefined) throw new LowbitError('LOWBIT_DATA', { thing: file, found: `arrays ${[...arrays.keys()].join(', ')}`, expected: `one named ${LABELS}` })
-    return Array.from({ length: array.data.length }, (_, i) => Number(array.data[i]))
-  }
-  let text: string
-  try {
-    text = await readFile(file, 'utf8')
-  } catch (cause) {
-    throw new LowbitError('LOWBIT_FILE', { thing: file, found: 'cannot be read', cause })
-  }
+  if (ARRAY_EXTENSIONS.some((extension) => extension === extname(file).toLowerCase())) return arrayLabels(file)
+  const text = await readTextFile(file)
   return text
     .split(/\r?\n/)
     .filter((line) => line.trim() !== '')
@@ -33,4 +23,11 @@ export async function readLabels(file: string): Promise<readonly number[]> {
       if (!Number.isInteger(value)) throw new LowbitError('LOWBIT_DATA', { thing: `${file}, line ${i + 1}`, found: JSON.stringify(line), expected: 'a class index' })
       return value
     })
+}
+
+async function arrayLabels(file: string): Promise<readonly number[]> {
+  await using arrays = await openArrayFile(file)
+  const name = arrays.names.includes(LABELS) ? LABELS : arrays.names.length === 1 ? arrays.names[0] : undefined
+  if (name === undefined) throw new LowbitError('LOWBIT_DATA', { thing: file, found: `arrays ${arrays.names.slice(0, 20).join(', ')}`, expected: `one named ${LABELS}` })
+  return Array.from((await arrays.read(name)).data, Number)
 }

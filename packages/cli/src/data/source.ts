@@ -1,11 +1,11 @@
 import { readdir, stat } from 'node:fs/promises'
 import { extname, join } from 'node:path'
 import { LowbitError, type Batch, type TensorRef } from '@lowbit/core'
-import { watchFiles } from '@lowbit/formats/node'
+import { ARRAY_EXTENSIONS } from '@lowbit/formats'
+import { fileError, openArrayFile, watchFiles } from '@lowbit/formats/node'
 import { ahead } from './ahead.js'
 import { splitBatches } from './batches.js'
 import { imageBatch, IMAGE_EXTENSIONS, type ImageOptions } from './images.js'
-import { readTensors, TENSOR_EXTENSIONS } from './tensors.js'
 
 /** Images that are decoded on other threads while one is used. */
 const IMAGES_AHEAD = 2
@@ -43,8 +43,7 @@ export async function openData(spec: DataSpec, inputs: readonly TensorRef[]): Pr
       let given = 0
       const wanted = files.slice(0, spec.limit)
       for await (const [file, image] of ahead(wanted, IMAGES_AHEAD, async (file) => [file, isImage(file) ? await imageBatch(file, inputs, spec.image ?? {}) : undefined] as const)) {
-        const batches = image === undefined ? splitBatches(await readTensors(file), inputs, spec.batch ?? 1, file) : [image]
-        for (const batch of batches) {
+        for await (const batch of image === undefined ? arrayBatches(file, inputs, spec.batch ?? 1) : [image]) {
           if (spec.limit !== undefined && given >= spec.limit) return
           given++
           yield batch
@@ -54,22 +53,36 @@ export async function openData(spec: DataSpec, inputs: readonly TensorRef[]): Pr
   }
 }
 
+async function* arrayBatches(file: string, inputs: readonly TensorRef[], size: number): AsyncGenerator<Batch> {
+  await using arrays = await openArrayFile(file)
+  yield* splitBatches(arrays, inputs, size)
+}
+
 async function listFiles(path: string): Promise<readonly string[]> {
-  let isFolder: boolean
-  try {
-    isFolder = (await stat(path)).isDirectory()
-  } catch (cause) {
-    throw new LowbitError('LOWBIT_FILE', { thing: path, found: 'no such file or folder', fix: 'check the path', cause })
-  }
-  const known = [...TENSOR_EXTENSIONS, ...IMAGE_EXTENSIONS]
+  const found = await stat(path).catch((cause: unknown) => {
+    throw fileError(path, cause, 'could not be read')
+  })
+  const known = [...ARRAY_EXTENSIONS, ...IMAGE_EXTENSIONS]
   const fits = (name: string): boolean => known.includes(extname(name).toLowerCase())
-  if (!isFolder) {
+  if (!found.isDirectory()) {
+    await expectFiles([path])
     if (!fits(path)) throw new LowbitError('LOWBIT_DATA', { thing: path, found: `a ${extname(path) || 'file without extension'}`, expected: known.join(', ') })
     return [path]
   }
   const files = (await readdir(path)).filter(fits).sort().map((name) => join(path, name))
   if (files.length === 0) throw new LowbitError('LOWBIT_DATA', { thing: `folder ${path}`, found: 'no data files', expected: known.join(', ') })
+  await expectFiles(files)
   return files
+}
+
+/** Opening a pipe would wait for who writes to it, and an image decoder would too. @throws LOWBIT_FILE */
+async function expectFiles(files: readonly string[]): Promise<void> {
+  for (const file of files) {
+    const found = await stat(file).catch((cause: unknown) => {
+      throw fileError(file, cause, 'could not be read')
+    })
+    if (!found.isFile()) throw new LowbitError('LOWBIT_FILE', { thing: file, found: found.isDirectory() ? 'a folder' : 'a pipe, a socket or a device', expected: 'a file' })
+  }
 }
 
 function isImage(file: string): boolean {

@@ -1,4 +1,5 @@
-export * from './npy.js'
-export * from './npz.js'
+export * from './array-file.js'
+export { MAX_NPY_HEADER, readNpy, writeNpy } from './npy.js'
+export { MAX_NPZ_BYTES, readNpz, writeNpz, type NpzFile } from './npz.js'
 export * from './safetensors.js'
 export * from './calibration.js'

@@ -12,6 +12,18 @@ const DESCRIPTORS: Readonly<Record<string, DType>> = {
   u1: 'uint8', u2: 'uint16', u4: 'uint32', u8: 'uint64',
 }
 
+/** What a header says. */
+export interface NpyLayout {
+  readonly dtype: DType
+  readonly shape: readonly number[]
+  /** Column major. */
+  readonly fortran: boolean
+  /** Big endian. */
+  readonly swap: boolean
+  /** Where the elements begin. */
+  readonly offset: number
+}
+
 /**
  * Reads a `.npy` file (numpy format 1.0, 2.0, 3.0). Fortran order and big endian are converted.
  * The data is a view of the bytes where order and alignment allow.
@@ -19,41 +31,55 @@ const DESCRIPTORS: Readonly<Record<string, DType>> = {
  * if the data is shorter or longer than the shape asks for.
  */
 export function readNpy(bytes: Uint8Array, thing = 'npy'): HostTensor {
-  const { descr, fortran, shape, offset } = readHeader(bytes, thing)
+  const layout = npyLayout(bytes, thing)
+  return npyTensor(bytes.subarray(layout.offset), layout, thing)
+}
+
+const noArray = (thing: string, found: string): LowbitError => new LowbitError('LOWBIT_FORMAT', { thing, found, expected: 'a .npy file as numpy.save writes it' })
+
+/** Bytes before the elements, from the first twelve of a file. @throws LOWBIT_FORMAT */
+export function npyHeaderLength(bytes: Uint8Array, thing = 'npy'): number {
+  if (bytes.length < 12 || MAGIC.some((byte, i) => bytes[i] !== byte)) throw noArray(thing, 'no numpy header')
+  const version = bytes[6]
+  if (version < 1 || version > 3) throw noArray(thing, `format version ${version}`)
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
+  const length = version === 1 ? view.getUint16(8, true) : view.getUint32(8, true)
+  if (length > MAX_NPY_HEADER) throw noArray(thing, `a header of ${length} bytes`)
+  return (version === 1 ? 10 : 12) + length
+}
+
+/** Parses a header. @throws LOWBIT_FORMAT, LOWBIT_DTYPE */
+export function npyLayout(bytes: Uint8Array, thing = 'npy'): NpyLayout {
+  const offset = npyHeaderLength(bytes, thing)
+  if (offset > bytes.length) throw noArray(thing, `a header of ${offset} bytes in ${bytes.length}`)
+  const text = new TextDecoder().decode(bytes.subarray(bytes[6] === 1 ? 10 : 12, offset))
+  const part = (pattern: RegExp, found: string): string => {
+    const match = pattern.exec(text)?.[1]
+    if (match === undefined) throw noArray(thing, found)
+    return match
+  }
+  const descr = part(/'descr'\s*:\s*'([^']*)'/, 'a header without a simple dtype')
+  const fortran = part(/'fortran_order'\s*:\s*(True|False)/, 'a header without an order')
+  const dims = part(/'shape'\s*:\s*\(([\d,\sL]*)\)/, 'a header without a shape')
+  const shape = dims.split(',').map((s) => s.replace('L', '').trim()).filter((s) => s !== '').map(Number)
+  if (shape.length > MAX_RANK) throw noArray(thing, `${shape.length} dimensions`)
   const [, order, kind] = /^([<>=|])(\w+)$/.exec(descr) ?? []
   const dtype = kind !== undefined && Object.hasOwn(DESCRIPTORS, kind) ? DESCRIPTORS[kind] : undefined
   if (dtype === undefined) {
     throw new LowbitError('LOWBIT_DTYPE', { thing, found: `dtype '${descr.slice(0, 64)}'`, expected: `one of ${Object.keys(DESCRIPTORS).join(', ')}`, fix: 'convert it in numpy with astype' })
   }
+  return { dtype, shape, fortran: fortran === 'True', swap: order === '>' && bytesPerElement(dtype) > 1, offset }
+}
+
+/** The tensor of a layout's type and shape. @throws LOWBIT_SHAPE if there are other bytes than those ask for */
+export function npyTensor(body: Uint8Array, { dtype, shape, fortran, swap }: NpyLayout, thing = 'npy'): HostTensor {
   const count = elementCount(shape, thing)
   const size = bytesPerElement(dtype)
-  const body = bytes.subarray(offset)
   if (body.length !== count * size) {
     throw new LowbitError('LOWBIT_SHAPE', { thing, found: `${body.length} bytes for ${dtype} [${shape.join(', ')}]`, expected: `${count * size} bytes` })
   }
-  const data = viewBytes(order === '>' && size > 1 ? swapped(body, size) : body, dtype, count)
-  const t: HostTensor = { dtype, shape, data }
+  const t: HostTensor = { dtype, shape, data: viewBytes(swap ? swapped(body, size) : body, dtype, count) }
   return fortran && shape.length > 1 ? fromFortran(t) : t
-}
-
-function readHeader(bytes: Uint8Array, thing: string): { descr: string; fortran: boolean; shape: number[]; offset: number } {
-  const fail = (found: string): never => {
-    throw new LowbitError('LOWBIT_FORMAT', { thing, found, expected: 'a .npy file as numpy.save writes it' })
-  }
-  if (bytes.length < 12 || MAGIC.some((byte, i) => bytes[i] !== byte)) fail('no numpy header')
-  const version = bytes[6]
-  if (version < 1 || version > 3) fail(`format version ${version}`)
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
-  const start = version === 1 ? 10 : 12
-  const length = version === 1 ? view.getUint16(8, true) : view.getUint32(8, true)
-  if (length > MAX_NPY_HEADER || start + length > bytes.length) fail(`a header of ${length} bytes`)
-  const text = new TextDecoder().decode(bytes.subarray(start, start + length))
-  const descr = /'descr'\s*:\s*'([^']*)'/.exec(text)?.[1] ?? fail('a header without a simple dtype')
-  const fortran = /'fortran_order'\s*:\s*(True|False)/.exec(text)?.[1] ?? fail('a header without an order')
-  const dims = /'shape'\s*:\s*\(([\d,\sL]*)\)/.exec(text)?.[1] ?? fail('a header without a shape')
-  const shape = dims.split(',').map((s) => s.replace('L', '').trim()).filter((s) => s !== '').map(Number)
-  if (shape.length > MAX_RANK) fail(`${shape.length} dimensions`)
-  return { descr, fortran: fortran === 'True', shape, offset: start + length }
 }
 
 function swapped(bytes: Uint8Array, size: number): Uint8Array {

@@ -1,13 +1,10 @@
 import { LowbitError, type HostTensor } from '@lowbit/core'
-import { unzipSync, zipSync } from 'fflate'
+import { inflateSync, zipSync } from 'fflate'
 import { readNpy, writeNpy } from './npy.js'
+import { locateZipDirectory, parseZipDirectory, ZIP_TAIL, zipContentOffset, type ZipEntry } from './zip.js'
 
-/** Arrays in one file. */
-export const MAX_NPZ_ENTRIES = 65_535
 /** Bytes of one array after inflating. */
 export const MAX_NPZ_BYTES = 2 ** 31
-/** Deflate cannot shrink more than this: a larger promise is a lie. */
-const MAX_RATIO = 1032
 
 /** The arrays of a `.npz` file, inflated one at a time when read. */
 export interface NpzFile {
@@ -17,63 +14,61 @@ export interface NpzFile {
   read(name: string): HostTensor
 }
 
-interface Entry {
-  readonly path: string
-  readonly size: number
-  readonly packed: number
-}
-
 /**
- * Opens a `.npz` file (a zip of `.npy` files, as numpy.savez and savez_compressed write). Sizes are checked before anything
+ * Opens a `.npz` file in memory (a zip of `.npy` files, as numpy.savez and savez_compressed write). Sizes are checked before anything
  * is inflated; nothing is inflated until it is read.
  * @throws LOWBIT_FORMAT for what is no such file, LOWBIT_LIMIT for sizes no honest file has.
  */
 export function readNpz(bytes: Uint8Array, options: { readonly name?: string; readonly maxBytes?: number } = {}): NpzFile {
   const { name: thing = 'npz', maxBytes = MAX_NPZ_BYTES } = options
-  const entries = listEntries(bytes, thing, maxBytes)
+  const { offset, size } = locateZipDirectory(bytes.subarray(Math.max(0, bytes.length - ZIP_TAIL)), bytes.length, thing)
+  const entries = arrayEntries(parseZipDirectory(bytes.subarray(offset, offset + size), bytes.length, thing), thing)
+  for (const entry of entries.values()) expectSize(entry, maxBytes, thing)
   return {
     names: [...entries.keys()],
     read(name) {
-      const entry = entries.get(name)
-      if (entry === undefined) throw new LowbitError('LOWBIT_NOT_FOUND', { thing, found: `no array '${name}'`, expected: `one of ${[...entries.keys()].slice(0, 20).join(', ')}` })
-      const content = unzip(bytes, (file) => file.name === entry.path, thing)[entry.path]
-      if (content === undefined || content.length !== entry.size) throw new LowbitError('LOWBIT_FORMAT', { thing, found: `'${name}' is damaged` })
-      return readNpy(content, `${thing}:${name}`)
+      const entry = expectArray(entries, name, thing)
+      const start = zipContentOffset(bytes.subarray(entry.offset, entry.offset + 30), entry, bytes.length, thing)
+      const packed = bytes.subarray(start, start + entry.packed)
+      return readNpy(entry.method === 0 ? packed : inflate(packed, entry, thing), `${thing}:${name}`)
     },
   }
 }
 
-type Filter = (file: { name: string; size: number; originalSize: number; compression: number }) => boolean
-
-function unzip(bytes: Uint8Array, filter: Filter, thing: string): Record<string, Uint8Array> {
-  try {
-    return unzipSync(bytes, { filter })
-  } catch (cause) {
-    if (cause instanceof LowbitError) throw cause
-    throw new LowbitError('LOWBIT_FORMAT', { thing, found: 'a damaged zip archive', expected: 'a .npz file as numpy.savez writes it', cause })
+/** The arrays of an archive by name. @throws LOWBIT_FORMAT for two of one name */
+export function arrayEntries(all: readonly ZipEntry[], thing: string): ReadonlyMap<string, ZipEntry> {
+  const entries = new Map<string, ZipEntry>()
+  for (const entry of all) {
+    if (!entry.name.endsWith('.npy')) continue
+    const key = entry.name.slice(0, -4)
+    if (entries.has(key)) throw new LowbitError('LOWBIT_FORMAT', { thing, found: `two arrays named '${key}'` })
+    entries.set(key, entry)
   }
-}
-
-function listEntries(bytes: Uint8Array, thing: string, maxBytes: number): Map<string, Entry> {
-  const entries = new Map<string, Entry>()
-  let count = 0
-  unzip(
-    bytes,
-    ({ name, size, originalSize, compression }) => {
-      if (++count > MAX_NPZ_ENTRIES) throw new LowbitError('LOWBIT_LIMIT', { thing, found: `more than ${MAX_NPZ_ENTRIES} entries` })
-      if (!name.endsWith('.npy')) return false
-      const key = name.slice(0, -4)
-      if (entries.has(key)) throw new LowbitError('LOWBIT_FORMAT', { thing, found: `two arrays named '${key}'` })
-      if (compression !== 0 && compression !== 8) throw new LowbitError('LOWBIT_UNSUPPORTED', { thing, found: `'${key}' in zip compression ${compression}`, expected: 'stored or deflated' })
-      const lies = compression === 0 ? originalSize !== size : originalSize > size * MAX_RATIO + MAX_RATIO
-      if (lies || size > bytes.length) throw new LowbitError('LOWBIT_FORMAT', { thing, found: `'${key}' claims ${originalSize} bytes out of ${size}` })
-      if (originalSize > maxBytes) throw new LowbitError('LOWBIT_LIMIT', { thing, found: `'${key}' has ${originalSize} bytes`, expected: `at most ${maxBytes}`, fix: 'pass a larger maxBytes if you trust this file' })
-      entries.set(key, { path: name, size: originalSize, packed: size })
-      return false
-    },
-    thing,
-  )
   return entries
+}
+
+/** @throws LOWBIT_NOT_FOUND naming some of what is there */
+export function expectArray<T>(entries: ReadonlyMap<string, T>, name: string, thing: string): T {
+  const entry = entries.get(name)
+  if (entry === undefined) throw new LowbitError('LOWBIT_NOT_FOUND', { thing, found: `no array '${name}'`, expected: `one of ${[...entries.keys()].slice(0, 20).join(', ')}` })
+  return entry
+}
+
+/** @throws LOWBIT_LIMIT for an array that is too large to be read whole */
+export function expectSize(entry: ZipEntry, maxBytes: number, thing: string): void {
+  if (entry.method !== 0 && entry.size > maxBytes) throw new LowbitError('LOWBIT_LIMIT', { thing, found: `'${entry.name.slice(0, -4)}' has ${entry.size} bytes`, expected: `at most ${maxBytes}`, fix: 'pass a larger maxBytes if you trust this file' })
+}
+
+function inflate(packed: Uint8Array, entry: ZipEntry, thing: string): Uint8Array {
+  let content: Uint8Array | undefined
+  try {
+    // One byte more than promised shows who promised too little.
+    content = inflateSync(packed, { out: new Uint8Array(entry.size + 1) })
+  } catch (cause) {
+    throw new LowbitError('LOWBIT_FORMAT', { thing, found: `'${entry.name.slice(0, -4)}' is damaged`, cause })
+  }
+  if (content.length !== entry.size) throw new LowbitError('LOWBIT_FORMAT', { thing, found: `'${entry.name.slice(0, -4)}' is damaged` })
+  return content
 }
 
 /** Writes arrays as numpy.savez does; with `compress` as savez_compressed. */

@@ -100,10 +100,16 @@ function dtypeOf(type: string): DType | undefined {
   return Object.hasOwn(NAMES, type) ? NAMES[type] : undefined
 }
 
+/** @throws LOWBIT_DTYPE for a type lowbit does not know */
+export function safetensorsDType(type: string, thing: string): DType {
+  const dtype = dtypeOf(type)
+  if (dtype === undefined) throw new LowbitError('LOWBIT_DTYPE', { thing, found: `type ${type}`, expected: Object.keys(NAMES).join(', ') })
+  return dtype
+}
+
 /** A tensor from its bytes. @throws LOWBIT_DTYPE for a type lowbit does not know. */
 export function safetensorsToHost(entry: SafetensorsEntry, bytes: Uint8Array, thing: string): HostTensor {
-  const dtype = dtypeOf(entry.type)
-  if (dtype === undefined) throw new LowbitError('LOWBIT_DTYPE', { thing, found: `type ${entry.type}`, expected: Object.keys(NAMES).join(', ') })
+  const dtype = safetensorsDType(entry.type, thing)
   return { dtype, shape: entry.shape, data: viewBytes(bytes, dtype, elementCount(entry.shape, thing)) }
 }
 
