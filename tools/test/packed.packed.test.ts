@@ -1,8 +1,8 @@
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { checkPackage, createPackageFromTarballData } from '@arethetypeswrong/core'
-import { float, graph, hostToTensor, model, node, valueInfo, writeOnnx } from '@lowbit/formats'
+import { float, graph, hostToTensor, model, node, valueInfo, writeNpz, writeOnnx } from '@lowbit/formats'
 import { publint } from 'publint'
 import { formatMessage } from 'publint/utils'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -48,6 +48,14 @@ async function userOf(purpose: string, ...names: string[]): Promise<{ readonly f
 
 const TSC = join(dirname(createRequire(import.meta.url).resolve('typescript/package.json')), 'bin', 'tsc')
 const STRICT = ['--strict', '--module', 'nodenext', '--target', 'es2022', '--lib', 'es2023,dom,esnext.disposable']
+
+/** Bytes of all files in a folder. */
+function diskBytes(folder: string): number {
+  return readdirSync(folder, { recursive: true, encoding: 'utf8' }).reduce((sum, name) => {
+    const found = statSync(join(folder, name))
+    return sum + (found.isFile() ? found.size : 0)
+  }, 0)
+}
 
 /** Two linear layers, 16 → 32 → 8, with the weights that a fixed formula gives. */
 function smallModel(): Uint8Array {
@@ -147,6 +155,26 @@ describe('a user who installs', () => {
     expect(await lowbit('inspect', 'model.onnx')).toContain('first')
     await lowbit('quantize', 'model.onnx', '-o', 'small.onnx', '--weights', 'int8')
     expect(readFileSync(join(user.folder, 'small.onnx')).length).toBeLessThan(smallModel().length)
+    await lowbit('quantize', 'model.onnx', '-o', 'int4.onnx', '--weights', 'int4', '--group', '16')
+
+    // What calibrates and decodes is not there, and the command says how to get it.
+    const bytes = diskBytes(join(user.folder, 'node_modules'))
+    console.log(`lowbit for weights alone: ${(bytes / 1e6).toFixed(2)} MB on disk`)
+    expect(bytes).toBeLessThan(10e6)
+    expect(existsSync(join(user.folder, 'node_modules', 'onnxruntime-node'))).toBe(false)
+    writeFileSync(join(user.folder, 'data.npz'), writeNpz({ x: { dtype: 'float32', shape: [4, 16], data: new Float32Array(64).fill(0.5) } }))
+    await expect(lowbit('quantize', 'model.onnx', '-o', 'static.onnx', '-c', 'data.npz')).rejects.toThrow(/LOWBIT_DEPENDENCY: ONNX Runtime: .*not installed.*`npm install onnxruntime-node`.*--ignore-scripts/)
+    const scripts = readdirSync(join(user.folder, 'node_modules'), { recursive: true, encoding: 'utf8' }).filter((f) => f.endsWith('package.json')).filter((f) => /"(pre|post)?install"\s*:/.test(readFileSync(join(user.folder, 'node_modules', f), 'utf8')))
+    expect(scripts).toEqual([])
+  })
+
+  it('the command and ONNX Runtime can calibrate', async () => {
+    const version = JSON.parse(readFileSync(join(ROOT, 'node_modules', 'onnxruntime-node', 'package.json'), 'utf8')).version
+    const user = await userOf('cli-ort', tarball('lowbit'), `onnxruntime-node@${version}`)
+    writeFileSync(join(user.folder, 'model.onnx'), smallModel())
+    writeFileSync(join(user.folder, 'data.npz'), writeNpz({ x: { dtype: 'float32', shape: [4, 16], data: Float32Array.from({ length: 64 }, (_, i) => Math.sin(i)) } }))
+    await run('npx', ['--no-install', 'lowbit', 'quantize', 'model.onnx', '-o', 'static.onnx', '-c', 'data.npz', '--report', 'r.html'], user.folder)
+    expect(readFileSync(join(user.folder, 'r.html'), 'utf8')).toContain('<svg')
   })
 })
 

@@ -49,7 +49,7 @@ export interface OrtModule {
 
 /**
  * The ONNX Runtime that is there: the one passed in, else `onnxruntime-node`, else `onnxruntime-web`.
- * @throws LOWBIT_RUNTIME if neither package is installed
+ * @throws LOWBIT_DEPENDENCY if neither package can be loaded
  */
 export async function findOrt(given?: OrtModule): Promise<OrtModule> {
   if (given !== undefined) return given
@@ -68,12 +68,20 @@ export async function findOrt(given?: OrtModule): Promise<OrtModule> {
   } catch (cause) {
     failures.push(cause)
   }
-  throw new LowbitError('LOWBIT_RUNTIME', {
+  throw new LowbitError('LOWBIT_DEPENDENCY', {
     thing: 'ONNX Runtime',
-    found: 'neither onnxruntime-node nor onnxruntime-web could be loaded',
-    fix: `run 'npm install onnxruntime-node' (Node) or 'npm install onnxruntime-web' (browser), or pass the module as { ort }`,
+    found: `neither onnxruntime-node nor onnxruntime-web could be loaded (${reason(failures[0])})`,
+    expected: 'one of them: running a model, calibration, comparison and static formats need it; weights alone do not',
+    fix: isNode()
+      ? 'run `npm install onnxruntime-node` where lowbit is installed; where its install script has no network, set ONNXRUNTIME_NODE_INSTALL=skip for it or add --ignore-scripts (the CPU library is in the package); where there is no library for the system, such as musl, `npm install onnxruntime-web`'
+      : 'install onnxruntime-web, or pass the module as { ort }',
     cause: failures[0],
   })
+}
+
+function reason(failure: unknown): string {
+  if (!(failure instanceof Error)) return String(failure)
+  return 'code' in failure && (failure.code === 'ERR_MODULE_NOT_FOUND' || failure.code === 'MODULE_NOT_FOUND') ? 'not installed' : (failure.message.split('\n')[0] ?? '').slice(0, 200)
 }
 
 /** Named exports, whether the engine shows a CommonJS package through `default` or not. */

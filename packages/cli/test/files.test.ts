@@ -1,5 +1,6 @@
 import { linkSync, lstatSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
-import { lockOutput, readWholeFile } from '@lowbit/formats/node'
+import { basename } from 'node:path'
+import { lockOutput, readWholeFile, saveOnnx } from '@lowbit/formats/node'
 import { readOnnx, writeNpz } from '@lowbit/formats'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { randomTensor, sandbox, type Sandbox } from './support/sandbox.js'
@@ -42,6 +43,17 @@ describe('nothing that is read is overwritten', () => {
     expect(err).toMatch(/LOWBIT_ARGUMENT.*itself/)
     expect(code).toBe(2)
     expect(contents()).toEqual(before)
+  })
+
+  it.each([['-o', 'model.data'], ['--report', 'link.data'], ['--save-recipe', 'hard.data']])('external data of the model as %s', async (flag, name) => {
+    const { files } = await saveOnnx(box.path('pair.onnx'), readOnnx(await readWholeFile(box.path('model.onnx'), 1e6)), { external: true })
+    symlinkSync(basename(files[1]), box.path('link.data'))
+    linkSync(files[1], box.path('hard.data'))
+    const before = readFileSync(files[1])
+    const { code, err } = await box.lowbit('quantize', box.path('pair.onnx'), ...(flag === '-o' ? [] : ['-o', box.path('o.onnx')]), flag, flag === '-o' ? files[1] : box.path(name))
+    expect(err).toMatch(/LOWBIT_ARGUMENT.*external data of the model itself/)
+    expect(code).toBe(2)
+    expect(readFileSync(files[1]).equals(before)).toBe(true)
   })
 
   it('an output that is a link stays one', async () => {

@@ -1,1 +1,6 @@
-export {}
+export { barChart, distributionChart, type Bar } from './charts.js'
+export { reportDetails, worstSites, type Distribution, type ReportDetails } from './details.js'
+export { reportHtml } from './html.js'
+export { SATURATION_ADVICE, saturationLines } from './saturation.js'
+export { formatBytes, formatDecibels, formatPercent, shorten, textTable, type Column } from './table.js'
+export { reportJson, reportText } from './text.js'

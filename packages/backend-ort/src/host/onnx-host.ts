@@ -150,6 +150,12 @@ export class OnnxHost implements ModelHost {
     return this.#source.size
   }
 
+  /** Paths of the files that are read: the model's own first, then its external data. None for a model given as bytes. */
+  files(): readonly string[] {
+    const { file } = this.#source
+    return file === undefined ? [] : [file.path, ...file.externalFiles().values()]
+  }
+
   accepts(site: string, scheme: Scheme, format: string): Acceptance {
     const emitter = expectEmitter(format)
     for (const record of this.#tied(site)) {

@@ -2,13 +2,12 @@ import type { Command } from 'commander'
 import { compareModels, openOnnx } from '@lowbit/backend-ort'
 import type { BatchSource, Comparison } from '@lowbit/core'
 import { atomicWriteText } from '@lowbit/formats/node'
+import { formatBytes, formatDecibels, formatPercent, saturationLines, shorten, textTable } from '@lowbit/report'
 import { openData } from '../data/source.js'
 import { addDataFlags, dataJson, dataSpec, type DataFlags } from '../data/spec.js'
 import { syntheticBatches } from '../data/synthetic.js'
 import { checkOutputs, refuseStream } from '../output/files.js'
-import { formatBytes, formatDecibels, formatPercent, shorten, textTable } from '../output/table.js'
 import { processTerminal } from '../output/terminal.js'
-import { saturationLines } from '../report/saturation.js'
 
 interface CompareFlags extends DataFlags {
   readonly data?: string

@@ -2,11 +2,11 @@ import { stat } from 'node:fs/promises'
 import type { Command } from 'commander'
 import { openOnnx } from '@lowbit/backend-ort'
 import { isLowbitError, quantize } from '@lowbit/core'
+import { formatBytes, formatPercent, textTable } from '@lowbit/report'
 import { wholeNumber } from '../data/spec.js'
 import { ocrModel, recognise, type Recognition } from '../demo/recognise.js'
 import { renderLines, type Line } from '../demo/render.js'
 import { VARIANTS } from '../demo/variants.js'
-import { formatBytes, formatPercent, textTable } from '../output/table.js'
 import { processTerminal, type Terminal } from '../output/terminal.js'
 
 /** Seed of the lines that are recognised, and of other lines that calibrate. */

@@ -2,6 +2,7 @@ import { basename, dirname, extname, join, relative, resolve } from 'node:path'
 import { compareModels, openOnnx, type OnnxHost } from '@lowbit/backend-ort'
 import { DEFAULT_MAX_MEMORY, isLowbitError, LowbitError, quantize, resolveRecipe, type Batch, type BatchSource, type Comparison, type QuantizeResult, type Recipe, type Report, RUINED } from '@lowbit/core'
 import { atomicWriteText, calibrationFile, lockOutput, watchFiles, type NamedFile, type OutputLock } from '@lowbit/formats/node'
+import { reportDetails, reportHtml, reportJson } from '@lowbit/report'
 import { ALGORITHMS } from '../algorithms.js'
 import { dataIdentity } from '../data/identity.js'
 import { dataSpec, wholeNumber } from '../data/spec.js'
@@ -12,9 +13,6 @@ import { bestLinAlg } from '../jobs/linalg.js'
 import { workerPool } from '../jobs/worker-pool.js'
 import { checkNotThere, checkOutputs, leastBytes, refuseStream, type Output } from '../output/files.js'
 import type { Terminal } from '../output/terminal.js'
-import { reportDetails } from '../report/details.js'
-import { reportHtml } from '../report/html.js'
-import { reportJson } from '../report/text.js'
 
 export interface Executed {
   readonly result: QuantizeResult
@@ -114,7 +112,8 @@ async function executeLocked(recipe: Recipe, folder: string, { model, output, ou
   try {
     const calibration = recipe.calibration === undefined ? undefined : await openData(dataSpec(recipe.calibration, folder), host.inputs())
     const data = (calibration?.files ?? []).map((path) => ({ what: 'the calibration data', path }))
-    await checkOutputs(outputs, [...sources, ...data], { noClobber }, new Map([[output, leastBytes(host, recipe)]]))
+    const external = host.files().slice(1).map((path) => ({ what: 'external data of the model', path }))
+    await checkOutputs(outputs, [...sources, ...external, ...data], { noClobber }, new Map([[output, leastBytes(host, recipe)]]))
     const work = calibration === undefined ? undefined : await workFolder(recipe, model, output, calibration)
     if (calibrationCache !== undefined && calibration === undefined) {
       throw new LowbitError('LOWBIT_ARGUMENT', { thing: '--calibration-cache', found: 'no calibration data', fix: 'add --calibration: the cache keeps what was seen in it' })
@@ -183,7 +182,7 @@ async function writeReport(file: string, host: OnnxHost, files: ComparedFiles, r
   const details = await reportDetails(host, result.report, calibration)
   const comparison = await compareFiles(files, calibration, terminal)
   const report = { ...result.report, comparison }
-  await atomicWriteText(file, extname(file).toLowerCase() === '.html' ? await reportHtml(report, details, comparison, basename(files.output)) : reportJson(report), { noClobber: files.noClobber, signal: terminal.signal })
+  await atomicWriteText(file, extname(file).toLowerCase() === '.html' ? reportHtml(report, details, comparison, basename(files.output)) : reportJson(report), { noClobber: files.noClobber, signal: terminal.signal })
 }
 
 interface ComparedFiles {

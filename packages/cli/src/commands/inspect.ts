@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import { openOnnx } from '@lowbit/backend-ort'
 import { int4, int8, schemeBytes, weightBytes, type ModelHost, type Site } from '@lowbit/core'
-import { formatBytes, formatPercent, shorten, textTable } from '../output/table.js'
+import { formatBytes, formatPercent, shorten, textTable } from '@lowbit/report'
 import { processTerminal } from '../output/terminal.js'
 
 /** What `inspect --json` prints. */

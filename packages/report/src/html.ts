@@ -1,15 +1,15 @@
 import { describeScheme, type Comparison, type Report, type SiteReport } from '@lowbit/core'
-import { formatBytes, formatDecibels, formatPercent } from '../output/table.js'
-import { loadCharts } from './charts.js'
+import { barChart, distributionChart } from './charts.js'
 import { worstSites, type Distribution, type ReportDetails } from './details.js'
+import { escapeText as escape } from './escape.js'
 import { SATURATION_ADVICE, saturationRow } from './saturation.js'
+import { formatBytes, formatDecibels, formatPercent } from './table.js'
 
 /** Bars in the chart of sites. */
 const CHARTED_SITES = 40
 
 /** The report as one page that needs nothing else: no scripts, no links. */
-export async function reportHtml(report: Report, details: ReportDetails, comparison: Comparison | undefined, title: string): Promise<string> {
-  const charts = await loadCharts()
+export function reportHtml(report: Report, details: ReportDetails, comparison: Comparison | undefined, title: string): string {
   const worst = worstSites(report, CHARTED_SITES)
   const measured = worst.some((s) => s.outputSqnr !== undefined) ? 'output' : 'weight'
   const done = report.sites.filter((s) => s.status === 'quantized').length
@@ -24,10 +24,10 @@ export async function reportHtml(report: Report, details: ReportDetails, compari
     report.warnings.length === 0 ? '' : `<h2>Warnings</h2><ul>${report.warnings.map((w) => `<li>${escape(w)}</li>`).join('')}</ul>`,
     comparison === undefined ? '' : `<h2>Outputs</h2>${outputsTable(comparison)}`,
     comparison?.saturation === undefined || comparison.saturation.length === 0 ? '' : `<h2>Saturation on some CPUs</h2><p>${escape(SATURATION_ADVICE)}</p>${table(['site', 'op', '#sums that differ', '#SQNR dB'], comparison.saturation.map((s) => saturationRow(s)))}`,
-    worst.length === 0 ? '' : `<h2>Error of each site</h2><p>Signal to quantization noise of the ${measured} in decibels; shorter is worse. ${worst.length} worst of ${done}.</p>${charts.bars('', worst.map((s) => ({ name: s.id, value: s.outputSqnr ?? s.weightSqnr ?? 0 })), 'dB')}`,
-    comparison?.layers === undefined || comparison.layers.length === 0 ? '' : `<h2>Damage of each site alone</h2><p>Signal to noise of the model’s outputs in decibels with only this site computed as in the new model; shorter is worse.</p>${charts.bars('', comparison.layers.slice(0, CHARTED_SITES).map((l) => ({ name: l.id, value: l.sqnr })), 'dB')}`,
-    distributions('Weights of the worst sites', details.weights, charts.distribution),
-    distributions('Inputs of the worst sites', details.activations, charts.distribution),
+    worst.length === 0 ? '' : `<h2>Error of each site</h2><p>Signal to quantization noise of the ${measured} in decibels; shorter is worse. ${worst.length} worst of ${done}.</p>${barChart(worst.map((s) => ({ name: s.id, value: s.outputSqnr ?? s.weightSqnr ?? 0 })), 'dB')}`,
+    comparison?.layers === undefined || comparison.layers.length === 0 ? '' : `<h2>Damage of each site alone</h2><p>Signal to noise of the model’s outputs in decibels with only this site computed as in the new model; shorter is worse.</p>${barChart(comparison.layers.slice(0, CHARTED_SITES).map((l) => ({ name: l.id, value: l.sqnr })), 'dB')}`,
+    distributions('Weights of the worst sites', details.weights, distributionChart),
+    distributions('Inputs of the worst sites', details.activations, distributionChart),
     `<h2>Sites</h2>${sitesTable(report.sites)}`,
     report.activations.length === 0 ? '' : `<h2>Activations</h2>${activationsTable(report)}`,
     report.transforms.length === 0 ? '' : `<h2>Transforms</h2>${table(['fold group', 'algorithm', 'what was done', 'remark'], report.transforms.map((t) => [t.group, t.algorithm, t.applied.join(', '), t.reason ?? '']))}`,
@@ -112,9 +112,4 @@ function table(headings: readonly string[], rows: readonly (readonly string[])[]
   const head = headings.map((h, i) => `<th${number[i] ? ' class="n"' : ''}>${escape(h.replace(/^#/, ''))}</th>`).join('')
   const body = rows.map((r) => `<tr>${r.map((cell, i) => `<td${number[i] ? ' class="n"' : ''}>${escape(cell)}</td>`).join('')}</tr>`).join('')
   return `<table><thead><tr>${head}</tr></thead><tbody>${body}</tbody></table>`
-}
-
-/** Names come from model files: nothing in them may become markup. */
-function escape(text: string): string {
-  return text.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`)
 }

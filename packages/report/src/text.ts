@@ -1,6 +1,6 @@
 import { describeScheme, type Report } from '@lowbit/core'
 import { chosenLine } from './chosen.js'
-import { formatBytes, formatDecibels, formatPercent, shorten, textTable } from '../output/table.js'
+import { formatBytes, formatDecibels, formatPercent, shorten, textTable } from './table.js'
 
 /** Sites shown one by one before the rest is only counted. */
 const WORST = 8

@@ -1,5 +1,5 @@
 import type { Comparison, SiteSaturation } from '@lowbit/core'
-import { formatDecibels, formatPercent, shorten, textTable } from '../output/table.js'
+import { formatDecibels, formatPercent, shorten, textTable } from './table.js'
 
 /** Sites shown one by one. */
 const SHOWN = 10
