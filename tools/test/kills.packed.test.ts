@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { KillBench, SCENARIOS } from '../soak/kills.js'
 
 /** `npm run soak` tries every file operation; this is a taste of it. */
-const KILLS = 4
+const KILLS = 2
 
 const bench = new KillBench()
 beforeAll(() => bench.prepare())

@@ -1,5 +1,4 @@
-import type { ExternalFiles } from '@lowbit/formats'
-import { embedExternal, externalBytes, Graph, openSource } from '@lowbit/onnx'
+import { embedExternal, externalBytes, Graph, type ModelData, type ModelInput, openSource } from '@lowbit/onnx'
 import { OnnxHost } from './host/onnx-host.js'
 import { findOrt, type OrtModule, type SessionOptions } from './ort.js'
 import { prepareGraph, type PrepareOptions } from './prepare/index.js'
@@ -17,18 +16,18 @@ export interface OpenOnnxOptions {
    * quantization wants it; it loads the runtime, and weights out of external data files up to 1.5 GB. Default false.
    */
   readonly prepare?: boolean | PrepareOptions
-  /** Files with weights, by the names that stand in the model, for a model given as bytes. By path they are found beside it. */
-  readonly externalData?: ExternalFiles
+  /** Files with weights, by the names that stand in the model, for a model given as bytes or as a Blob; Blobs are read a tensor at a time. By path they are found beside it. */
+  readonly externalData?: ModelData
 }
 
 /**
  * Opens an ONNX model for quantization.
  *
  * Weights are read one at a time when asked for; the runtime is loaded only when the model is run or observed.
- * @param model - a path (Node), or the bytes of the file, which must not change while the host lives
+ * @param model - a path (Node), a URL, a Blob or File, or the bytes of the file, which must not change while the host lives
  * @throws LOWBIT_FILE, LOWBIT_FORMAT, LOWBIT_LIMIT for files that cannot be read
  */
-export async function openOnnx(model: string | Uint8Array, options: OpenOnnxOptions = {}): Promise<OnnxHost> {
+export async function openOnnx(model: ModelInput, options: OpenOnnxOptions = {}): Promise<OnnxHost> {
   const source = await openSource(model, options.externalData)
   try {
     const { prepare = false, ort, sessionOptions = {} } = options

@@ -152,8 +152,7 @@ export class OnnxHost implements ModelHost {
 
   /** Paths of the files that are read: the model's own first, then its external data. None for a model given as bytes. */
   files(): readonly string[] {
-    const { file } = this.#source
-    return file === undefined ? [] : [file.path, ...file.externalFiles().values()]
+    return this.#source.paths()
   }
 
   accepts(site: string, scheme: Scheme, format: string): Acceptance {

@@ -1,5 +1,5 @@
-import { isExternal, type ModelProto, tensorBytes, tensorsOf, writeOnnx } from '@lowbit/formats'
-import type { Graph, ModelSource } from '@lowbit/onnx'
+import { hostToTensor, isExternal, mapInitializers, type ModelProto, tensorBytes, tensorsOf, tensorType, type TensorProto, writeOnnx } from '@lowbit/formats'
+import { type Graph, isNode, type ModelSource } from '@lowbit/onnx'
 import type { OrtModule, SessionOptions } from '../ort.js'
 import { createSession, type Session } from '../session.js'
 
@@ -9,7 +9,15 @@ export async function openGraph(ort: OrtModule, graph: Graph, source: ModelSourc
   let external = 0
   for (const t of tensorsOf(model)) if (isExternal(t)) external += tensorBytes(t)
   if (external === 0 || source.file === undefined) return createSession(ort, writeOnnx(model), options)
+  if (!isNode()) return createSession(ort, writeOnnx(await inMemory(model, source)), options)
   return withSavedModel(model, source, (path) => createSession(ort, path, options))
+}
+
+/** Where there are no files, the model that runs holds its weights itself. */
+async function inMemory(model: ModelProto, source: ModelSource): Promise<ModelProto> {
+  const loaded = new Map<TensorProto, TensorProto>()
+  for (const t of tensorsOf(model)) if (isExternal(t)) loaded.set(t, hostToTensor(t.name, await source.load(t), tensorType(t)))
+  return mapInitializers(model, (t) => loaded.get(t) ?? t)
 }
 
 /** A model with external data goes through a temporary file: the runtime reads the data itself, and it need not fit one buffer. */

@@ -11,6 +11,8 @@ export interface ByteSource {
    * @throws LOWBIT_FILE if the range does not lie inside the source, or the file became shorter; LOWBIT_LIMIT if one buffer cannot hold it.
    */
   read(offset: number, length: number): Promise<Uint8Array<ArrayBuffer>>
+  /** The same in pieces, where the source has a better way than reads. A piece is valid until the next one is asked for. */
+  pieces?(offset: number, length: number): AsyncGenerator<Uint8Array<ArrayBuffer>>
   close(): Promise<void>
 }
 

@@ -1,5 +1,4 @@
-import { isExternal, type ModelProto, type NodeProto, tensorBytes, type TensorProto, tensorsOf } from '@lowbit/formats'
-import type { OnnxFile } from '@lowbit/formats/node'
+import { isExternal, type OnnxSource, type ModelProto, type NodeProto, tensorBytes, type TensorProto, tensorsOf } from '@lowbit/formats'
 
 /** Biases, limits, axes, shapes: what decisions about a model are made from. */
 const SMALL = 1 << 16
@@ -23,7 +22,7 @@ export function externalBytes(model: ModelProto): number {
  * Reads external tensors into the model: all of them, or those that are no matrices. What a model is asked about (a bias, the
  * limits of a Clip, a mask) is then at hand, and weights stay where they are.
  */
-export async function embedExternal(file: OnnxFile, which: 'all' | 'constants'): Promise<void> {
+export async function embedExternal(file: OnnxSource, which: 'all' | 'constants'): Promise<void> {
   const readers = which === 'all' ? new Map<string, Reader[]>() : readersOf(file.model.graph?.node ?? [])
   for (const tensor of tensorsOf(file.model)) {
     if (isExternal(tensor) && (which === 'all' || isConstant(tensor, readers.get(tensor.name) ?? []))) await embed(tensor, file)
@@ -53,7 +52,7 @@ function isConstant(tensor: TensorProto, readers: readonly Reader[]): boolean {
   return tensor.dims.length < 2 || !readers.some(({ op, input }) => Object.hasOwn(MATRICES, op) && MATRICES[op]?.includes(input))
 }
 
-async function embed(tensor: TensorProto, file: OnnxFile): Promise<void> {
+async function embed(tensor: TensorProto, file: OnnxSource): Promise<void> {
   const bytes = new Uint8Array(tensorBytes(tensor))
   let at = 0
   for await (const piece of file.externalPieces(tensor)) {
