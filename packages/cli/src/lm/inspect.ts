@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import { openCausalLm, type CausalLm } from '@lowbit/causal-lm'
-import { formatBytes, textTable } from '../output/table.js'
+import { formatBytes, textTable } from '@lowbit/report'
 import { processTerminal } from '../output/terminal.js'
 import { addModelOptions, openOptions, type ModelFlags } from './flags.js'
 
