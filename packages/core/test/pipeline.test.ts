@@ -7,11 +7,11 @@ import {
   rtn,
   weightScheme,
   type Batch,
+  type JobResult,
   type Json,
   type ProgressEvent,
   type QuantizeOptions,
   type RoundingAlgorithm,
-  type RoundingResult,
   type TransformAlgorithm,
 } from '@lowbit/core'
 import { hostSuite, toyBatches, toyHost } from '@lowbit/core/testkit'
@@ -184,8 +184,8 @@ describe('quantize', () => {
   })
 
   it('keeps finished sites and does not compute them again', async () => {
-    const store = new Map<string, RoundingResult>()
-    const jobs = { load: async (id: string) => store.get(id), save: async (id: string, r: RoundingResult) => void store.set(id, r) }
+    const store = new Map<string, JobResult>()
+    const jobs = { load: async (id: string) => store.get(id), save: async (id: string, r: JobResult) => void store.set(id, r) }
     const stop = new AbortController()
     let rounds = 0
     const counting = (limit: number): RoundingAlgorithm => {

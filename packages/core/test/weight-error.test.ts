@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { dequantize, difference, fastLinAlg, rtn, tensor, weightScheme, type CodeType } from '@lowbit/core'
+import { dequantize, difference, fastLinAlg, rtn, tensor, weightScheme, wholly, type CodeType } from '@lowbit/core'
 import { weightError } from '../src/pipeline/weight-error.js'
 
 describe('weightError', () => {
@@ -20,7 +20,7 @@ describe('weightError', () => {
         const site = { id: 'w', kind: 'linear', weight: { rows, columns, groups: 1, columnsPerChannel: 1 } } as const
         const { q } = await rtn().round({ site, weight: tensor('float32', [rows, columns], data), scheme, statistics: {}, linalg: fastLinAlg, seed: 0 })
         const whole = difference(data, dequantize(q).data)
-        const blocks = weightError(data, q)
+        const blocks = wholly(weightError(data, q))
         expect(blocks.count).toBe(whole.count)
         expect(blocks.maxError).toBe(whole.maxError)
         expect(blocks.sqnr).toBeCloseTo(whole.sqnr, 6)

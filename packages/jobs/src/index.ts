@@ -1,1 +1,10 @@
-export {}
+export { algorithmTable, type AlgorithmName } from './algorithm-table.js'
+export { decodeJob, encodeJob, type KeptJob } from './job-codec.js'
+export { identityDigest } from './identity.js'
+export { memoryStore } from './memory-store.js'
+export type { EventPort, NodePort, Port } from './port.js'
+export { serveJobs, type ServeJobsOptions } from './serve-jobs.js'
+export { workerRunner, type WorkerRunner, type WorkerRunnerOptions } from './worker-runner.js'
+export { quantizeInWorker, type WorkerResult, type WorkerTask } from './quantize-in-worker.js'
+export type { WorkerModel, WorkerOptions } from './quantize-messages.js'
+export { serveQuantize, type ServeQuantizeOptions } from './serve-quantize.js'

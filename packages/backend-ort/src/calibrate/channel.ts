@@ -1,4 +1,4 @@
-import type { HostTensor, Site } from '@lowbit/core'
+import { type HostTensor, ShardedSum, type Site } from '@lowbit/core'
 import type { SiteRecord } from '@lowbit/onnx'
 import type { CalibrationGraph } from './calibration-graph.js'
 import { type Collector, countOf, floatsOf } from './collector.js'
@@ -27,7 +27,6 @@ export function absmaxCollector(graph: CalibrationGraph, tensor: string, axis: n
   let most = new Float32Array()
   return {
     outputs: [output],
-    kept: 1024,
     add(values, sample) {
       const seen = floatsOf(values, output)
       if (most.length === 0) most = new Float32Array(seen.length)
@@ -57,14 +56,14 @@ export function meanCollector(graph: CalibrationGraph, record: SiteRecord): Coll
 }
 
 function meanOf(output: string, tensor: string, rowsOf: (values: Readonly<Record<string, HostTensor>>, channels: number) => number, more: readonly string[]): Collector<'mean'> & Collector<'mean-abs-per-channel'> {
-  let sums = new Float64Array()
+  let sum: ShardedSum | undefined
   let rows = 0
   return {
     outputs: [output, ...more],
-    kept: 1024,
     add(values, sample) {
       const seen = floatsOf(values, output)
-      if (sums.length === 0) sums = new Float64Array(seen.length)
+      sum ??= new ShardedSum(seen.length)
+      const sums = sum.next()
       for (let c = 0; c < seen.length; c++) {
         const value = seen[c] ?? 0
         if (!Number.isFinite(value)) throw nonFinite(`channel ${c} of activation '${tensor}' in sample ${sample}`, value)
@@ -72,6 +71,9 @@ function meanOf(output: string, tensor: string, rowsOf: (values: Readonly<Record
       }
       rows += rowsOf(values, Math.max(seen.length, 1))
     },
-    result: (): HostTensor<'float32'> => ({ dtype: 'float32', shape: [sums.length], data: Float32Array.from(sums, (s) => (rows === 0 ? 0 : s / rows)) }),
+    result: (): HostTensor<'float32'> => {
+      const sums = sum?.result() ?? new Float64Array()
+      return { dtype: 'float32', shape: [sums.length], data: Float32Array.from(sums, (s) => (rows === 0 ? 0 : s / rows)) }
+    },
   }
 }

@@ -4,10 +4,8 @@ import { fromBfloat16, fromFloat16, type HostTensor, own, type StatisticName, ty
 export interface Collector<S extends StatisticName = StatisticName> {
   /** Tensors of the calibration graph that must come out of the runtime. */
   readonly outputs: readonly string[]
-  /** Bytes kept between runs. */
-  readonly kept: number
   /** @throws LOWBIT_NONFINITE naming the tensor and the sample */
-  add(values: Readonly<Record<string, HostTensor>>, sample: number): void
+  add(values: Readonly<Record<string, HostTensor>>, sample: number): void | Promise<void>
   result(): StatisticValues[S]
 }
 

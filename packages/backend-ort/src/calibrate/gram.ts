@@ -1,4 +1,4 @@
-import type { GramStatistic } from '@lowbit/core'
+import { breathDue, breathe, type GramStatistic, ShardedSum } from '@lowbit/core'
 import type { SiteRecord } from '@lowbit/onnx'
 import type { CalibrationGraph } from './calibration-graph.js'
 import { type Collector, countOf, floatsOf } from './collector.js'
@@ -14,20 +14,27 @@ export function gramCollector(graph: CalibrationGraph, record: SiteRecord, other
   const output = graph.apply('MatMul', [transposed, other ?? columns])
   const size = graph.apply('Size', [columns])
   const { groups, columns: n } = record.matrix
-  const data = new Float64Array(groups * n * n)
+  const sum = new ShardedSum(groups * n * n)
   let rows = 0
   return {
     outputs: [output, size],
-    kept: data.byteLength,
-    add(values, sample) {
+    async add(values, sample) {
       const seen = floatsOf(values, output)
-      for (let i = 0; i < data.length; i++) {
-        const value = seen[i] ?? 0
-        if (!Number.isFinite(value)) throw nonFinite(`activation '${record.site.input.name}' in sample ${sample}`, value)
-        data[i] = (data[i] ?? 0) + value
+      const data = sum.next()
+      for (let from = 0; from < data.length; from += PIECE) {
+        const end = Math.min(data.length, from + PIECE)
+        for (let i = from; i < end; i++) {
+          const value = seen[i] ?? 0
+          if (value - value !== 0) throw nonFinite(`activation '${record.site.input.name}' in sample ${sample}`, value)
+          data[i] += value
+        }
+        if (breathDue()) await breathe()
       }
       rows += countOf(values, size) / (groups * n)
     },
-    result: (): GramStatistic => ({ data, groups, size: n, rows }),
+    result: (): GramStatistic => ({ data: sum.result(), groups, size: n, rows }),
   }
 }
+
+/** Elements that are added between two looks at the event loop. */
+const PIECE = 2 ** 20

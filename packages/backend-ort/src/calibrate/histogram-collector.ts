@@ -12,7 +12,6 @@ export function histogramCollector(graph: CalibrationGraph, tensor: string, bins
   const x = graph.floats(tensor)
   return {
     outputs: [x],
-    kept: histogram.bytes,
     add(values, sample) {
       const data = floatsOf(values, x)
       inSample(sample, () => histogram.observe({ dtype: 'float32', shape: [data.length], data }))
@@ -31,7 +30,6 @@ export function sampledHistogramCollector(graph: CalibrationGraph, tensor: strin
   const picked = pick(graph, tensor, extremes.size, Math.max(wanted, LEAST_SAMPLE))
   return {
     outputs: [...extremes.outputs, picked],
-    kept: histogram.bytes,
     add(values, sample) {
       const whole = extremes.read(values, sample)
       if (whole !== undefined) inSample(sample, () => histogram.observeSample(floatsOf(values, picked), whole))

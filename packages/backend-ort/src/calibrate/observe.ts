@@ -1,4 +1,4 @@
-import { type Batch, type BatchSource, LowbitError, type ObserveOptions, type StatisticRequest, type Statistics, type StatisticName, type StatisticValues, type TensorRef, throwIfAborted } from '@lowbit/core'
+import { type Batch, type BatchSource, breathe, DEFAULT_MAX_MEMORY, LowbitError, type ObserveOptions, passesByMemory, requireMemory, type StatisticCost, statisticCost, type StatisticRequest, type Statistics, type StatisticName, type StatisticValues, type TensorRef, throwIfAborted } from '@lowbit/core'
 import { type Graph, operandName, type SiteRecord } from '@lowbit/onnx'
 import type { OrtModule, SessionOptions } from '../ort.js'
 import { PATIENT, type Session } from '../session.js'
@@ -25,9 +25,8 @@ export interface ObserveContext {
   readonly open?: OpenGraph
 }
 
-const DEFAULT_MEMORY = 512 * 2 ** 20
-/** Share of `maxMemory` for what one run carries out; the runtime holds it once more, and garbage waits to be collected. */
-const CARRIED_SHARE = 1 / 8
+/** What one run carries out is there more than once: in the runtime, here, and as garbage that waits to be collected. */
+const COPIES = 3
 
 interface Job {
   readonly request: StatisticRequest
@@ -45,7 +44,7 @@ export async function observeGraph(context: ObserveContext, requests: readonly S
   if (requests.length > 0) {
     const info = requests.some(needsShapes) ? await tensorInfo(context.ort, context.graph, context.open) : new Map<string, TensorRef>()
     const sizes = await carriedSizes(context, info, requests, data)
-    for (const [index, chunk] of chunks(context, requests, sizes, options.maxMemory ?? DEFAULT_MEMORY).entries()) {
+    for (const [index, chunk] of passes(context, requests, sizes, options.maxMemory, Array.isArray(data) ? data.length : undefined).entries()) {
       throwIfAborted(options.signal, 'calibration')
       for (const { request, collector } of await pass(context, info, chunk, data, options, index)) found.set(request, collector.result())
     }
@@ -70,7 +69,8 @@ async function pass(context: ObserveContext, info: ReadonlyMap<string, TensorRef
     for await (const batch of data) {
       throwIfAborted(options.signal, 'calibration')
       const all = { ...batch, ...(await session?.run(graph.feed(batch, sample), outputs)) }
-      for (const { collector } of jobs) collector.add(all, sample)
+      for (const { collector } of jobs) await collector.add(all, sample)
+      await breathe(options.signal, 'calibration')
       sample++
       options.onProgress?.({ phase: 'calibrate', done: sample, total: Math.max(total, sample), item: index === 0 ? `sample ${sample}` : `sample ${sample}, pass ${index + 1}` })
     }
@@ -136,29 +136,28 @@ function siteOf(context: ObserveContext, id: string): SiteRecord {
   return record
 }
 
-/** Requests in groups that fit the memory together. One that is too large alone still runs alone. */
-function chunks(context: ObserveContext, requests: readonly StatisticRequest[], carried: ReadonlyMap<string, number>, maxMemory: number): StatisticRequest[][] {
-  const groups: StatisticRequest[][] = []
-  let outside = 0
-  let kept = 0
-  for (const request of requests) {
-    const record = 'site' in request.target ? siteOf(context, request.target.site) : undefined
-    const isGram = request.statistic === 'gram' || request.statistic === 'cross-gram'
-    const matrix = record !== undefined && isGram ? record.matrix.groups * record.matrix.columns ** 2 : 0
-    const out = isSampled(context, request) ? (request.options?.sample ?? 0) * 4 : request.statistic === 'histogram' && 'tensor' in request.target ? (carried.get(request.target.tensor) ?? 0) : matrix * 4
-    const keeps = matrix * 8 + (request.statistic === 'histogram' ? 16 * (request.options?.bins ?? 2048) : 0)
-    const last = groups.at(-1)
-    if (last === undefined || outside + out > maxMemory * CARRIED_SHARE || kept + keeps > maxMemory / 2) {
-      groups.push([request])
-      outside = out
-      kept = keeps
-    } else {
-      last.push(request)
-      outside += out
-      kept += keeps
-    }
+/**
+ * Requests in passes that fit the memory.
+ * @param carried - bytes of the tensors that leave the runtime whole
+ * @throws LOWBIT_LIMIT, before anything is allocated, for one that does not fit alone
+ */
+function passes(context: ObserveContext, requests: readonly StatisticRequest[], carried: ReadonlyMap<string, number>, asked: number | undefined, batches: number | undefined): StatisticRequest[][] {
+  const costOf = (request: StatisticRequest): StatisticCost => {
+    const { statistic, target, options } = request
+    const record = 'site' in target ? siteOf(context, target.site) : undefined
+    const values = isSampled(context, request) ? (options?.sample ?? 0) : 'tensor' in target ? (carried.get(target.tensor) ?? 0) / 4 : 0
+    return statisticCost(statistic, { columns: record?.matrix.columns ?? 1, groups: record?.matrix.groups ?? 1, values, ...(batches === undefined ? {} : { batches }) }, options)
   }
-  return groups
+  for (const request of requests) {
+    const { statistic, target } = request
+    // What a tensor is cannot be helped: it leaves the runtime as it is.
+    if (asked !== undefined && 'site' in target) requireMemory(statistic, costOf(request), asked, `site '${target.site}'`)
+  }
+  const within = (request: StatisticRequest): StatisticCost => {
+    const { kept, passing } = costOf(request)
+    return { kept, passing: passing * COPIES }
+  }
+  return passesByMemory(requests, within, asked ?? DEFAULT_MAX_MEMORY)
 }
 
 /** Bytes of each tensor that must leave the runtime, measured on one sample: the model counts them itself. */

@@ -15,7 +15,6 @@ function wholeRange(graph: CalibrationGraph, tensor: string): Collector<'range'>
   let count = 0
   return {
     outputs,
-    kept: 8,
     add(values, sample) {
       const seen = read(values, sample)
       if (seen === undefined) return
@@ -40,7 +39,6 @@ function axisRange(graph: CalibrationGraph, tensor: string, axes: readonly numbe
   let count = 0
   return {
     outputs: [low, high, sum, size],
-    kept: 1024,
     add(values, sample) {
       const lows = floatsOf(values, low)
       const highs = floatsOf(values, high)

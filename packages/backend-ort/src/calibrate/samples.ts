@@ -15,7 +15,6 @@ export function samplesCollector(graph: CalibrationGraph, record: SiteRecord, wa
   let filled = 0
   return {
     outputs: [output],
-    kept: data.byteLength,
     add(values) {
       const seen = floatsOf(values, output)
       const rows = Math.min(seen.length / width, wanted - filled)

@@ -1,7 +1,7 @@
 import {
-  AbstractHost, dequantize, elementCount, isLowbitError, LowbitError, StatisticAnswers, tensor, throwIfAborted,
+  AbstractHost, breathe, DEFAULT_MAX_MEMORY, dequantize, elementCount, isLowbitError, LowbitError, passesByMemory, requireMemory, statisticCost, StatisticAnswers, tensor, throwIfAborted,
   type Acceptance, type ActivationParams, type ActivationPoint, type ApplyResult, type Artifact, type Batch, type BatchSource, type EmitOptions, type FoldGroup, type HostSupports,
-  type HostTensor, type ModelHost, type ObserveOptions, type QTensor, type Scheme, type Site, type StatisticName, type StatisticRequest, type Statistics, type TensorRef, type Transform, type WhichModel,
+  type HostTensor, type ModelHost, type ObserveOptions, type QTensor, type Scheme, type Site, type StatisticCost, type StatisticName, type StatisticRequest, type Statistics, type TensorRef, type Transform, type WhichModel,
 } from '@lowbit/core'
 import { normsAfterSites } from '../layers/batch-norm.js'
 import { findSites } from '../layers/find-sites.js'
@@ -9,7 +9,7 @@ import type { SkippedLayer } from '../layers/layer-site.js'
 import { layerVariable } from '../layers/layer-variable.js'
 import type { Layer, LayersModel, Tensor, TfCore } from '../tf.js'
 import { PACKAGE, VERSION } from '../version.js'
-import { accumulator } from './accumulator.js'
+import { accumulator, type Accumulator } from './accumulator.js'
 import { activationPoints, inputName } from './activation-points.js'
 import { inputTensors, modelInputs, modelOutputs } from './batches.js'
 import { raisedForBias } from './bias-room.js'
@@ -194,28 +194,41 @@ class TfjsHost extends AbstractHost implements LayersHost {
       const { target } = request
       if ('tensor' in target && !points.has(target.tensor)) throw new LowbitError('LOWBIT_NOT_FOUND', { thing: 'activation', found: target.tensor, expected: [...points].join(', ') })
       const site = 'site' in target ? this.#state(target.site) : this.#sites.find((s) => s.input === target.tensor)
-      return { request, site, collect: accumulator(this.#tf, request, 'site' in target ? site?.at : undefined) }
+      return { request, site }
     })
-    const cross = requests.some((r) => r.statistic === 'cross-gram')
+    const costOf = ({ request, site }: (typeof wanted)[number]): StatisticCost => statisticCost(request.statistic, { columns: site?.at.columns ?? 1, groups: site?.at.groups ?? 1, ...(Array.isArray(data) ? { batches: data.length } : {}) }, request.options)
+    if (options.maxMemory !== undefined) for (const w of wanted) requireMemory(w.request.statistic, costOf(w), options.maxMemory, 'site' in w.request.target ? `site '${w.request.target.site}'` : `activation '${w.request.target.tensor}'`)
+    const answers = new StatisticAnswers()
+    for (const pass of passesByMemory(wanted, costOf, options.maxMemory ?? DEFAULT_MAX_MEMORY)) {
+      const collected = pass.map((w) => ({ ...w, collect: accumulator(this.#tf, w.request, 'site' in w.request.target ? w.site?.at : undefined) }))
+      await this.#pass(collected, data, options)
+      for (const { request, collect } of collected) answers.set(request, collect.value())
+    }
+    return answers
+  }
+
+  /** One pass over the data. */
+  async #pass(wanted: readonly { readonly request: StatisticRequest; readonly site: SiteState | undefined; readonly collect: Accumulator }[], data: BatchSource, options: ObserveOptions): Promise<void> {
+    const cross = wanted.some(({ request }) => request.statistic === 'cross-gram')
     const model = options.model ?? 'current'
     let done = 0
     for await (const batch of data) {
       throwIfAborted(options.signal, 'calibration')
       this.#tf.tidy(() => {
         const originals = new Map<SiteState, Tensor[]>()
-        if (cross && model === 'current') this.#forward(batch, 'original', (site, x) => void originals.set(site, [...(originals.get(site) ?? []), x]))
+        if (cross && model === 'current') this.#forward(batch, 'original', (site, x) => void originals.set(site, [...(originals.get(site) ?? []), this.#tf.keep(this.#tf.clone(x))]))
         this.#forward(batch, model, (site, x) => {
           const other = model === 'original' ? x : originals.get(site)?.shift()
-          for (const w of wanted) if (w.site === site) this.#tf.tidy(() => w.collect.add(x, other))
+          for (const w of wanted) if (w.site === site) this.#tf.tidy(() => inSample(done, () => w.collect.add(x, other)))
+          // A run takes its tensors with it when it ends: those of the other model were kept for this one.
+          if (other !== x) other?.dispose()
         })
       })
       done++
       options.onProgress?.({ phase: 'calibrate', done, total: done })
+      await breathe(options.signal, 'calibration')
     }
     throwIfAborted(options.signal, 'calibration')
-    const answers = new StatisticAnswers()
-    for (const { request, collect } of wanted) answers.set(request, collect.value())
-    return answers
   }
 
   /** Converts what it is given: the model's inputs are checked while that is done. */
@@ -291,4 +304,14 @@ function normValues(layer: Layer): { readonly gamma: Float32Array; readonly beta
   }
   const beta = read('beta')
   return { gamma: read('gamma') ?? new Float32Array(), ...(beta === undefined ? {} : { beta }) }
+}
+
+/** Names the sample where an activation is not finite. */
+function inSample(sample: number, add: () => void): void {
+  try {
+    add()
+  } catch (error) {
+    if (!isLowbitError(error, 'LOWBIT_NONFINITE')) throw error
+    throw new LowbitError(error.code, { ...error.parts, thing: `${error.parts.thing} in sample ${sample}`, cause: error })
+  }
 }

@@ -2,15 +2,14 @@ import { basename, dirname, extname, join, relative, resolve } from 'node:path'
 import { compareModels, openOnnx, type OnnxHost } from '@lowbit/backend-ort'
 import { DEFAULT_MAX_MEMORY, isLowbitError, LowbitError, quantize, resolveRecipe, type Batch, type BatchSource, type Comparison, type QuantizeResult, type Recipe, type Report, RUINED } from '@lowbit/core'
 import { atomicWriteText, calibrationFile, lockOutput, watchFiles, type NamedFile, type OutputLock } from '@lowbit/formats/node'
+import { folderStore, threadRunner, type FolderStore } from '@lowbit/jobs/node'
 import { reportDetails, reportHtml, reportJson } from '@lowbit/report'
 import { ALGORITHMS } from '../algorithms.js'
 import { dataIdentity } from '../data/identity.js'
 import { dataSpec, wholeNumber } from '../data/spec.js'
-import { openData, type DataSource } from '../data/source.js'
+import { openData } from '../data/source.js'
 import { syntheticBatches } from '../data/synthetic.js'
-import { openWorkFolder, runIdentity, type WorkFolder } from '../jobs/work-folder.js'
-import { bestLinAlg } from '../jobs/linalg.js'
-import { workerPool } from '../jobs/worker-pool.js'
+import { bestLinAlg, linAlgWarning } from '../jobs/linalg.js'
 import { checkNotThere, checkOutputs, leastBytes, refuseStream, type Output } from '../output/files.js'
 import type { Terminal } from '../output/terminal.js'
 
@@ -114,13 +113,16 @@ async function executeLocked(recipe: Recipe, folder: string, { model, output, ou
     const data = (calibration?.files ?? []).map((path) => ({ what: 'the calibration data', path }))
     const external = host.files().slice(1).map((path) => ({ what: 'external data of the model', path }))
     await checkOutputs(outputs, [...sources, ...external, ...data], { noClobber }, new Map([[output, leastBytes(host, recipe)]]))
-    const work = calibration === undefined ? undefined : await workFolder(recipe, model, output, calibration)
     if (calibrationCache !== undefined && calibration === undefined) {
       throw new LowbitError('LOWBIT_ARGUMENT', { thing: '--calibration-cache', found: 'no calibration data', fix: 'add --calibration: the cache keeps what was seen in it' })
     }
-    const cache = calibrationCache === undefined || calibration === undefined ? undefined : calibrationFile(calibrationCache, { data: await dataIdentity(recipe.calibration, calibration.files) })
+    const identity = calibration === undefined ? undefined : await dataIdentity(recipe.calibration, calibration.files)
+    const work = identity === undefined ? undefined : folderStore(join(dirname(output), `.${basename(output)}.lowbit-work`), { data: identity, onRefused: (sentence) => terminal.note(sentence) })
+    const cache = calibrationCache === undefined || identity === undefined ? undefined : calibrationFile(calibrationCache, { data: identity })
+    const warning = linAlgWarning()
+    if (warning !== undefined) terminal.note(warning)
     // Without statistics a job is sooner done than sent.
-    const runner = calibration === undefined ? undefined : workerPool(threads, options.maxMemory ?? DEFAULT_MAX_MEMORY, terminal.signal)
+    const runner = calibration === undefined ? undefined : threadRunner({ worker: new URL('./worker.js', import.meta.url), maxMemory: options.maxMemory ?? DEFAULT_MAX_MEMORY, ...(threads === undefined ? {} : { threads }) })
     const result = await quantize(host, {
       ...options,
       linalg: bestLinAlg(),
@@ -138,7 +140,7 @@ async function executeLocked(recipe: Recipe, folder: string, { model, output, ou
     if (!force) refuseRuined(result.report)
     await checkNotThere(output, { noClobber })
     await orForget(work, () => result.save(output))
-    const resumed = work?.resumed() ?? 0
+    const resumed = work?.resumed ?? 0
     if (resumed > 0) terminal.note(`${resumed} sites were already done by a run that had stopped.`)
     if (reportFile !== undefined) await writeReport(reportFile, host, { model, output, noClobber }, result, calibration, terminal)
     if (recipeFile !== undefined) await atomicWriteText(recipeFile, `${JSON.stringify(recipe, null, 2)}\n`, { noClobber })
@@ -162,19 +164,13 @@ function refuseRuined({ damage, warnings }: Report): void {
 }
 
 /** What was worked out from files that changed on the way must not be taken up again. */
-async function orForget(work: WorkFolder | undefined, step: () => Promise<void>): Promise<void> {
+async function orForget(work: FolderStore | undefined, step: () => Promise<void>): Promise<void> {
   try {
     await step()
   } catch (error) {
     if (isLowbitError(error, 'LOWBIT_FILE') && error.parts.found.includes('changed')) await work?.remove()
     throw error
   }
-}
-
-async function workFolder(recipe: Recipe, model: string, output: string, calibration: DataSource): Promise<WorkFolder> {
-  const decisive = { ...recipe, output: undefined }
-  const folder = join(dirname(output), `.${basename(output)}.lowbit-work`)
-  return openWorkFolder(folder, await runIdentity([decisive, Object.entries(ALGORITHMS).map(([name, make]) => [name, make({}).version])], [model, ...calibration.files]))
 }
 
 /** Writes `.json` as it is; `.html` with charts, distributions and a comparison of the two models. */

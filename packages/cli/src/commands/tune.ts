@@ -10,7 +10,8 @@ import { ALGORITHMS } from '../algorithms.js'
 import { readLabels } from '../data/labels.js'
 import { openData } from '../data/source.js'
 import { addDataFlags, dataJson, dataSpec, oneOf, type DataFlags } from '../data/spec.js'
-import { runIdentity } from '../jobs/work-folder.js'
+import { bestLinAlg } from '../jobs/linalg.js'
+import { runIdentity } from '../jobs/run-identity.js'
 import { checkOutputs, refuseStream } from '../output/files.js'
 import { processTerminal } from '../output/terminal.js'
 import { defaultOutput, execute, recipePath } from './execute.js'
@@ -73,10 +74,10 @@ async function run(model: string, flags: TuneFlags): Promise<void> {
     const calibration = flags.calibration === undefined ? undefined : await openData(dataSpec(dataJson(flags.calibration, flags), folder), float.inputs())
     const measure = builtInMetric(metricName, data, (batch) => float.run(batch), labels)
     const versions = Object.entries(ALGORITHMS).map(([name, make]) => [name, make({}).version])
-    const identity = await runIdentity([metricName, ladder, dataJson('', flags), versions], [resolve(model), ...data.files, ...(calibration?.files ?? []), ...(flags.labels === undefined ? [] : [flags.labels])])
+    const identity = await runIdentity([metricName, ladder, dataJson('', flags), versions, await float.capabilities.fingerprint?.sha256(), bestLinAlg().name], [...data.files, ...(calibration?.files ?? []), ...(flags.labels === undefined ? [] : [flags.labels])])
     const prepare = (step: LadderStep): boolean => step.recipe.format === 'qdq' || step.recipe.format === 'qoperator'
     const result = await tune(() => openOnnx(model, { prepare: ladder.some(prepare) }), {
-      ladder: ladder.map(({ name, recipe }) => ({ name, options: { ...resolveRecipe(recipe, ALGORITHMS), ...(calibration === undefined ? {} : { calibration }) } })),
+      ladder: ladder.map(({ name, recipe }) => ({ name, options: { ...resolveRecipe(recipe, ALGORITHMS), linalg: bestLinAlg(), ...(calibration === undefined ? {} : { calibration }) } })),
       // What counts is the file: its runtime kernels, not the emulation of the host.
       metric: async ({ run: emulated, artifact }) => {
         if (artifact === undefined) return metricName === 'sqnr' ? wanted : measure(emulated)

@@ -1,2 +1,3 @@
 export * from './sha256.js'
 export * from './digest-batches.js'
+export * from './hasher.js'

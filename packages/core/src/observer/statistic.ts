@@ -45,38 +45,10 @@ const factories: Factories = {
 
 /**
  * Every statistic of the contract, computed slowly over raw activations: for hosts whose runtime cannot, and as the truth for those that
- * can. Memory: {@link statisticMemory} and one chunk of unfolded rows, whatever the number of batches.
+ * can. Memory: `statisticCost` and one chunk of unfolded rows, whatever the number of batches.
  */
 export function statisticObserver<S extends StatisticName>(statistic: S, view: ActivationView, options: StatisticObserverOptions = {}): StatisticObserver<S> {
   return factories[statistic](view, options)
-}
-
-/** Sizes of a site's weight that a statistic's memory depends on. */
-export interface StatisticSizes {
-  /** K: columns of the weight. */
-  readonly columns: number
-  readonly groups: number
-  /** Channels along `StatisticOptions.axis`, where ranges are taken by channel. */
-  readonly channels?: number
-}
-
-/** Bytes a statistic holds between batches. */
-export function statisticMemory(statistic: StatisticName, { columns, groups, channels = 1 }: StatisticSizes, options: StatisticOptions = {}): number {
-  switch (statistic) {
-    case 'range':
-      return 16 * channels
-    case 'histogram':
-      return 16 * (options.bins ?? 2048)
-    case 'absmax-per-channel':
-    case 'mean-abs-per-channel':
-    case 'mean':
-      return 8 * columns * groups
-    case 'samples':
-      return 4 * columns * groups * (options.rows ?? 64)
-    case 'gram':
-    case 'cross-gram':
-      return 8 * groups * columns * columns
-  }
 }
 
 function plain<S extends 'range' | 'histogram'>(observer: Observer<StatisticValues[S]>): StatisticObserver<S> {

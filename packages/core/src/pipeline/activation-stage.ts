@@ -2,6 +2,7 @@ import type { ActivationParams, BatchSource, ModelHost } from '../contract/v2/ho
 import type { StatisticRequest } from '../contract/v2/statistics.js'
 import { LowbitError } from '../errors.js'
 import { activationParams } from '../observer/activation-params.js'
+import { requireMemory, statisticCost } from '../observer/memory.js'
 import { observeThrough } from './calibration-cache.js'
 import type { StageContext } from './context.js'
 import { nameMatcher } from './match.js'
@@ -19,6 +20,12 @@ const FEW_SAMPLES = 10
 
 /** What a rescue gives an activation that 8 bits ruin. */
 const WIDE = { int8: 'int16', int16: 'int16', uint8: 'uint16', uint16: 'uint16' } as const
+
+/** @throws LOWBIT_LIMIT for histograms that do not fit the memory, before anything is allocated */
+export function requireActivationMemory({ bins = DEFAULT_BINS, sample = DEFAULT_SAMPLE }: StaticActivations, maxMemory: number): void {
+  const values = sample === 'all' ? 0 : sample
+  requireMemory('histogram', statisticCost('histogram', { columns: 1, groups: 1, values }, { bins }), maxMemory, `an activation in ${bins} bins`)
+}
 
 /**
  * Finds scale and zero point of every static activation from calibration data. Points of one group share the range of

@@ -1,7 +1,6 @@
 import type { BatchSource, ModelHost } from '../contract/v2/host.js'
 import type { Json } from '../contract/v2/plugin.js'
 import type { StatisticName, StatisticRequest, Statistics, StatisticValues } from '../contract/v2/statistics.js'
-import { digestBatches } from '../digest/digest-batches.js'
 import { LowbitError } from '../errors.js'
 import type { RescueResult } from '../rescue/result.js'
 import type { StageContext } from './context.js'
@@ -39,15 +38,23 @@ export interface CalibrationCache {
 }
 
 /**
- * Says what this run's statistics are made from, and holds the cache to it.
- * @throws LOWBIT_CALIBRATION naming what differs; LOWBIT_UNSUPPORTED for a host that cannot tell models apart
+ * SHA-256 of the model.
+ * @param thing - the option that needs it, for the error
+ * @throws LOWBIT_UNSUPPORTED for a host that cannot tell models apart
  */
-export async function openCache(cache: CalibrationCache, host: ModelHost, data: BatchSource, settings: CalibrationIdentity['settings'], made: string, signal?: AbortSignal): Promise<CalibrationIdentity> {
+export async function fingerprintOf(host: ModelHost, thing: string): Promise<string> {
   const { fingerprint } = host.capabilities
   if (fingerprint === undefined) {
-    throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: 'calibrationCache', found: `${host.name} cannot tell one model from another`, expected: 'a host with the capability fingerprint', fix: 'run without a cache' })
+    throw new LowbitError('LOWBIT_UNSUPPORTED', { thing, found: `${host.name} cannot tell one model from another`, expected: 'a host with the capability fingerprint', fix: 'run without keeping anything' })
   }
-  const identity: CalibrationIdentity = { model: await fingerprint.sha256(), data: cache.data ?? (await digestBatches(data, signal)), made, settings }
+  return fingerprint.sha256()
+}
+
+/**
+ * Holds the cache to what this run's statistics are made from.
+ * @throws LOWBIT_CALIBRATION naming what differs
+ */
+export async function openCache(cache: CalibrationCache, identity: CalibrationIdentity): Promise<CalibrationIdentity> {
   const kept = await cache.identity()
   const differs = kept === undefined ? [] : differences(kept, identity)
   if (differs.length > 0) {

@@ -2,6 +2,7 @@ import type { JobStatistics } from '../contract/v2/algorithm.js'
 import type { BatchSource, ModelHost, ObserveOptions, Site } from '../contract/v2/host.js'
 import type { StatisticName, StatisticRequest, Statistics, StatisticTarget, StatisticValues } from '../contract/v2/statistics.js'
 import { LowbitError } from '../errors.js'
+import { MemoryPlan, requireMemory, statisticCost, statisticMemory, type StatisticCost } from '../observer/memory.js'
 import { observeThrough, type CalibrationCache } from './calibration-cache.js'
 import { mergeStatistics } from './readers.js'
 
@@ -17,20 +18,47 @@ export interface Wanted {
   readonly needs: readonly StatisticName[]
 }
 
-/** Bytes one statistic of a site's input takes: the formula behind the chunks. */
+/** Bytes that are taken without being asked for where a single statistic needs them: 4 GiB. */
+const MOST_UNASKED = 4 * 2 ** 30
+
+/** Bytes one statistic of a site's input takes. */
 export function statisticBytes(statistic: StatisticName, site: Site): number {
-  const { columns, groups } = site.weight
-  switch (statistic) {
-    case 'gram':
-    case 'cross-gram':
-      return groups * columns * columns * 8
-    case 'samples':
-      return 64 * groups * columns * 4
-    case 'histogram':
-      return 2048 * 8
-    default:
-      return groups * columns * 8
+  return statisticMemory(statistic, site.weight)
+}
+
+function siteCost(statistic: StatisticName, site: Site, batches: number | undefined): StatisticCost {
+  return statisticCost(statistic, { ...site.weight, ...(batches === undefined ? {} : { batches }) })
+}
+
+/** What is there together for one site: of each input that its weight is read with, and their sum where there are several. */
+function costsOf({ site, readers = [site], needs }: Wanted, batches: number | undefined, seen: ReadonlySet<string> = new Set()): ReadonlyMap<string, StatisticCost> {
+  const costs = new Map<string, StatisticCost>()
+  for (const statistic of needs) {
+    for (const reader of readers) {
+      const key = `${inputKey(reader)} ${statistic}`
+      if (!seen.has(key)) costs.set(key, siteCost(statistic, reader, batches))
+    }
+    if (readers.length > 1) costs.set(`merged ${site.id} ${statistic}`, { kept: siteCost(statistic, site, batches).kept, passing: 0 })
   }
+  return costs
+}
+
+/**
+ * Bytes for statistics: what was asked for; by default {@link DEFAULT_MAX_MEMORY}, or as much as the largest single site needs.
+ * @throws LOWBIT_LIMIT, before anything is allocated, for a site whose statistics do not fit alone
+ */
+export function memoryFor(wanted: readonly Wanted[], asked: number | undefined, batches?: number): number {
+  let largest = 0
+  const limit = asked ?? MOST_UNASKED
+  for (const w of wanted) {
+    // All that one site needs is there together; each statistic may have a pass of its own.
+    const costs = [...costsOf(w, batches).values()]
+    const together = { kept: costs.reduce((sum, c) => sum + c.kept, 0), passing: costs.reduce((most, c) => Math.max(most, c.passing), 0) }
+    const [main] = [...w.needs].sort((x, y) => statisticBytes(y, w.site) - statisticBytes(x, w.site))
+    if (main !== undefined) requireMemory(main, together, limit, `site ${w.site.id}`)
+    largest = Math.max(largest, together.kept + together.passing)
+  }
+  return asked ?? Math.max(DEFAULT_MAX_MEMORY, largest)
 }
 
 /** Sites that read the same tensor in the same columns share their statistics. */
@@ -39,27 +67,27 @@ export function inputKey(site: Site): string {
 }
 
 /**
- * Splits work into chunks whose statistics fit `maxMemory` together; sites with the same input stay together and count once.
- * A single site that is larger than the limit gets a chunk of its own.
+ * Splits work into chunks whose statistics fit `maxMemory` together; each statistic of an input counts once in a chunk. A single
+ * site that is larger gets a chunk of its own.
+ * @param batches - number of batches, where it is known
  */
-export function chunkByMemory<W extends Wanted>(wanted: readonly W[], maxMemory: number): readonly (readonly W[])[] {
+export function chunkByMemory<W extends Wanted>(wanted: readonly W[], maxMemory: number, batches?: number): readonly (readonly W[])[] {
   const chunks: W[][] = []
   let current: W[] = []
-  let used = 0
+  let plan = new MemoryPlan(maxMemory)
   let seen = new Set<string>()
   for (const w of wanted) {
-    const readers = w.readers ?? [w.site]
-    const fresh = readers.filter((site, i) => !seen.has(inputKey(site)) && readers.findIndex((r) => inputKey(r) === inputKey(site)) === i)
-    const cost = fresh.reduce((all, site) => all + w.needs.reduce((sum, s) => sum + statisticBytes(s, site), 0), 0)
-    if (current.length > 0 && used + cost > maxMemory) {
+    let costs = costsOf(w, batches, seen)
+    if (current.length > 0 && costs.size > 0 && !plan.fits([...costs.values()])) {
       chunks.push(current)
       current = []
-      used = 0
+      plan = new MemoryPlan(maxMemory)
       seen = new Set()
+      costs = costsOf(w, batches)
     }
     current.push(w)
-    used += cost
-    for (const site of readers) seen.add(inputKey(site))
+    plan.add([...costs.values()])
+    for (const key of costs.keys()) seen.add(key)
   }
   if (current.length > 0) chunks.push(current)
   return chunks

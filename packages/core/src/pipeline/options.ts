@@ -35,13 +35,47 @@ export interface StaticActivations {
   readonly operators?: OperatorChoice
 }
 
-/**
- * Keeps sites that are done, so that a killed run goes on where it stopped. A store belongs to one model, recipe and data:
- * the caller makes the name of its folder from those.
- */
+/** What the rounding of a weight does to one site that reads it. */
+export interface ReaderResult {
+  /** Id of the site. */
+  readonly id: string
+  /** Absent without a Gram matrix, or where it would cost too much. */
+  readonly outputSqnr?: number
+  /** `[N]`: with bias correction, what is added to the site's bias. */
+  readonly meanShift?: Float32Array
+}
+
+/** All that a run takes from the rounding of a site: with it, nothing of the site is observed or measured again. */
+export interface JobResult extends RoundingResult {
+  readonly weightSqnr: number
+  /** The sites that multiply by the weight, of which something was seen. */
+  readonly readers: readonly ReaderResult[]
+}
+
+/** What the results of a run depend on. Stores and caches keep nothing for another one. */
+export interface WorkIdentity {
+  /** SHA-256 of the model as opened, external data included. */
+  readonly model: string
+  /** SHA-256 of the calibration data. */
+  readonly data: string
+  /** `name@version` of core, host and algorithms, and the linear algebra that they are given. */
+  readonly made: readonly string[]
+  /** Options that change the result. */
+  readonly options: Json
+}
+
+/** Keeps sites that are done, so that a killed run goes on where it stopped. */
 export interface JobStore {
-  load(site: string): Promise<RoundingResult | undefined>
-  save(site: string, result: RoundingResult): Promise<void>
+  /** Stands for the data, where the caller knows it by less than its bytes. Default: SHA-256 over all batches. */
+  readonly data?: string
+  /**
+   * Told before anything else what the results depend on: what is kept under another identity is not given. A store without it
+   * belongs to one model, recipe and data.
+   */
+  open?(identity: WorkIdentity): Promise<void>
+  /** `undefined` also for what is damaged: it is computed again. */
+  load(site: string): Promise<JobResult | undefined>
+  save(site: string, result: JobResult): Promise<void>
 }
 
 /**
@@ -87,7 +121,10 @@ export interface QuantizeOptions {
   readonly allowNothing?: boolean
   /** Moves each site's mean output shift into its bias. Default false. */
   readonly biasCorrection?: boolean
-  /** Bytes for statistics at any one time. Default 512 MiB. */
+  /**
+   * Bytes for statistics at any one time; a single one that takes more is refused. Default 512 MiB, or what the largest single one
+   * takes, up to 4 GiB.
+   */
   readonly maxMemory?: number
   readonly linalg?: LinAlg
   /** For algorithms that draw random numbers. Default 0. */

@@ -1,5 +1,6 @@
 import type { Artifact, ModelHost, OperatorChoice } from '../contract/v2/host.js'
 import type { Json } from '../contract/v2/plugin.js'
+import { digestBatches } from '../digest/digest-batches.js'
 import { isLowbitError, LowbitError, throwIfAborted } from '../errors.js'
 import { fastLinAlg } from '../linalg/fast.js'
 import { resumable } from '../linalg/resumable.js'
@@ -7,9 +8,10 @@ import { checkForFormat, checkQuantizeOptions } from '../options/check-quantize.
 import { checkPlugin } from '../plugin.js'
 import type { Damage, PluginRecord, Report, SiteReport, TransformReport, ActivationReport } from '../report/report.js'
 import { VERSION } from '../version.js'
-import { activationStage } from './activation-stage.js'
-import { openCache, type CalibrationIdentity } from './calibration-cache.js'
-import { DEFAULT_MAX_MEMORY } from './collect.js'
+import { activationStage, requireActivationMemory } from './activation-stage.js'
+import { batchCount, repeatable } from './batches.js'
+import { fingerprintOf, openCache, type CalibrationIdentity } from './calibration-cache.js'
+import { DEFAULT_MAX_MEMORY, memoryFor } from './collect.js'
 import type { StageContext } from './context.js'
 import { damageWarnings, estimateDamage, measureDamage } from './damage.js'
 import { leaveNonFinite } from './non-finite-weights.js'
@@ -18,9 +20,9 @@ import type { QuantizeOptions } from './options.js'
 import { requireSomething } from './nothing.js'
 import { planSites, type SitePlan } from './plan.js'
 import { RescueStage, type RescueOutcome } from './rescue-stage.js'
-import { roundingStage } from './rounding-stage.js'
+import { roundingStage, roundingWork } from './rounding-stage.js'
 import { weightBytes } from './size.js'
-import { transformStage } from './transform-stage.js'
+import { transformStage, transformWork } from './transform-stage.js'
 
 export interface QuantizeResult {
   readonly artifact: Artifact
@@ -47,18 +49,27 @@ export async function quantize(opened: ModelHost, options: QuantizeOptions): Pro
   checkForFormat(host, format, options)
   const signal = options.signal
   const onProgress = options.onProgress ?? (() => {})
-  const maxMemory = options.maxMemory ?? DEFAULT_MAX_MEMORY
+  await chooseOperators(host, options.activations?.operators)
+  const warnings: string[] = []
+  let plans = planSites(host, format, options)
+  // Before the calibration, which may take long; without one the rounding finds out soon enough.
+  if (options.calibration !== undefined) plans = await leaveNonFinite(host, plans, warnings)
+  let quantized = plans.filter((p) => p.action === 'quantize')
+  if (options.activations === undefined) requireSomething(quantized.length, host, plans, options)
+  const calibration = options.calibration === undefined ? undefined : await repeatable(options.calibration, options.maxMemory ?? DEFAULT_MAX_MEMORY)
+  const maxMemory = memoryFor([...roundingWork(host, quantized, options), ...transforms.flatMap((t) => transformWork(host, t, quantized))], options.maxMemory, batchCount(calibration))
+  if (options.activations !== undefined) requireActivationMemory(options.activations, maxMemory)
   const context: StageContext = {
-    calibration: options.calibration,
+    calibration,
     maxMemory,
     linalg: resumable(options.linalg ?? fastLinAlg),
     seed: options.seed ?? 0,
     signal,
     onProgress,
     observe: { maxMemory, onProgress, ...(signal === undefined ? {} : { signal }) },
-    cache: options.calibration === undefined ? undefined : options.calibrationCache,
+    cache: calibration === undefined ? undefined : options.calibrationCache,
     decisions: new Decisions(host),
-    warnings: [],
+    warnings,
   }
   const milliseconds: Record<string, number> = {}
   const timed = async <T>(phase: string, work: () => Promise<T>): Promise<T> => {
@@ -69,14 +80,8 @@ export async function quantize(opened: ModelHost, options: QuantizeOptions): Pro
     return value
   }
 
-  await chooseOperators(host, options.activations?.operators)
-  let plans = planSites(host, format, options)
-  // Before the calibration, which may take long; without one the rounding finds out soon enough.
-  if (options.calibration !== undefined) plans = await leaveNonFinite(host, plans, context.warnings)
-  let quantized = plans.filter((p) => p.action === 'quantize')
-  if (options.activations === undefined) requireSomething(quantized.length, host, plans, options)
   const transformReports: TransformReport[] = []
-  const identity = await openKept(host, plans, transforms, format, options)
+  const identity = await openKept(host, plans, transforms, format, options, context)
   for (const [index, transform] of transforms.entries()) {
     transformReports.push(...(await timed('transform', () => transformStage(host, transform, index, quantized, context))))
   }
@@ -117,10 +122,10 @@ export async function quantize(opened: ModelHost, options: QuantizeOptions): Pro
   return { artifact, report, save: (path) => artifact.save(path) }
 }
 
-/** Measured where it costs little and nothing else measures it: static models have been looked at by the search for fallbacks. */
-async function damageOf(host: ModelHost, sites: readonly SiteReport[], { calibration, activations }: QuantizeOptions, { maxMemory, signal }: StageContext): Promise<Damage | undefined> {
+/** Measured where it costs little, whatever memory is asked for, and nothing else measures it: static models have been looked at by the search for fallbacks. */
+async function damageOf(host: ModelHost, sites: readonly SiteReport[], { activations }: QuantizeOptions, { calibration, signal }: StageContext): Promise<Damage | undefined> {
   if (calibration === undefined) return estimateDamage(sites)
-  if ((activations !== undefined && activations.rescue !== false) || host.size() > maxMemory) return undefined
+  if ((activations !== undefined && activations.rescue !== false) || host.size() > DEFAULT_MAX_MEMORY) return undefined
   return measureDamage(host, calibration, signal)
 }
 
@@ -131,12 +136,26 @@ async function chooseOperators(host: ModelHost, choice: OperatorChoice | undefin
   throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: 'activations.operators', found: `${host.name} has no choice of operators`, expected: "'default'" })
 }
 
-/** Holds a cache of statistics to what they depend on. Of the settings, the ranges and types of activations are not among that. */
-async function openKept(host: ModelHost, plans: readonly SitePlan[], transforms: readonly PluginRecord[], format: string, options: QuantizeOptions): Promise<CalibrationIdentity | undefined> {
-  const { calibrationCache: cache, calibration } = options
-  if (cache === undefined || calibration === undefined) return undefined
+/**
+ * Holds what is kept between runs, statistics and rounded sites, to what it depends on. Of the settings, the ranges and types of
+ * activations are not among that.
+ */
+async function openKept(host: ModelHost, plans: readonly SitePlan[], transforms: readonly PluginRecord[], format: string, options: QuantizeOptions, context: StageContext): Promise<CalibrationIdentity | undefined> {
+  const { calibrationCache: cache, jobs } = options
+  const { calibration, signal, linalg } = context
+  if (calibration === undefined || (cache === undefined && jobs?.open === undefined)) return undefined
   const decisive = Object.fromEntries(Object.entries(describeOptions(format, options)).filter(([key]) => key !== 'activations' && key !== 'settings'))
-  return openCache(cache, host, calibration, { ...decisive, plugins: pluginRecords(host, plans, transforms).map((p) => ({ ...p })) }, `${host.name}@${host.version}, core ${VERSION}`, options.signal)
+  const plugins = pluginRecords(host, plans, transforms)
+  const data = cache?.data ?? jobs?.data ?? (await digestBatches(calibration, signal))
+  if (jobs?.open !== undefined) {
+    await jobs.open({
+      model: await fingerprintOf(host, 'jobs'),
+      data,
+      made: [`core ${VERSION}`, ...plugins.map((p) => `${p.name}@${p.version}`), linalg.name],
+      options: { ...decisive, seed: context.seed, plugins: plugins.map((p) => ({ ...p })) },
+    })
+  }
+  return cache === undefined ? undefined : openCache(cache, { model: await fingerprintOf(host, 'calibrationCache'), data, made: `${host.name}@${host.version}, core ${VERSION}`, settings: { ...decisive, plugins: plugins.map((p) => ({ ...p })) } })
 }
 
 function pluginRecords(host: ModelHost, plans: readonly SitePlan[], transforms: readonly PluginRecord[]): readonly PluginRecord[] {

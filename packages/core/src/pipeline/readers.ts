@@ -3,7 +3,8 @@ import type { Site } from '../contract/v2/host.js'
 import type { LinAlg } from '../contract/v2/linalg.js'
 import type { GramStatistic, RangeStatistic, StatisticName, StatisticValues } from '../contract/v2/statistics.js'
 import { LowbitError } from '../errors.js'
-import { outputPower } from '../sensitivity/output-error.js'
+import { quadraticFormSlices } from '../sensitivity/output-error.js'
+import type { Slices } from '../slices/slices.js'
 import type { HostTensor } from '../tensor.js'
 
 /**
@@ -43,13 +44,13 @@ export function mergeStatistics(all: readonly JobStatistics[]): JobStatistics {
  * that of one Gram matrix, `G + I · tr(W G Wᵀ) / ‖W‖²`.
  * @param weight - `[rows, K]`
  */
-export function withLookups(statistics: JobStatistics, weight: HostTensor<'float32'>, linalg: LinAlg): JobStatistics {
+export function* withLookups(statistics: JobStatistics, weight: HostTensor<'float32'>, linalg: LinAlg): Slices<JobStatistics> {
   const { gram } = statistics
   if (gram === undefined) return statistics
   let power = 0
   for (const w of weight.data) power += w * w
   if (power === 0) return statistics
-  const each = outputPower(weight.data, weight.shape[0], gram, linalg) / power
+  const each = (yield* quadraticFormSlices(Float64Array.from(weight.data), weight.shape[0], gram, linalg)) / power
   const data = Float64Array.from(gram.data)
   for (let i = 0; i < data.length; i += gram.size + 1) data[i] += each
   return { ...statistics, gram: { ...gram, data } }

@@ -1,24 +1,25 @@
 import type { JobStatistics, RoundingJob, RoundingResult } from '../contract/v2/algorithm.js'
-import type { ModelHost, Site } from '../contract/v2/host.js'
+import type { ModelHost, Site, SiteWeight } from '../contract/v2/host.js'
 import type { LinAlg } from '../contract/v2/linalg.js'
 import type { StatisticName } from '../contract/v2/statistics.js'
-import { throwIfAborted } from '../errors.js'
-import { checkQTensor, type QTensor } from '../qtensor.js'
-import { dequantize } from '../reference/dequantize.js'
+import { checkQTensor } from '../qtensor.js'
+import { dequantizeSlices } from '../reference/dequantize.js'
 import type { SiteReport } from '../report/report.js'
-import type { HostTensor } from '../tensor.js'
+import { breathe } from '../slices/breath.js'
+import { inSlices, type Slices } from '../slices/slices.js'
+import { batchCount } from './batches.js'
 import { chunkByMemory, collectEach, type Wanted } from './collect.js'
 import type { StageContext } from './context.js'
-import type { JobStore, QuantizeOptions } from './options.js'
-import { outputSqnr } from './output-error.js'
+import type { JobResult, JobStore, QuantizeOptions, ReaderResult } from './options.js'
+import { outputSqnrSlices } from './output-error.js'
 import { inParallel } from './parallel.js'
-import { mergeStatistics, readersOf, withLookups } from './readers.js'
 import type { SitePlan } from './plan.js'
+import { mergeStatistics, readersOf, withLookups } from './readers.js'
 import { qTensorBytes, weightBytes } from './size.js'
 import { weightError } from './weight-error.js'
 
 type Quantized = Extract<SitePlan, { action: 'quantize' }>
-type Work = Wanted & { readonly readers: readonly Site[]; readonly plan: Quantized; readonly stored: RoundingResult | undefined }
+type Work = Wanted & { readonly readers: readonly Site[]; readonly plan: Quantized; readonly stored: JobResult | undefined }
 
 /** Rounds every planned site and assigns it, a chunk of sites (or a block, in sequential mode) at a time. */
 export async function roundingStage(host: ModelHost, plans: readonly Quantized[], options: QuantizeOptions, context: StageContext): Promise<ReadonlyMap<string, SiteReport>> {
@@ -27,42 +28,31 @@ export async function roundingStage(host: ModelHost, plans: readonly Quantized[]
   const outputs = new Map<string, number>()
   const owners = plans.filter((p) => p.site.tiedTo === undefined)
   const stages = options.mode === 'sequential' ? byBlock(owners) : [owners]
-  const sites = host.sites()
   let done = 0
   for (const [index, stage] of stages.entries()) {
     const work: Work[] = []
-    for (const plan of stage) {
-      const stored = await keeper(plan, options)?.load(plan.site.id)
-      const readers = readersOf(sites, plan.site)
-      work.push({ site: plan.site, readers, needs: stored === undefined && readers.length > 0 ? needsOf(plan, options) : [], plan, stored })
+    for (const wanted of roundingWork(host, stage, options)) {
+      const stored = await takeUp(wanted, options)
+      work.push({ ...wanted, needs: stored === undefined ? wanted.needs : [], stored })
     }
     // Nothing is assigned before the stage ends: what a site sees must not depend on how memory cut the work.
     const decisions: (() => Promise<void>)[] = []
-    for (const chunk of chunkByMemory(work, context.maxMemory)) {
+    for (const chunk of chunkByMemory(work, context.maxMemory, batchCount(context.calibration))) {
       const each = await collectEach(host, chunk, context.calibration, context.observe, { stage: `round ${index}`, cache: context.cache })
-      const finished = await inParallel(chunk, options.runner?.concurrency ?? 1, async ({ plan, stored }, i) => {
+      const finished = await inParallel(chunk, options.runner?.concurrency ?? 1, async ({ plan, readers, stored }, i) => {
         const { site } = plan
-        throwIfAborted(context.signal, `rounding of ${site.id}`)
+        await breathe(context.signal, `rounding of ${site.id}`)
         context.onProgress({ phase: 'round', done: done++, total: owners.length, item: site.id })
-        const weight = await host.readWeight(site.id)
-        const products = mergeStatistics([...each[i].values()])
-        const statistics = site.kind === 'embedding' ? withLookups(products, weight, context.linalg) : products
-        const result = stored ?? (await roundSite(plan, chunk[i].readers, weight, statistics, context, options))
-        const report = siteReport(plan, weight.data, result)
-        const readers = [...each[i]].map(([id, own]) => ({
-          id,
-          outputSqnr: predictedSqnr(weight, result, own, context.linalg),
-          shift: options.biasCorrection ? meanShift(plan, weight.data, result.q, own) : undefined,
-        }))
-        return { id: site.id, result, report, readers }
+        return { plan, result: stored ?? (await roundSite(host, plan, readers, each[i], context, options)) }
       })
-      for (const { id, result, report, readers } of finished) {
-        reports.set(id, report)
-        for (const { id: reader, outputSqnr } of readers) if (outputSqnr !== undefined) outputs.set(reader, outputSqnr)
+      for (const { plan, result } of finished) {
+        const { id } = plan.site
+        reports.set(id, siteReport(plan, result))
+        for (const { id: reader, outputSqnr } of result.readers) if (outputSqnr !== undefined) outputs.set(reader, outputSqnr)
         context.warnings.push(...(result.warnings ?? []).map((w) => `${id}: ${w}`))
         decisions.push(async () => {
           context.decisions.assign(id, result.q)
-          for (const { id: reader, shift } of readers) if (shift !== undefined) await host.addBias(reader, shift)
+          for (const { id: reader, meanShift } of result.readers) if (options.biasCorrection && meanShift !== undefined) await host.addBias(reader, meanShift)
         })
       }
     }
@@ -78,6 +68,24 @@ export async function roundingStage(host: ModelHost, plans: readonly Quantized[]
   }
   context.onProgress({ phase: 'round', done: owners.length, total: owners.length })
   return reports
+}
+
+/** What the rounding of each site that owns its weight, and what follows it, needs of the inputs that the weight is read with. */
+export function roundingWork(host: ModelHost, plans: readonly Quantized[], options: QuantizeOptions): readonly (Wanted & { readonly readers: readonly Site[]; readonly plan: Quantized })[] {
+  const sites = host.sites()
+  return plans.filter((p) => p.site.tiedTo === undefined).map((plan) => {
+    const readers = readersOf(sites, plan.site)
+    return { site: plan.site, readers, needs: readers.length > 0 ? needsOf(plan, options) : [], plan }
+  })
+}
+
+/** The result that a run which was stopped has left behind, if it holds all that this one asks for. */
+async function takeUp({ plan, readers, needs }: Wanted & { readonly plan: Quantized; readonly readers: readonly Site[] }, options: QuantizeOptions): Promise<JobResult | undefined> {
+  const stored = await keeper(plan, options)?.load(plan.site.id)
+  // A store may have been filled by other hands than its own.
+  if (typeof stored?.weightSqnr !== 'number' || !Array.isArray(stored.readers)) return undefined
+  const of = (site: Site): ReaderResult | undefined => stored.readers.find((r) => r.id === site.id)
+  return needs.includes('mean') && options.biasCorrection === true && readers.some((r) => of(r)?.meanShift === undefined) ? undefined : stored
 }
 
 /** Where a site's result is kept. What needs no data is computed again sooner than it is read back. */
@@ -101,46 +109,58 @@ function byBlock(plans: readonly Quantized[]): readonly (readonly Quantized[])[]
   return [...blocks.entries()].sort((a, b) => a[0] - b[0]).map(([, block]) => block)
 }
 
-async function roundSite(plan: Quantized, readers: readonly Site[], weight: HostTensor<'float32'>, statistics: JobStatistics, context: StageContext, options: QuantizeOptions): Promise<RoundingResult> {
+async function roundSite(host: ModelHost, plan: Quantized, readers: readonly Site[], each: ReadonlyMap<string, JobStatistics>, context: StageContext, options: QuantizeOptions): Promise<JobResult> {
   const { site, scheme, rounding } = plan
+  const { signal, linalg } = context
+  const thing = `rounding of ${site.id}`
+  const weight = await host.readWeight(site.id)
+  const products = mergeStatistics([...each.values()])
   const job: RoundingJob = {
     // A table that is the output layer too is rounded for what multiplies it.
     site: { id: site.id, kind: readers[0]?.kind ?? 'embedding', weight: site.weight },
     weight,
     scheme,
-    statistics,
-    linalg: context.linalg,
+    statistics: site.kind === 'embedding' ? await inSlices(withLookups(products, weight, linalg), signal, thing) : products,
+    linalg,
     seed: context.seed,
-    ...(context.signal === undefined ? {} : { signal: context.signal }),
+    ...(signal === undefined ? {} : { signal }),
   }
-  const result = await (options.runner?.run(rounding, job) ?? rounding.round(job))
-  checkQTensor(result.q, `${rounding.name} at ${site.id}`)
+  const rounded = await (options.runner?.run(rounding, job) ?? rounding.round(job))
+  checkQTensor(rounded.q, `${rounding.name} at ${site.id}`)
+  const result = await inSlices(measured(plan, weight.data, rounded, each, linalg, options.biasCorrection === true), signal, thing)
   await keeper(plan, options)?.save(site.id, result)
   return result
 }
 
+/** A rounded weight with all that the report and bias correction say of it: the statistics are needed no more. */
+function* measured({ site }: Quantized, weight: Float32Array, rounded: RoundingResult, each: ReadonlyMap<string, JobStatistics>, linalg: LinAlg, biasCorrection: boolean): Slices<JobResult> {
+  const { sqnr } = yield* weightError(weight, rounded.q)
+  const readers: ReaderResult[] = []
+  let values: Float32Array | undefined
+  for (const [id, { gram, mean }] of each) {
+    if (gram === undefined && !(biasCorrection && mean !== undefined)) continue
+    values ??= (yield* dequantizeSlices(rounded.q)).data
+    const output = gram === undefined ? undefined : yield* outputSqnrSlices(weight, values, site.weight.rows, gram, linalg)
+    const shift = biasCorrection && mean !== undefined ? yield* meanShift(site.weight, weight, values, mean.data) : undefined
+    readers.push({ id, ...(output === undefined ? {} : { outputSqnr: output }), ...(shift === undefined ? {} : { meanShift: shift }) })
+  }
+  return { ...rounded, weightSqnr: sqnr, readers }
+}
+
 /** `(W − Ŵ)·mean(x)`, `[N]`: how far the mean output moved; added to the bias it takes the move back. */
-function meanShift(plan: Quantized, weight: Float32Array, q: QTensor, statistics: JobStatistics): Float32Array | undefined {
-  const mean = statistics.mean
-  if (mean === undefined) return undefined
-  const quantized = dequantize(q).data
-  const { rows, columns, groups } = plan.site.weight
+function* meanShift({ rows, columns, groups }: SiteWeight, weight: Float32Array, quantized: Float32Array, mean: Float32Array): Slices<Float32Array> {
   const shift = new Float32Array(rows)
   for (let n = 0; n < rows; n++) {
     const from = Math.floor(n / (rows / groups)) * columns
     let sum = 0
-    for (let k = 0; k < columns; k++) sum += (weight[n * columns + k] - quantized[n * columns + k]) * mean.data[from + k]
+    for (let k = 0; k < columns; k++) sum += (weight[n * columns + k] - quantized[n * columns + k]) * mean[from + k]
     shift[n] = sum
+    yield
   }
   return shift
 }
 
-/** SQNR of the output that these inputs give, dB. */
-function predictedSqnr(weight: HostTensor<'float32'>, { q }: RoundingResult, { gram }: JobStatistics, linalg: LinAlg): number | undefined {
-  return gram === undefined ? undefined : outputSqnr(weight.data, dequantize(q).data, weight.shape[0], gram, linalg)
-}
-
-function siteReport(plan: Quantized, weight: Float32Array, result: RoundingResult): SiteReport {
+function siteReport(plan: Quantized, result: JobResult): SiteReport {
   const { site, rounding, reason } = plan
   const { rows, columns } = site.weight
   return {
@@ -152,7 +172,7 @@ function siteReport(plan: Quantized, weight: Float32Array, result: RoundingResul
     ...(reason === undefined ? {} : { reason }),
     scheme: result.q.scheme,
     algorithm: `${rounding.name}@${rounding.version}`,
-    weightSqnr: weightError(weight, result.q).sqnr,
+    weightSqnr: result.weightSqnr,
     bytesBefore: weightBytes(site),
     bytesAfter: qTensorBytes(result.q),
     ...(result.notes === undefined ? {} : { notes: result.notes }),

@@ -2,6 +2,7 @@ import type { TransformAlgorithm } from '../contract/v2/algorithm.js'
 import type { FoldGroup, ModelHost } from '../contract/v2/host.js'
 import { throwIfAborted } from '../errors.js'
 import type { TransformReport } from '../report/report.js'
+import { batchCount } from './batches.js'
 import { chunkByMemory, collect, type Wanted } from './collect.js'
 import type { StageContext } from './context.js'
 import { carryOut } from './carry-out.js'
@@ -10,6 +11,20 @@ import { residualStage } from './residual-stage.js'
 
 type Quantized = Extract<SitePlan, { action: 'quantize' }>
 
+/** A fold group, with the planned sites among its members and what its algorithm needs of their input. */
+type GroupWork = Wanted & { readonly group: FoldGroup; readonly members: readonly Quantized[] }
+
+/** The fold groups that a transform algorithm is asked about; none for one whose scope are residual streams. */
+export function transformWork(host: ModelHost, algorithm: TransformAlgorithm, plans: readonly Quantized[]): readonly GroupWork[] {
+  if (algorithm.scope === 'residual') return []
+  const byId = new Map(plans.map((p) => [p.site.id, p]))
+  return host.foldGroups().flatMap((group) => {
+    const members = group.sites.map((id) => byId.get(id)).filter((p) => p !== undefined)
+    // A scale changes what every reader of the input sees: a group with a site outside the plan still moves as a whole.
+    return members.length === 0 ? [] : [{ site: members[0].site, needs: algorithm.needs(members[0].scheme), group, members }]
+  })
+}
+
 /**
  * Runs one transform algorithm over the fold groups, or over residual streams if that is its scope. Statistics are taken of the model as it stands, so that a second
  * transform sees what the first one left.
@@ -17,18 +32,11 @@ type Quantized = Extract<SitePlan, { action: 'quantize' }>
  */
 export async function transformStage(host: ModelHost, algorithm: TransformAlgorithm, index: number, plans: readonly Quantized[], context: StageContext): Promise<readonly TransformReport[]> {
   if (algorithm.scope === 'residual') return residualStage(host, algorithm, plans, context)
-  const byId = new Map(plans.map((p) => [p.site.id, p]))
   const label = `${algorithm.name}@${algorithm.version}`
-  const work: (Wanted & { readonly group: FoldGroup; readonly members: readonly Quantized[] })[] = []
-  for (const group of host.foldGroups()) {
-    const members = group.sites.map((id) => byId.get(id)).filter((p) => p !== undefined)
-    // A scale changes what every reader of the input sees: a group with a site outside the plan still moves as a whole.
-    if (members.length === 0) continue
-    work.push({ site: members[0].site, needs: algorithm.needs(members[0].scheme), group, members })
-  }
+  const work = transformWork(host, algorithm, plans)
   const reports: TransformReport[] = []
   let done = 0
-  for (const chunk of chunkByMemory(work, context.maxMemory)) {
+  for (const chunk of chunkByMemory(work, context.maxMemory, batchCount(context.calibration))) {
     const statistics = await collect(host, chunk, context.calibration, context.observe, { stage: `transform ${index}`, cache: context.cache })
     for (const [i, { group, members }] of chunk.entries()) {
       throwIfAborted(context.signal, label)

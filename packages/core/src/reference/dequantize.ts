@@ -2,6 +2,7 @@ import { FP4, NF4 } from '../numbers/codebook.js'
 import { decodeTable, FLOAT8_E4M3FN, FLOAT8_E5M2 } from '../numbers/small-float.js'
 import { checkQTensor, granuleIndex, type QTensor } from '../qtensor.js'
 import { isIntegerCode, type TableCode } from '../scheme.js'
+import { wholly, type Slices } from '../slices/slices.js'
 import type { HostTensor } from '../tensor.js'
 import { zeroPointsOf } from './codes.js'
 
@@ -21,6 +22,14 @@ export function tableValues(dtype: TableCode): Float32Array {
  * @throws LOWBIT_SHAPE if codes or parameters do not fit the shape.
  */
 export function dequantize(q: QTensor): HostTensor<'float32'> {
+  return wholly(dequantizeSlices(q))
+}
+
+/** Elements between two cuts. */
+const PIECE = 2 ** 18
+
+/** {@link dequantize} in slices. */
+export function* dequantizeSlices(q: QTensor): Slices<HostTensor<'float32'>> {
   checkQTensor(q, 'dequantize')
   const { codes, scheme, params, shape } = q
   const out = new Float32Array(codes.length)
@@ -37,7 +46,12 @@ export function dequantize(q: QTensor): HostTensor<'float32'> {
   else if (kind === 'group' && scheme.granularity.axis === last) piece = Math.min(scheme.granularity.size, along)
   if (piece > 0) {
     let granule = 0
+    let done = 0
     for (let start = 0; start < codes.length; start += row) {
+      if (start - done >= PIECE) {
+        done = start
+        yield
+      }
       for (let from = start; from < start + row; from += piece, granule++) {
         const to = Math.min(from + piece, start + row)
         const scale = params.scales[granule] ?? 0
@@ -50,6 +64,7 @@ export function dequantize(q: QTensor): HostTensor<'float32'> {
   }
   const granuleOf = granuleIndex(scheme.granularity, shape)
   for (let i = 0; i < out.length; i++) {
+    if (i % PIECE === PIECE - 1) yield
     const granule = granuleOf(i)
     const scale = params.scales[granule] ?? 0
     out[i] = table !== undefined ? (table[codes[i] ?? 0] ?? 0) * scale : Math.fround((codes[i] ?? 0) - (zeroPoints[granule] ?? 0)) * scale

@@ -3,7 +3,8 @@ import type { BatchSource, ModelHost, Site } from '../contract/v2/host.js'
 import type { LinAlg } from '../contract/v2/linalg.js'
 import { LowbitError, throwIfAborted } from '../errors.js'
 import { fastLinAlg } from '../linalg/fast.js'
-import { chunkByMemory, collect, DEFAULT_MAX_MEMORY } from '../pipeline/collect.js'
+import { batchCount, repeatable } from '../pipeline/batches.js'
+import { chunkByMemory, collect, DEFAULT_MAX_MEMORY, memoryFor } from '../pipeline/collect.js'
 import { readersOf } from '../pipeline/readers.js'
 import { checkPlugin } from '../plugin.js'
 import { schemeBytes, weightBytes } from '../pipeline/size.js'
@@ -74,10 +75,12 @@ export interface SensitivityRow {
 export async function sensitivity(opened: ModelHost, options: SensitivityOptions): Promise<readonly SensitivityRow[]> {
   const host = checkPlugin(opened, 'host')
   const rounding = checkPlugin(options.rounding ?? rtn(), 'rounding')
-  const { schemes, calibration, measure = 'model', probes = DEFAULT_PROBES, maxMemory = DEFAULT_MAX_MEMORY, linalg = fastLinAlg, seed = 0, signal, onProgress } = options
+  const { schemes, measure = 'model', probes = DEFAULT_PROBES, linalg = fastLinAlg, seed = 0, signal, onProgress } = options
   const all = host.sites()
   const measured = all.filter((s) => s.tiedTo === undefined && (options.include?.(s) ?? true)).map((site) => ({ site, readers: readersOf(all, site) })).filter(({ readers }) => readers.length > 0)
   const needs = [...new Set([...schemes.flatMap((s) => rounding.needs(s)), ...(measure === 'output' ? (['gram'] as const) : [])])]
+  const calibration = options.calibration === undefined ? undefined : await repeatable(options.calibration, options.maxMemory ?? DEFAULT_MAX_MEMORY)
+  const maxMemory = memoryFor(measured.map((w) => ({ ...w, needs })), options.maxMemory, batchCount(calibration))
   const outputs = measure === 'model' || measure === 'hessian' ? await ModelOutputs.of(host, needData(calibration, measure)) : undefined
   const rows: SensitivityRow[] = []
   const observe = { maxMemory, ...(signal === undefined ? {} : { signal }) }

@@ -327,21 +327,29 @@ class ToyHost extends AbstractHost {
         return (model === 'current' ? this.#valuesOf(under.weights?.get(owner) === undefined ? this.assigned.get(owner) : under.weights.get(owner)) : undefined) ?? state.weights.get(owner) ?? new Float32Array()
       },
       activation: (name, value) => {
-        records.get(`tensor ${name}`)?.whole.push(value)
+        const record = records.get(`tensor ${name}`)
+        if (record !== undefined) {
+          requireFinite(value, `activation '${name}'`, index)
+          record.whole.push(value)
+        }
         const params = model === 'current' ? (under.activations?.get(name) === undefined ? this.assignedActivations.get(name) : under.activations.get(name)) : undefined
         return params === undefined || params === null ? value : fakeQuantized(value, params)
       },
       siteInput: (id, whole, rows) => {
         const record = records.get(`site ${id}`)
         if (record === undefined) return
-        const at = whole.data.findIndex((v) => !Number.isFinite(v))
-        if (at >= 0) throw new LowbitError('LOWBIT_NONFINITE', { thing: `input of site ${id}`, found: `${whole.data[at]} in batch ${index}`, expected: 'finite activations', fix: 'look at that batch' })
+        requireFinite(whole, `input of site ${id}`, index)
         record.whole.push(whole)
         record.rows.push(rows)
       },
     }
     return runToy(state, ids, image, hooks)
   }
+}
+
+function requireFinite({ data }: ToyTensor, thing: string, batch: number): void {
+  const at = data.findIndex((v) => !Number.isFinite(v))
+  if (at >= 0) throw new LowbitError('LOWBIT_NONFINITE', { thing, found: `${data[at]} in batch ${batch}`, expected: 'finite activations', fix: 'look at that batch' })
 }
 
 function checkIds(batch: Batch): { readonly ids: Int32Array; readonly image: ToyTensor } {

@@ -1,7 +1,6 @@
-import type { RoundingResult } from '../contract/v2/algorithm.js'
 import type { Artifact, Batch, ModelHost } from '../contract/v2/host.js'
 import { LowbitError, throwIfAborted } from '../errors.js'
-import type { JobStore, QuantizeOptions } from '../pipeline/options.js'
+import type { JobResult, JobStore, QuantizeOptions } from '../pipeline/options.js'
 import { quantize, type QuantizeResult } from '../pipeline/quantize.js'
 import type { OnProgress } from '../progress.js'
 import type { Report } from '../report/report.js'
@@ -193,13 +192,13 @@ class RungTrials {
 
 /** Rounded sites of a rung: what stays in float elsewhere does not change them. */
 class KeptJobs implements JobStore {
-  readonly #results = new Map<string, RoundingResult>()
+  readonly #results = new Map<string, JobResult>()
 
-  load(site: string): Promise<RoundingResult | undefined> {
+  load(site: string): Promise<JobResult | undefined> {
     return Promise.resolve(this.#results.get(site))
   }
 
-  save(site: string, result: RoundingResult): Promise<void> {
+  save(site: string, result: JobResult): Promise<void> {
     this.#results.set(site, result)
     return Promise.resolve()
   }
