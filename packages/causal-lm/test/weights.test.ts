@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
-import { dequantize, isLowbitError, type ErrorCode, type HostTensor } from '@lowbit/core'
+import { dequantize, dequantizeGrouped, isLowbitError, roundToFloat16, roundToNearest, uint4, type ErrorCode, type HostTensor } from '@lowbit/core'
 import { writeSafetensors } from '@lowbit/formats'
+import { groupedFromQTensor, quantizationConfig, writeGptq, type CheckpointFormat } from '@lowbit/formats/checkpoints'
 import { huggingFaceConfig, huggingFaceWeights, partsOf, type WeightSource } from '@lowbit/causal-lm'
 import { folderOf } from './support/folder-in-memory.js'
 import { tinyConfig, tinyTensors } from './support/tiny-model.js'
@@ -111,11 +112,11 @@ describe('packed BitNet weights', () => {
     const source = open(own, tensors)
     const part = partsOf(source.config).find(({ name }) => name === 'layers.0.q')
     const m = part === undefined ? undefined : await source.matrix(part)
-    if (m === undefined || !('scheme' in m)) return expect.fail('no codes')
-    expect([...m.params.scales]).toEqual([scale])
+    if (m === undefined || !('scales' in m)) return expect.fail('no codes')
+    expect(new Set(m.scales)).toEqual(new Set([scale]))
     // Quarters of the rows stand in the pairs of bits, low bits first: 01 00 01 10.
     expect([0, 16, 32, 48].map((row) => m.codes[row * 64 + 3])).toEqual([0, -1, 0, 1])
-    expect(dequantize(m).data[48 * 64]).toBe(scale)
+    expect(dequantizeGrouped(m).data[48 * 64]).toBe(scale)
   })
 
   it('with a slot that no ternary weight has are refused', async () => {
@@ -123,6 +124,47 @@ describe('packed BitNet weights', () => {
     const source = open(own, tensors)
     const part = partsOf(source.config).find(({ name }) => name === 'layers.0.up')
     const error: unknown = part === undefined ? undefined : await source.matrix(part).catch((e: unknown) => e)
-    expect(isLowbitError(error, 'LOWBIT_DATA'), String(error)).toBe(true)
+    expect(isLowbitError(error, 'LOWBIT_FORMAT'), String(error)).toBe(true)
+  })
+})
+
+describe('checkpoints that others packed', () => {
+  const config = tinyConfig('qwen3', { hidden_size: 64, intermediate_size: 128 })
+  const gptq: CheckpointFormat = { method: 'gptq', bits: 4, groupSize: 32, format: 'gptq_v2', actOrder: false }
+
+  /** Every linear layer as GPTQ packs it, and the values that it then has. */
+  function packedFolder(): { readonly source: WeightSource; readonly values: ReadonlyMap<string, Float32Array> } {
+    const tensors: Record<string, HostTensor> = {}
+    const values = new Map<string, Float32Array>()
+    for (const [name, t] of Object.entries(tinyTensors(config))) {
+      if (!/proj\.weight$/.test(name)) tensors[name] = t
+      else {
+        const [rows, columns] = t.shape
+        const q = roundToNearest(t.data, rows, columns, uint4({ group: 32 }))
+        const exact = { ...q, params: { ...q.params, scales: q.params.scales.map(roundToFloat16) } }
+        values.set(name, dequantize(exact).data)
+        for (const [part, packed] of Object.entries(writeGptq(groupedFromQTensor(exact), 'gptq_v2'))) tensors[name.replace(/weight$/, part)] = packed
+      }
+    }
+    return { source: open({ ...config, quantization_config: quantizationConfig(gptq) }, tensors), values }
+  }
+
+  it('keep their codes, and the values that those stand for', async () => {
+    const { source, values } = packedFolder()
+    for (const part of partsOf(source.config).filter(({ role }) => ['q', 'down'].includes(role))) {
+      const m = await source.matrix(part)
+      if (!('scheme' in m)) return expect.fail('no codes')
+      expect(m.scheme.dtype).toBe('uint4')
+      expect(source.typeOf(part)).toBe('gptq 4 bits')
+      const name = `model.layers.${part.layer}.${part.role === 'q' ? 'self_attn.q' : 'mlp.down'}_proj.weight`
+      expect(dequantize(m).data).toEqual(values.get(name))
+    }
+  })
+
+  it('must have the sizes of the configuration', async () => {
+    const { source } = packedFolder()
+    const part = partsOf(source.config).find(({ name }) => name === 'layers.0.up')
+    const error: unknown = part === undefined ? undefined : await source.matrix({ ...part, shape: [96, 64] }).catch((e: unknown) => e)
+    expect(isLowbitError(error, 'LOWBIT_SHAPE'), String(error)).toBe(true)
   })
 })

@@ -1,4 +1,5 @@
 import { hasDType, LowbitError, type HostTensor } from '@lowbit/core'
+import { checkpointFormat, isPackedWeight, readPackedWeight, type CheckpointFormat } from '@lowbit/formats/checkpoints'
 import type { HuggingFaceFolder } from '@lowbit/formats/huggingface'
 import { LAYER_ROLES, MODEL_ROLES, type LayerRole, type ModelRole, type RoleNames } from '../architecture/index.js'
 import { Fields } from '../config/fields.js'
@@ -6,13 +7,8 @@ import { huggingFaceConfig } from '../config/hugging-face.js'
 import { architectureOf, partsOf, type Part } from '../forward/parts.js'
 import { checkParts } from './check-parts.js'
 import { expectFinite, expectFiniteMatrix, matrixFloats, type ModelMatrix } from './matrix.js'
-import { unpackTernary } from './unpack-ternary.js'
+import { packedMatrix } from './packed-matrix.js'
 import type { WeightSource } from './weight-source.js'
-
-/** How the linear layers of a folder are packed; undefined: they are floats. */
-type Packing = { readonly scale: 'multiplies' | 'divides' } | undefined
-
-const LINEAR: ReadonlySet<string> = new Set(['q', 'k', 'v', 'o', 'gate', 'up', 'down'])
 
 /**
  * The weights of a Hugging Face folder.
@@ -27,14 +23,16 @@ export function huggingFaceWeights(folder: HuggingFaceFolder): WeightSource {
     if (part.layer === undefined) return (own ?? MODEL_ROLES[part.role as ModelRole]).huggingFace
     return `model.layers.${part.layer}.${(own ?? LAYER_ROLES[part.role as LayerRole]).huggingFace}`
   }
-  const isPacked = (part: Part): boolean => packing !== undefined && LINEAR.has(part.role) && folder.tensors.get(nameOf(part))?.type === 'U8'
+  /** What the tensors of a packed layer have in common: the name without `.weight`. */
+  const layerOf = (part: Part): string => nameOf(part).replace(/\.weight$/, '')
+  const isPacked = (part: Part): boolean => packing !== undefined && part.kind === 'matrix' && isPackedWeight(folder, layerOf(part), packing)
   const parts = partsOf(config)
-  checkParts(parts, {
+  const packedLayers = new Set(parts.filter(isPacked).map(layerOf))
+  checkParts(parts.filter((part) => !isPacked(part)), {
     thing: folder.name,
     tensors: folder.tensors,
     nameOf,
-    storedShape: (part) => (isPacked(part) ? [Math.ceil(part.shape[0] / 4), part.shape[1]] : part.shape),
-    mayIgnore: (name) => /\.rotary_emb\.inv_freq$/.test(name) || (config.tied && name === MODEL_ROLES.head.huggingFace) || (packing !== undefined && name.endsWith('.weight_scale')),
+    mayIgnore: (name) => /\.rotary_emb\.inv_freq$/.test(name) || (config.tied && name === MODEL_ROLES.head.huggingFace) || packedLayers.has(name.slice(0, name.lastIndexOf('.'))) || packedLayers.has(name.replace(/\.weight\..*$/, '')),
   })
 
   const floats = async (part: Part): Promise<ModelMatrix> => {
@@ -48,7 +46,8 @@ export function huggingFaceWeights(folder: HuggingFaceFolder): WeightSource {
   }
   const matrix = async (part: Part): Promise<ModelMatrix> => {
     const name = nameOf(part)
-    const m = isPacked(part) ? unpackTernary(await folder.bytes(name), [part.shape[0], part.shape[1]], await ternaryScale(folder, name, packing), name) : await floats(part)
+    const m = packing !== undefined && isPacked(part) ? packedMatrix(await readPackedWeight(folder, layerOf(part), packing)) : await floats(part)
+    if (m.shape.join() !== part.shape.join()) throw new LowbitError('LOWBIT_SHAPE', { thing: `${folder.name}: ${layerOf(part)}`, found: `a packed matrix [${m.shape.join(', ')}]`, expected: `[${part.shape.join(', ')}], as the configuration has it` })
     expectFiniteMatrix(m, name)
     return m
   }
@@ -56,9 +55,9 @@ export function huggingFaceWeights(folder: HuggingFaceFolder): WeightSource {
     name: folder.name,
     format: 'huggingface',
     config,
-    bytes: parts.reduce((sum, part) => sum + (folder.tensors.get(nameOf(part))?.length ?? 0), 0),
+    bytes: [...folder.tensors.values()].reduce((sum, { length }) => sum + length, 0),
     notes: [],
-    typeOf: (part) => (isPacked(part) ? 'ternary (BitNet)' : (folder.tensors.get(nameOf(part))?.type ?? '')),
+    typeOf: (part) => (isPacked(part) ? describePacking(packing) : (folder.tensors.get(nameOf(part))?.type ?? '')),
     matrix,
     async rows(part, from, count) {
       const columns = part.shape[1]
@@ -76,23 +75,18 @@ export function huggingFaceWeights(folder: HuggingFaceFolder): WeightSource {
   }
 }
 
-function readPacking(folder: HuggingFaceFolder): Packing {
-  const thing = `${folder.name}: config.json`
-  const quantization = new Fields(folder.config, thing).fields('quantization_config')
-  if (quantization === undefined) return undefined
-  const method = quantization.text('quant_method') ?? '(none)'
-  if (method !== 'bitnet') throw new LowbitError('LOWBIT_UNSUPPORTED', { thing, found: `weights packed by '${method.slice(0, 80)}'`, expected: 'float weights, or bitnet', fix: 'open the float model with weights: int4({ group: 32 }), or a GGUF file' })
-  if ((quantization.text('quantization_mode') ?? 'offline') !== 'offline') throw new LowbitError('LOWBIT_UNSUPPORTED', { thing, found: "quantization_mode 'online'", expected: "'offline': weights that are ternary in the file", fix: 'open the folder with the packed weights' })
-  // transformers' AutoBitLinear keeps the scale itself, BitLinear its reciprocal.
-  return { scale: quantization.text('linear_class') === 'autobitlinear' ? 'multiplies' : 'divides' }
+function describePacking(packing: CheckpointFormat | undefined): string {
+  if (packing === undefined) return ''
+  return 'bits' in packing ? `${packing.method} ${packing.bits} bits${'actOrder' in packing && packing.actOrder ? ', act-order' : ''}` : packing.method
 }
 
-async function ternaryScale(folder: HuggingFaceFolder, name: string, packing: Packing): Promise<number> {
-  const stored = `${name}_scale`
-  const found = folder.tensors.get(stored)
-  if (found === undefined) throw new LowbitError('LOWBIT_NOT_FOUND', { thing: folder.name, found: `no tensor '${stored}'`, expected: 'the scale of a packed matrix' })
-  const { data } = await folder.floats(stored)
-  const scale = packing?.scale === 'multiplies' ? data[0] : 1 / data[0]
-  if (data.length !== 1 || !Number.isFinite(scale)) throw new LowbitError('LOWBIT_DATA', { thing: `${folder.name}: tensor '${stored}'`, found: data.length === 1 ? String(data[0]) : `${data.length} values`, expected: 'one finite scale' })
-  return scale
+/** @throws LOWBIT_UNSUPPORTED for a packing that is not read, by its name. */
+function readPacking(folder: HuggingFaceFolder): CheckpointFormat | undefined {
+  const thing = `${folder.name}: config.json`
+  const quantization = new Fields(folder.config, thing).fields('quantization_config')
+  // Weights that are rounded while the model runs lie in the file as floats: read as such they would be another model.
+  if (quantization?.text('quant_method') === 'bitnet' && (quantization.text('quantization_mode') ?? 'offline') !== 'offline') {
+    throw new LowbitError('LOWBIT_UNSUPPORTED', { thing, found: "quantization_mode 'online'", expected: "'offline': weights that are ternary in the file", fix: 'open the folder with the packed weights' })
+  }
+  return checkpointFormat(folder.config)
 }
