@@ -23,7 +23,7 @@ const sourcesOf = (p: Workspace): readonly string[] => filesBelow(join(p.folder,
 /** Entry points of a package, by the specifier a user writes. */
 function entriesOf({ manifest }: Workspace): readonly { readonly specifier: string; readonly file: string }[] {
   return Object.entries(manifest.exports ?? {}).flatMap(([key, target]) =>
-    typeof target === 'object' && target['import'] !== undefined ? [{ specifier: manifest.name + key.slice(1), file: target['import'] }] : [],
+    typeof target === 'object' && target['default'] !== undefined ? [{ specifier: manifest.name + key.slice(1), file: target['node'] ?? target['default'] }] : [],
   )
 }
 
@@ -73,7 +73,8 @@ describe('packages', () => {
     expect(manifest.description ?? '').not.toBe('')
     expect(manifest.exports?.['./package.json']).toBe('./package.json')
     for (const [key, target] of Object.entries(manifest.exports ?? {})) {
-      if (typeof target === 'object') expect([key, Object.keys(target)]).toEqual([key, ['types', 'import']])
+      // `default`, so that require() finds it too; what needs Node has another form for pages.
+      if (typeof target === 'object') expect([key, Object.keys(target)]).toEqual([key, target['node'] === undefined ? ['types', 'default'] : ['types', 'node', 'default']])
     }
     if (name === '@lowbit/core') expect([manifest.dependencies, manifest.peerDependencies]).toEqual([undefined, undefined])
     else if (name !== 'lowbit') expect(manifest.peerDependencies?.['@lowbit/core']).toBeDefined()

@@ -58,13 +58,15 @@ export async function findOrt(given?: OrtModule): Promise<OrtModule> {
     try {
       // The name is not a literal so that bundlers for browsers do not look for a native package.
       const native = 'onnxruntime-node'
-      return unwrap(await import(/* @vite-ignore */ native))
+      return unwrap(await import(/* @vite-ignore */ /* webpackIgnore: true */ native))
     } catch (cause) {
       failures.push(cause)
     }
   }
   try {
-    return unwrap(await import('onnxruntime-web'))
+    // Nor this one: a page that passes its own runtime must not carry 28 MB of another's WebAssembly.
+    const web = 'onnxruntime-web'
+    return unwrap(await import(/* @vite-ignore */ /* webpackIgnore: true */ web))
   } catch (cause) {
     failures.push(cause)
   }
@@ -74,7 +76,7 @@ export async function findOrt(given?: OrtModule): Promise<OrtModule> {
     expected: 'one of them: running a model, calibration, comparison and static formats need it; weights alone do not',
     fix: isNode()
       ? 'run `npm install onnxruntime-node` where lowbit is installed; where its install script has no network, set ONNXRUNTIME_NODE_INSTALL=skip for it or add --ignore-scripts (the CPU library is in the package); where there is no library for the system, such as musl, `npm install onnxruntime-web`'
-      : 'install onnxruntime-web, or pass the module as { ort }',
+      : "import * as ort from 'onnxruntime-web' (or 'onnxruntime-web/wasm') in your page and pass it: openOnnx(model, { ort })",
     cause: failures[0],
   })
 }

@@ -13,8 +13,7 @@ const MAX_WEIGHTS = 2 ** 33
 export function checkpointFolder(path: string): io.IOHandler {
   return {
     async save(artifacts) {
-      const { atomicWrite, makeFolder, removeFiles } = await import('@lowbit/formats/node')
-      const { join } = await import('node:path')
+      const { atomicWrite, join, makeFolder, removeFiles } = await import('@lowbit/formats/node')
       await makeFolder(path)
       const data = artifacts.weightData
       if (data === undefined || Array.isArray(data)) throw new LowbitError('LOWBIT_INTERNAL', { thing: path, found: 'weights that are not one buffer' })
@@ -26,8 +25,7 @@ export function checkpointFolder(path: string): io.IOHandler {
       return { modelArtifactsInfo: { dateSaved: new Date(), modelTopologyType: 'JSON' } }
     },
     async load() {
-      const { readTextFile, readWholeFile } = await import('@lowbit/formats/node')
-      const { join } = await import('node:path')
+      const { join, readTextFile, readWholeFile } = await import('@lowbit/formats/node')
       const main = join(path, 'model.json')
       const text = await readTextFile(main, MAX_JSON)
       let json: unknown

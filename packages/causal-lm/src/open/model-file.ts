@@ -33,7 +33,7 @@ const LLAMA2C_TOKENIZER = 'tokenizer.bin'
 const MAX_TOKENIZER = 1 << 26
 
 async function openPath(path: string): Promise<ModelFile> {
-  const [{ folderFiles, openGgufFile, openRangeFile, readWholeFile }, { dirname, join }] = await Promise.all([import('@lowbit/formats/node'), import('node:path')])
+  const { dirname, folderFiles, join, openGgufFile, openRangeFile, readWholeFile } = await import('@lowbit/formats/node')
   const folder = folderFiles(path)
   const isFolder = await folder.list().then(() => true, () => false)
   if (isFolder) return openFolder(folder)

@@ -22,7 +22,6 @@ async function saveFiles(path: string, files: readonly ArtifactFile[]): Promise<
   if (typeof process === 'undefined' || process.versions?.node === undefined) {
     throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: path, found: 'no file system here', fix: 'use artifact.bytes()' })
   }
-  const { atomicWrite } = await import('@lowbit/formats/node')
-  const { dirname, join } = await import('node:path')
+  const { atomicWrite, dirname, join } = await import('@lowbit/formats/node')
   for (const { name, bytes } of [...files].reverse()) await atomicWrite(name === undefined ? path : join(dirname(path), name), [bytes])
 }

@@ -1,0 +1,145 @@
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { createServer, type Server } from 'node:http'
+import { extname, join } from 'node:path'
+import { gzipSync } from 'node:zlib'
+import nodeResolve from '@rollup/plugin-node-resolve'
+import { build as esbuild } from 'esbuild'
+import { chromium } from 'playwright-core'
+import { rollup } from 'rollup'
+import { build as vite } from 'vite'
+import webpack from 'webpack'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { emptyFolder, installInto, packAll } from '../pack.js'
+import { startRegistry } from '../registry.js'
+
+const CHROMIUM = process.env['CHROMIUM'] ?? '/usr/bin/chromium'
+
+/** What a page does with a small model of its own: open, quantize without data, open again. */
+const PAGE = `
+import { int4, int8, quantize } from '@lowbit/core'
+import { openOnnx } from '@lowbit/backend-ort'
+import { gptq } from '@lowbit/algos-gptq'
+import { createWasmKernels } from '@lowbit/kernels-wasm'
+import { graph, hostToTensor, model, node, valueInfo, writeOnnx } from '@lowbit/formats'
+
+const w = { dtype: 'float32', shape: [64, 64], data: Float32Array.from({ length: 4096 }, (_, i) => Math.sin(i * i)) }
+const bytes = writeOnnx(model(graph({ nodes: [node('MatMul', ['x', 'w'], ['y'], {}, '', 'product')], inputs: [valueInfo('x', 'float32', ['n', 64])], outputs: [valueInfo('y', 'float32', ['n', 64])], initializers: [hostToTensor('w', w)] }), { '': 17 }, 8))
+async function main() {
+  const host = await openOnnx(bytes)
+  const { artifact, report } = await quantize(host, { weights: int4({ group: 32 }), format: 'matmul-nbits' })
+  const small = await openOnnx(new Blob([artifact.bytes()]))
+  const kernels = await createWasmKernels({ threads: 1 })
+  const path = await openOnnx('model.onnx').then(() => 'opened', (error) => error.code)
+  const runtime = await host.run({ x: { dtype: 'float32', shape: [1, 64], data: new Float32Array(64) } }).then(() => 'ran', (error) => error.code)
+  return { before: bytes.length, after: artifact.size, sites: report.sites.length, again: small.skipped().length, tier: kernels.supports.tier, gptq: gptq().name, int8: int8().dtype, path, runtime }
+}
+main().then((result) => { document.title = 'done'; document.body.dataset.result = JSON.stringify(result) }, (error) => { document.title = 'failed'; document.body.dataset.result = String(error && error.stack || error) })
+`
+
+const work = emptyFolder('bundles')
+const user = join(work, 'user')
+let server: Server
+let base = ''
+
+beforeAll(async () => {
+  const tarballs = await packAll(join(work, 'tarballs'))
+  const registry = await startRegistry([...tarballs.values()])
+  mkdirSync(user)
+  await installInto(user, registry.url, ['@lowbit/core', '@lowbit/backend-ort', '@lowbit/formats', '@lowbit/algos-gptq', '@lowbit/kernels-wasm'])
+  await registry.close()
+  writeFileSync(join(user, 'page.js'), PAGE)
+  writeFileSync(join(user, 'index.html'), '<!doctype html><title>starts</title><body><script type="module" src="./page.js"></script></body>')
+  const types: Readonly<Record<string, string>> = { '.html': 'text/html', '.js': 'text/javascript', '.mjs': 'text/javascript', '.json': 'application/json', '.wasm': 'application/wasm' }
+  server = createServer((request, response) => {
+    const path = join(user, decodeURIComponent(new URL(request.url ?? '/', 'http://page').pathname))
+    if (!path.startsWith(user) || !existsSync(path) || !statSync(path).isFile()) return response.writeHead(404).end()
+    response.writeHead(200, { 'content-type': types[extname(path)] ?? 'application/octet-stream' }).end(readFileSync(path))
+    return undefined
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const address = server.address()
+  base = typeof address === 'object' && address !== null ? `http://127.0.0.1:${address.port}` : ''
+})
+afterAll(() => {
+  server.close()
+  server.closeAllConnections()
+  rmSync(work, { recursive: true, force: true })
+})
+
+const BUNDLERS: Readonly<Record<string, (out: string) => Promise<void>>> = {
+  vite: async (out) => {
+    await vite({ root: user, base: './', logLevel: 'silent', configFile: false, build: { outDir: out, emptyOutDir: true } })
+  },
+  esbuild: async (out) => {
+    await esbuild({ entryPoints: [join(user, 'page.js')], bundle: true, format: 'esm', minify: true, outfile: join(out, 'page.js'), absWorkingDir: user, logLevel: 'silent' })
+  },
+  rollup: async (out) => {
+    const bundle = await rollup({ input: join(user, 'page.js'), plugins: [nodeResolve()], onwarn: (warning) => { throw new Error(warning.message) } })
+    await bundle.write({ dir: out, format: 'es' })
+    await bundle.close()
+  },
+  webpack: (out) =>
+    new Promise((resolve, reject) => {
+      webpack({ mode: 'production', context: user, entry: './page.js', output: { path: out, filename: 'page.js' }, performance: { hints: false } }, (error, stats) => {
+        if (error !== null && error !== undefined) reject(error)
+        else if (stats?.hasErrors() === true || stats?.hasWarnings() === true) reject(new Error(stats.toString({ all: false, errors: true, warnings: true })))
+        else resolve()
+      })
+    }),
+}
+
+/** Opens a page in Chromium and gives what it left on its body. */
+async function visit(url: string): Promise<unknown> {
+  const browser = await chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'] })
+  try {
+    const page = await browser.newPage()
+    await page.goto(url)
+    await page.waitForFunction(() => document.title === 'done' || document.title === 'failed', undefined, { timeout: 60_000 })
+    const text = await page.evaluate(() => document.body.dataset['result'] ?? '')
+    return text.startsWith('{') ? JSON.parse(text) : text
+  } finally {
+    await browser.close()
+  }
+}
+
+const EXPECTED = { sites: 1, again: 1, gptq: '@lowbit/algos-gptq', int8: 'int8', path: 'LOWBIT_ARGUMENT', runtime: 'LOWBIT_DEPENDENCY' }
+
+describe.skipIf(!existsSync(CHROMIUM))(`a page in Chromium${existsSync(CHROMIUM) ? '' : ` (skipped: no Chromium at ${CHROMIUM}; install it or set CHROMIUM)`}`, () => {
+  it.each(Object.entries(BUNDLERS))('bundled by %s with no configuration runs, and carries no runtime', async (name, bundle) => {
+    const out = join(user, `out-${name}`)
+    await bundle(out)
+    const files = readdirSync(out, { recursive: true, withFileTypes: true }).filter((f) => f.isFile()).map((f) => join(f.parentPath, f.name))
+    const scripts = files.filter((f) => f.endsWith('.js'))
+    const bytes = scripts.reduce((sum, f) => sum + statSync(f).size, 0)
+    console.info(`${name}: ${(bytes / 1024).toFixed(0)} KB, ${(scripts.reduce((sum, f) => sum + gzipSync(readFileSync(f)).length, 0) / 1024).toFixed(0)} KB gzipped`)
+    expect(files.filter((f) => f.endsWith('.wasm'))).toEqual([])
+    expect(bytes).toBeLessThan(2_000_000)
+    if (!existsSync(join(out, 'index.html'))) writeFileSync(join(out, 'index.html'), '<!doctype html><title>starts</title><body><script type="module" src="./page.js"></script></body>')
+    const result = await visit(`${base}/out-${name}/index.html`)
+    expect(result).toMatchObject(EXPECTED)
+    const { before, after } = result as { before: number; after: number }
+    expect(after).toBeLessThan(0.3 * before)
+  })
+
+  it('from script tags with an import map, and no bundler, runs too', async () => {
+    const imports = Object.fromEntries(['@lowbit/core', '@lowbit/backend-ort', '@lowbit/formats', '@lowbit/onnx', '@lowbit/jobs', '@lowbit/algos-gptq', '@lowbit/kernels-wasm', 'fflate'].flatMap((name) => {
+      const folder = join(user, 'node_modules', name)
+      if (!existsSync(folder)) return []
+      const { exports = {} } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as { exports?: Record<string, unknown> }
+      return Object.entries(exports).flatMap(([key, target]) => {
+        const file = forPages(target)
+        return file === undefined || !/\.m?js$/.test(file) ? [] : [[name + key.slice(1), `/node_modules/${name}/${file}`]]
+      })
+    }))
+    writeFileSync(join(user, 'map.html'), `<!doctype html><title>starts</title><script type="importmap">${JSON.stringify({ imports })}</script><body><script type="module" src="./page.js"></script></body>`)
+    expect(await visit(`${base}/map.html`)).toMatchObject(EXPECTED)
+  })
+})
+
+/** The file that `exports` gives a browser. */
+function forPages(target: unknown): string | undefined {
+  if (typeof target === 'string') return target
+  if (typeof target !== 'object' || target === null) return undefined
+  const conditions = target as Readonly<Record<string, unknown>>
+  return forPages(conditions['browser'] ?? conditions['import'] ?? conditions['default'])
+}
