@@ -123,8 +123,10 @@ export async function quantize(opened: ModelHost, options: QuantizeOptions): Pro
 }
 
 /** Measured where it costs little, whatever memory is asked for, and nothing else measures it: static models have been looked at by the search for fallbacks. */
-async function damageOf(host: ModelHost, sites: readonly SiteReport[], { activations }: QuantizeOptions, { calibration, signal }: StageContext): Promise<Damage | undefined> {
+async function damageOf(host: ModelHost, sites: readonly SiteReport[], { activations }: QuantizeOptions, { calibration, cache, signal }: StageContext): Promise<Damage | undefined> {
   if (calibration === undefined) return estimateDamage(sites)
+  // Whoever keeps statistics does so that no pass is made over the data.
+  if (cache !== undefined) return undefined
   if ((activations !== undefined && activations.rescue !== false) || host.size() > DEFAULT_MAX_MEMORY) return undefined
   return measureDamage(host, calibration, signal)
 }
