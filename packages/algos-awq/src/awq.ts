@@ -56,13 +56,15 @@ async function plan(job: TransformJob, options: Required<AwqOptions>): Promise<T
   if (meanAbs.data.every((v) => v === 0)) return { transforms: [], skip: 'its input is always 0' }
 
   const context: SearchContext = { gram, linalg: job.linalg, seed: job.seed, signal: job.signal }
-  const search = await searchScales(job.sites, meanAbs.data, options, context)
-  const { best, identity } = search
+  // Where no scale can go, the weights can still be clipped as they are.
+  const refused = job.group.refused?.scale
+  const { best, identity } = refused === undefined ? await searchScales(job.sites, meanAbs.data, options, context) : { best: undefined, identity: undefined }
   const transforms: Transform[] = best === undefined ? [] : [{ kind: 'scale', scales: best.scales }]
   const scales = best?.scales ?? new Float32Array(job.group.channels).fill(1)
   const clipped = options.clip ? await clips(job, scales, options, context) : []
   transforms.push(...clipped)
-  const notes = { errorBefore: identity, errorAfter: best?.loss ?? identity, ...(best === undefined ? {} : { alpha: best.alpha }), ...(clipped.length === 0 ? {} : { clipped: clipped.length }) }
+  const notes = { ...(identity === undefined ? {} : { errorBefore: identity, errorAfter: best?.loss ?? identity }), ...(best === undefined ? {} : { alpha: best.alpha }), ...(clipped.length === 0 ? {} : { clipped: clipped.length }) }
+  if (refused !== undefined) return { transforms, skip: `no scale: ${refused}`, notes }
   if (transforms.length === 0) return { transforms, skip: 'rounding as it is has the least error', notes }
   return { transforms, notes }
 }

@@ -40,6 +40,7 @@ async function plan(job: TransformJob, options: ResolvedRotateOptions): Promise<
   const { channels, id } = job.group
   const thing = `rotation of ${id}`
   throwIfAborted(job.signal, thing)
+  if (job.group.refused?.rotate !== undefined) return { transforms: [], skip: job.group.refused.rotate }
   const { gram } = job.statistics
   if (gram === undefined) throw new LowbitError('LOWBIT_CALIBRATION', { thing, found: 'no Gram matrix of its input', expected: 'statistics.gram', fix: 'pass calibration data' })
   if (job.sites.some((s) => s.kind !== 'linear')) return { transforms: [], skip: 'only inputs of linear layers are rotated' }

@@ -40,6 +40,7 @@ export function smoothQuant(options: SmoothQuantOptions = {}): TransformAlgorith
 async function plan(job: TransformJob, alpha: number | 'search', mode: ActivationScale): Promise<TransformResult> {
   const thing = `SmoothQuant of ${job.group.id}`
   throwIfAborted(job.signal, thing)
+  if (job.group.refused?.scale !== undefined) return { transforms: [], skip: job.group.refused.scale }
   const top = required(job.statistics['absmax-per-channel'], thing, 'absmax-per-channel').data
   const at = top.findIndex((v) => !Number.isFinite(v))
   if (at >= 0) throw new LowbitError('LOWBIT_NONFINITE', { thing, found: `max|x| of channel ${at} is ${top[at]}`, expected: 'finite activations', fix: 'look for NaN or infinity in the calibration data' })

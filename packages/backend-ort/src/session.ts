@@ -9,11 +9,19 @@ import type { OrtModule, OrtSession, OrtTensor, OrtType, OrtValueMetadata, Sessi
 export const PATIENT: SessionOptions = { extra: { session: { intra_op: { allow_spinning: '0' } } }, enableMemPattern: false }
 
 /**
- * Options of sessions that compute a rounded model in float. Without them the runtime puts integer operators between the pairs of
+ * Options of a session that computes a rounded model in float. Without them the runtime puts integer operators between the pairs of
  * QuantizeLinear and DequantizeLinear, for which it rounds float weights once more: three layers in a row came out 15 dB from the
  * file that they stand for.
  */
-export const AS_WRITTEN: SessionOptions = { extra: { session: { disable_quant_qdq: '1' } } }
+export function asWritten(options: SessionOptions = {}): SessionOptions {
+  const { extra } = options
+  const session = isRecord(extra) && isRecord(extra['session']) ? extra['session'] : {}
+  return { ...options, extra: { ...(isRecord(extra) ? extra : {}), session: { ...session, disable_quant_qdq: '1' } } }
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null
+}
 
 /** A model that ONNX Runtime has loaded, over {@link HostTensor}s. */
 export interface Session {

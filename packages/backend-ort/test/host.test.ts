@@ -1,8 +1,8 @@
-import { type Batch, difference, elementCount } from '@lowbit/core'
-import { hostSuite } from '@lowbit/core/testkit'
+import { type Artifact, type Batch, difference, elementCount } from '@lowbit/core'
+import { hostSuite, type ReopenedModel } from '@lowbit/core/testkit'
 import { describe, expect, it } from 'vitest'
 import { toNumbers } from '../src/compare/values.js'
-import { openOnnx } from '../src/index.js'
+import { openOnnx, type OrtModule } from '../src/index.js'
 import { convolutions, matrices, normed, type SmallModel, tied } from './support/models.js'
 import { randomFloats } from './support/random.js'
 import { RUNTIMES } from './support/runtimes.js'
@@ -10,6 +10,11 @@ import { RUNTIMES } from './support/runtimes.js'
 /** The same shapes with other numbers. */
 function another(batch: Batch, seed: number): Batch {
   return Object.fromEntries(Object.entries(batch).map(([name, t]) => [name, t.dtype === 'float32' ? { ...t, data: randomFloats(elementCount(t.shape), seed) } : t]))
+}
+
+async function reopened(artifact: Artifact, ort: OrtModule): Promise<ReopenedModel> {
+  const host = await openOnnx(artifact.bytes(), { ort })
+  return { run: (batch) => host.run(batch), floatSites: host.sites().map((s) => s.id), dispose: () => host.dispose() }
 }
 
 const models: readonly SmallModel[] = [matrices(), normed(), tied(), convolutions()]
@@ -21,6 +26,8 @@ for (const { name, ort } of RUNTIMES) {
         runner: { describe, it },
         factory: () => openOnnx(small.bytes, { ort }),
         batches: [small.batch, another(small.batch, 71)],
+        // One runtime is enough: what is compared is a host and a file on the same one.
+        ...(name === 'onnxruntime-node' ? { reopen: (artifact: Artifact) => reopened(artifact, ort) } : {}),
         onSkip: ({ test, reason }) => console.info(`left out: ${test} (${reason})`),
       })
     })

@@ -14,7 +14,7 @@ import {
   type RoundingAlgorithm,
   type TransformAlgorithm,
 } from '@lowbit/core'
-import { hostSuite, toyBatches, toyHost } from '@lowbit/core/testkit'
+import { hostSuite, reopenToy, toyBatches, toyHost } from '@lowbit/core/testkit'
 
 const data = toyBatches({ batches: 3, rows: 8 })
 
@@ -46,7 +46,7 @@ async function codeOf(work: Promise<unknown>): Promise<string> {
   )
 }
 
-hostSuite({ runner: { describe, it }, factory: async () => toyHost(), batches: data, onSkip: ({ test, reason }) => console.info(`left out: ${test} (${reason})`) })
+hostSuite({ runner: { describe, it }, factory: async () => toyHost(), batches: data, reopen: reopenToy, onSkip: ({ test, reason }) => console.info(`left out: ${test} (${reason})`) })
 
 describe('quantize', () => {
   it('reports every site, with the weight counted once where it is tied', async () => {

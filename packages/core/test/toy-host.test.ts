@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest'
 import { isLowbitError, type ApplyResult, type ModelHost } from '@lowbit/core'
-import { hostSuite, toyBatches, toyHost } from '@lowbit/core/testkit'
+import { hostSuite, reopenToy, toyBatches, toyHost } from '@lowbit/core/testkit'
 
-hostSuite({ runner: { describe, it }, factory: async () => toyHost(), batches: toyBatches(), onSkip: (s) => { throw new Error(`skipped ${s.test}: ${s.reason}`) } })
+hostSuite({ runner: { describe, it }, factory: async () => toyHost(), batches: toyBatches(), reopen: reopenToy, onSkip: (s) => { throw new Error(`skipped ${s.test}: ${s.reason}`) } })
 
 describe('with RMS norms only', () => {
-  hostSuite({ runner: { describe, it }, factory: async () => toyHost({ finalNorm: 'rms-norm' }), batches: toyBatches(), onSkip: (s) => { throw new Error(`skipped ${s.test}: ${s.reason}`) } })
+  hostSuite({ runner: { describe, it }, factory: async () => toyHost({ finalNorm: 'rms-norm' }), batches: toyBatches(), reopen: reopenToy, onSkip: (s) => { throw new Error(`skipped ${s.test}: ${s.reason}`) } })
 })
 
 describe('toy host', () => {

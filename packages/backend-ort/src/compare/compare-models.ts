@@ -1,4 +1,4 @@
-import { type Batch, type BatchSource, type Comparison, DifferenceMeter, type HostTensor, LowbitError, type OnProgress, type OutputComparison, throwIfAborted, top1Agreement } from '@lowbit/core'
+import { type Batch, type BatchSource, type Comparison, DEFAULT_MAX_MEMORY, DifferenceMeter, type HostTensor, LowbitError, type OnProgress, type OutputComparison, repeatable, throwIfAborted, top1Agreement } from '@lowbit/core'
 import type { OnnxHost } from '../host/onnx-host.js'
 import { rankLayers } from './rank-layers.js'
 import { findSaturation } from './saturation.js'
@@ -55,7 +55,8 @@ class OutputMeter {
  * @param a - the reference
  * @throws LOWBIT_DATA for data that does not fit, LOWBIT_SHAPE if outputs have different shapes, LOWBIT_ABORTED
  */
-export async function compareModels(a: OnnxHost, b: OnnxHost, data: BatchSource, options: CompareOptions = {}): Promise<Comparison> {
+export async function compareModels(a: OnnxHost, b: OnnxHost, source: BatchSource, options: CompareOptions = {}): Promise<Comparison> {
+  const data = await repeatable(source, DEFAULT_MAX_MEMORY, 'data to compare on')
   const { signal, onProgress, latency = true } = options
   const pairs = matchOutputs(a, b)
   const meters = new Map(pairs.map(([name]) => [name, new OutputMeter(name)]))

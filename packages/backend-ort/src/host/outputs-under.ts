@@ -1,5 +1,5 @@
 import { type ActivationParams, type Batch, type DecisionSet, type QTensor, type SeeOutputs, throwIfAborted } from '@lowbit/core'
-import { emitQdq, fakeQuantizeWeights, type Graph, hasIntegerProduct, type SiteRecord, upgradeOpset } from '@lowbit/onnx'
+import { type Graph, neutralPlan, planForMeasuring, simulatePlan, type SiteRecord, writePlan } from '@lowbit/onnx'
 import type { SessionOptions } from '../ort.js'
 import { PATIENT, type Session } from '../session.js'
 
@@ -39,26 +39,22 @@ function graphUnder(job: OutputsUnderJob, set: DecisionSet): Graph {
   }
   const weights = new Map<string, QTensor>()
   const floatWeights = new Set<string>()
-  /** Lookups and other operators without integer kernels: they compute with the values of the codes. */
-  const tables = new Map<string, QTensor>()
-  const rounded = new Map<string, QTensor>()
-  for (const { site, op } of job.sites) {
+  for (const { site } of job.sites) {
     const owner = site.tiedTo ?? site.id
     const q = set.weights?.get(owner) ?? job.weights.get(owner)
     if (q === undefined) continue
     // What it was decided to be still says which products are integer ones: it is the weight's rounding that is looked at, alone.
-    weights.set(site.id, q)
+    weights.set(owner, q)
     if (set.weights?.get(owner) === null) floatWeights.add(owner)
-    else {
-      rounded.set(owner, q)
-      if (!hasIntegerProduct(op)) tables.set(owner, q)
-    }
   }
   const graph = job.graph.clone()
+  const records = job.sites.map((record) => ({ ...record }))
+  if (activations.size > 0) {
+    writePlan(graph, records, planForMeasuring(graph, records, { weights, activations }, floatWeights))
+    return graph
+  }
   // Where no activation is rounded no product is one of integers: all compute with the values of the codes.
-  fakeQuantizeWeights(graph, job.sites, activations.size === 0 ? rounded : tables)
-  if (activations.size === 0) return graph
-  upgradeOpset(graph, 13)
-  emitQdq(graph, { sites: job.sites.map((record) => ({ ...record })), weights, activations }, { floatWeights })
+  for (const owner of floatWeights) weights.delete(owner)
+  simulatePlan(graph, records, neutralPlan(graph, records, { weights, activations }))
   return graph
 }

@@ -58,10 +58,18 @@ function producerOf(readers: readonly SiteState[], graphs: readonly LayerGraph[]
   }
   if (layer === undefined) return { reason: 'an input of the model' }
   const op = layer.getClassName()
-  if ((op === 'BatchNormalization' || op === 'LayerNormalization') && layerVariable(layer, 'gamma')?.shape.join() === String(channels)) return { norm: layer }
+  if ((op === 'BatchNormalization' || op === 'LayerNormalization') && layerVariable(layer, 'gamma')?.shape.join() === String(channels) && isAlongLastAxis(layer)) return { norm: layer }
   const site = sites.findLast((s) => s.at.layer === layer)
   if (site === undefined || site.at.weight.form === 'embedding' || site.at.rows !== channels) return { reason: `'${layer.name}' (${op}) can not take a scale` }
   if (!POSITIVE_HOMOGENEOUS.has(activationName(layer))) return { reason: `the ${activationName(layer)} of '${layer.name}' does not commute with a scale` }
   return { linear: site.at.id }
 }
 
+
+/** True for a normalization whose gain lies along the last axis, where the channels are: a gain of as many values may lie along another. */
+function isAlongLastAxis(layer: Layer): boolean {
+  const shape: unknown = layer.inboundNodes[0]?.inputShapes[0]
+  const axis: unknown = setting(layer, 'axis')
+  const [only = axis, ...others] = Array.isArray(axis) ? (axis as readonly unknown[]) : []
+  return others.length === 0 && (only === -1 || (Array.isArray(shape) && only === shape.length - 1))
+}

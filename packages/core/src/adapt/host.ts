@@ -41,6 +41,6 @@ function capabilitiesOf(v1: V1.ModelHost): HostCapabilities {
 }
 
 function namesOf(capabilities: HostCapabilities): readonly CapabilityName[] {
-  const all: readonly CapabilityName[] = ['residual', 'operators', 'fingerprint', 'outputsUnder']
+  const all: readonly CapabilityName[] = ['residual', 'operators', 'fingerprint', 'outputsUnder', 'plans']
   return all.filter((name) => capabilities[name] !== undefined)
 }

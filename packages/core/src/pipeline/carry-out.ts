@@ -1,5 +1,5 @@
 import type { TransformResult } from '../contract/v2/algorithm.js'
-import type { ApplyResult, Transform } from '../contract/v2/host.js'
+import type { ApplyResult, FoldGroup, Transform } from '../contract/v2/host.js'
 import type { TransformReport } from '../report/report.js'
 import type { StageContext } from './context.js'
 
@@ -9,14 +9,20 @@ import type { StageContext } from './context.js'
  * @param apply - how the host applies one there
  * @param label - `name@version` of the algorithm
  */
-export async function carryOut(apply: (transform: Transform) => Promise<ApplyResult>, group: string, label: string, result: TransformResult, context: StageContext): Promise<TransformReport> {
+export async function carryOut(apply: (transform: Transform) => Promise<ApplyResult>, { id: group, refused = {} }: Pick<FoldGroup, 'id' | 'refused'>, label: string, result: TransformResult, context: StageContext): Promise<TransformReport> {
   const applied: string[] = []
   const reasons: string[] = result.skip === undefined ? [] : [result.skip]
-  for (const transform of result.transforms) {
+  // All of a plan or nothing of it: what is known to be refused is looked at before anything is applied.
+  const known = result.transforms.map(({ kind }) => refused[kind]).find((reason) => reason !== undefined)
+  if (known !== undefined) reasons.push(known)
+  for (const transform of known === undefined ? result.transforms : []) {
     const outcome = await apply(transform)
-    if (outcome.how !== 'refused') applied.push(`${transform.kind} ${outcome.how}`)
     if (outcome.reason !== undefined) reasons.push(outcome.reason)
-    if (outcome.how === 'refused') break
+    if (outcome.how === 'refused') {
+      if (applied.length > 0) context.warnings.push(`${group}: ${transform.kind} refused after ${applied.join(', ')}: ${outcome.reason ?? 'no reason given'}`)
+      break
+    }
+    applied.push(`${transform.kind} ${outcome.how}`)
   }
   context.warnings.push(...(result.warnings ?? []).map((w) => `${group}: ${w}`))
   return {

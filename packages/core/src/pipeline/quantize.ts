@@ -5,6 +5,7 @@ import { isLowbitError, LowbitError, throwIfAborted } from '../errors.js'
 import { fastLinAlg } from '../linalg/fast.js'
 import { resumable } from '../linalg/resumable.js'
 import { checkForFormat, checkQuantizeOptions } from '../options/check-quantize.js'
+import type { Plan } from '../plan/plan.js'
 import { checkPlugin } from '../plugin.js'
 import type { Damage, PluginRecord, Report, SiteReport, TransformReport, ActivationReport } from '../report/report.js'
 import { VERSION } from '../version.js'
@@ -19,6 +20,7 @@ import { Decisions } from './decisions.js'
 import type { QuantizeOptions } from './options.js'
 import { requireSomething } from './nothing.js'
 import { planSites, type SitePlan } from './plan.js'
+import { plannedActivations, plannedSites, withReasons } from './planned-report.js'
 import { RescueStage, type RescueOutcome } from './rescue-stage.js'
 import { roundingStage, roundingWork } from './rounding-stage.js'
 import { weightBytes } from './size.js'
@@ -27,6 +29,8 @@ import { transformStage, transformWork } from './transform-stage.js'
 export interface QuantizeResult {
   readonly artifact: Artifact
   readonly report: Report
+  /** How the artifact stores the model, of hosts that plan. */
+  readonly plan?: Plan
   /** `artifact.save`: whole or not at all. */
   save(path: string): Promise<void>
 }
@@ -80,6 +84,8 @@ export async function quantize(opened: ModelHost, options: QuantizeOptions): Pro
     return value
   }
 
+  clearDecisions(host)
+  host.capabilities.plans?.target(format, options.settings)
   const transformReports: TransformReport[] = []
   const identity = await openKept(host, plans, transforms, format, options, context)
   for (const [index, transform] of transforms.entries()) {
@@ -105,6 +111,7 @@ export async function quantize(opened: ModelHost, options: QuantizeOptions): Pro
   requireSomething([...new Map([...rounded, ...sites]).values(), ...activations].filter((r) => r.status === 'quantized').length, host, plans, options)
   if (identity !== undefined) await options.calibrationCache?.save(identity)
 
+  const plan = host.capabilities.plans?.plan()
   const plugins = pluginRecords(host, plans, transforms)
   const described = describeOptions(format, options)
   const artifact = await timed('emit', () =>
@@ -118,8 +125,14 @@ export async function quantize(opened: ModelHost, options: QuantizeOptions): Pro
   const damage = await damageOf(host, [...all.values()], options, context)
   context.warnings.push(...damageWarnings(damage, [...all.values()]))
   if (artifact.size >= host.size()) context.warnings.push(`the file is not smaller: ${host.size()} → ${artifact.size} bytes`)
-  const report = makeReport({ host, format, artifact, plans, rounded: all, damage, activations, transformReports, plugins, described, warnings: [...context.warnings, ...artifact.notes], milliseconds })
-  return { artifact, report, save: (path) => artifact.save(path) }
+  const report = makeReport({ host, plan, format, artifact, plans, rounded: all, damage, activations, transformReports, plugins, described, warnings: [...context.warnings, ...artifact.notes], milliseconds })
+  return { artifact, report, ...(plan === undefined ? {} : { plan: withReasons(plan, report.sites) }), save: (path) => artifact.save(path) }
+}
+
+/** What an earlier run decided is not part of this one. */
+function clearDecisions(host: ModelHost): void {
+  for (const site of host.sites()) if (site.tiedTo === undefined) host.assign(site.id, null)
+  for (const { id } of host.activations()) host.assignActivation(id, null)
 }
 
 /** Measured where it costs little, whatever memory is asked for, and nothing else measures it: static models have been looked at by the search for fallbacks. */
@@ -197,6 +210,7 @@ function plainObject(value: object): { readonly [key: string]: Json } {
 
 interface ReportParts {
   readonly host: ModelHost
+  readonly plan: Plan | undefined
   readonly format: string
   readonly artifact: Artifact
   readonly plans: readonly SitePlan[]
@@ -227,8 +241,8 @@ function makeReport(parts: ReportParts): Report {
     sizeAfter: parts.artifact.size,
     plugins: parts.plugins,
     options: parts.described,
-    sites,
-    activations: parts.activations,
+    sites: parts.plan === undefined ? sites : plannedSites(sites, parts.plan),
+    activations: parts.plan === undefined ? parts.activations : plannedActivations(parts.activations, parts.plan),
     transforms: parts.transformReports,
     skipped: parts.host.skipped(),
     warnings: parts.warnings,

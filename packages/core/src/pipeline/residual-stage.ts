@@ -41,7 +41,7 @@ export async function residualStage(host: ModelHost, algorithm: TransformAlgorit
       ...(context.signal === undefined ? {} : { signal: context.signal }),
     })
     const turn = async (transform: Transform): Promise<ApplyResult> => (transform.kind === 'rotate' ? residual.rotate(id, transform) : { how: 'refused', reason: `a residual stream takes rotations, not ${transform.kind}` })
-    reports.push(await carryOut(turn, id, label, result, context))
+    reports.push(await carryOut(turn, { id }, label, result, context))
   }
   context.onProgress({ phase: 'transform', done: streams.length, total: streams.length })
   return reports

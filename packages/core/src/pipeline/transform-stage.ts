@@ -53,7 +53,7 @@ export async function transformStage(host: ModelHost, algorithm: TransformAlgori
         seed: context.seed,
         ...(context.signal === undefined ? {} : { signal: context.signal }),
       })
-      reports.push(await carryOut((transform) => host.apply(group.id, transform), group.id, label, result, context))
+      reports.push(await carryOut((transform) => host.apply(group.id, transform), group, label, result, context))
     }
   }
   context.onProgress({ phase: 'transform', done: work.length, total: work.length })

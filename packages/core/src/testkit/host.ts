@@ -9,6 +9,8 @@ import { referenceLinAlg } from '../linalg/reference.js'
 import type { Scheme } from '../scheme.js'
 import { int8 } from '../weight-scheme.js'
 import { tensor, type HostTensor } from '../tensor.js'
+import { artifactSuite, type ArtifactSuiteOptions } from './artifacts.js'
+import { distance, sameShape } from './distance.js'
 import { check, type Skipped, type TestRunner } from './runner.js'
 import { closeStatistic } from './statistic-checks.js'
 
@@ -18,6 +20,10 @@ export interface HostSuiteOptions {
   readonly factory: () => Promise<ModelHost>
   /** Two or more batches for it. */
   readonly batches: readonly Batch[]
+  /** Opens what `emit` wrote. Without it nothing is known of artifacts but that they are not empty. */
+  readonly reopen?: ArtifactSuiteOptions['reopen']
+  /** Most that an output of a reopened artifact may differ from `run`. Default 0: the same bits. */
+  readonly bound?: number
   /** Told what the manifest excuses, and why. */
   readonly onSkip?: (skipped: Skipped) => void
 }
@@ -38,6 +44,9 @@ export function hostSuite(options: HostSuiteOptions): void {
     })
   }
   const first = batches[0]
+  const { reopen, bound, onSkip } = options
+  if (reopen === undefined) onSkip?.({ test: 'artifacts', reason: 'the suite was given no way to reopen one' })
+  else artifactSuite({ runner, factory, batches, reopen, ...(bound === undefined ? {} : { bound }), ...(onSkip === undefined ? {} : { onSkip }) })
 
   runner.describe('model host', () => {
     test('names its sites once and shows finite [N, K] weights', async (host) => {
@@ -259,25 +268,4 @@ async function refuses(work: () => Promise<unknown>, code: ErrorCode | undefined
   }
   check(thrown !== undefined, `${what} is accepted`)
   check(isLowbitError(thrown, code), `${what} throws ${String(thrown)}, not a LowbitError${code === undefined ? '' : ` ${code}`}`)
-}
-
-/** Largest difference of float outputs, relative to the largest value of the first. */
-function distance(a: Batch, b: Batch): number {
-  let worst = 0
-  for (const [name, x] of Object.entries(a)) {
-    const y = b[name]
-    check(y !== undefined && sameShape(x.shape, y.shape), `output ${name} is missing or changes its shape`)
-    let largest = 0
-    let moved = 0
-    for (let i = 0; i < x.data.length; i++) {
-      largest = Math.max(largest, Math.abs(Number(x.data[i])))
-      moved = Math.max(moved, Math.abs(Number(x.data[i]) - Number(y.data[i])))
-    }
-    worst = Math.max(worst, largest === 0 ? moved : moved / largest)
-  }
-  return worst
-}
-
-function sameShape(a: readonly number[], b: readonly number[]): boolean {
-  return a.length === b.length && a.every((v, i) => v === b[i])
 }

@@ -11,5 +11,6 @@ export { exactProduct, toyActivations, toyWeights, type ExactProduct, type ToyWe
 export * from './ops.js'
 export * from './training.js'
 export * from './host.js'
+export * from './artifacts.js'
 export * from './programs.js'
 export * from './toy-decoder.js'

@@ -13,7 +13,8 @@ import { clamp, roundHalfEven } from '../reference/round.js'
 import { codeRange, type Scheme } from '../scheme.js'
 import { hasDType } from '../tensor.js'
 import { VERSION } from '../version.js'
-import { encodeToy } from './toy-artifact.js'
+import { decodeToy, encodeToy } from './toy-artifact.js'
+import type { ReopenedModel } from './artifacts.js'
 import { copyState, runToy, TOY_FOLDS, TOY_OUTPUTS, TOY_SITES, TOY_STREAM, TOY_WIDTH, toyState, type ToyFold, type ToyHooks, type ToySite, type ToyState, type ToyTensor } from './toy-model.js'
 import { ToyRecord, toyStatistic } from './toy-statistics.js'
 
@@ -32,6 +33,27 @@ export interface ToyHostOptions {
  */
 export function toyHost(options: ToyHostOptions = {}): ModelHost {
   return new ToyHost(options)
+}
+
+/** What an artifact of {@link toyHost} computes, read out of its bytes alone. */
+export async function reopenToy(artifact: Artifact): Promise<ReopenedModel> {
+  const { state, activations, floats } = decodeToy(artifact.bytes())
+  const hooks: ToyHooks = {
+    weight: (id) => state.weights.get(TOY_SITES[id].tiedTo ?? id) ?? new Float32Array(),
+    activation: (name, value) => {
+      const params = activations.get(name)
+      return params === undefined ? value : fakeQuantized(value, params)
+    },
+    siteInput: () => {},
+  }
+  return {
+    floatSites: Object.keys(TOY_SITES).filter((id) => floats.includes(TOY_SITES[id].tiedTo ?? id)),
+    run: async (batch) => {
+      const { ids, image } = checkIds(batch)
+      return outputsOf(runToy(state, ids, image, hooks))
+    },
+    dispose: async () => {},
+  }
 }
 
 const SUPPORTS: HostSupports = {
@@ -198,8 +220,7 @@ class ToyHost extends AbstractHost {
   }
 
   #outputs(batch: Batch, model: WhichModel, under: DecisionSet = {}): Batch {
-    const values = this.#compute(batch, model, new Map(), 0, under)
-    return Object.fromEntries(TOY_OUTPUTS.map((name) => [name, { dtype: 'float32', ...(values.get(name) ?? { shape: [0], data: new Float32Array() }) }]))
+    return outputsOf(this.#compute(batch, model, new Map(), 0, under))
   }
 
   protected write(format: string, options: EmitOptions): Artifact {
@@ -350,6 +371,10 @@ class ToyHost extends AbstractHost {
 function requireFinite({ data }: ToyTensor, thing: string, batch: number): void {
   const at = data.findIndex((v) => !Number.isFinite(v))
   if (at >= 0) throw new LowbitError('LOWBIT_NONFINITE', { thing, found: `${data[at]} in batch ${batch}`, expected: 'finite activations', fix: 'look at that batch' })
+}
+
+function outputsOf(values: ReadonlyMap<string, ToyTensor>): Batch {
+  return Object.fromEntries(TOY_OUTPUTS.map((name) => [name, { dtype: 'float32', ...(values.get(name) ?? { shape: [0], data: new Float32Array() }) }]))
 }
 
 function checkIds(batch: Batch): { readonly ids: Int32Array; readonly image: ToyTensor } {

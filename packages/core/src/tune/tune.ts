@@ -1,5 +1,7 @@
-import type { Artifact, Batch, ModelHost } from '../contract/v2/host.js'
+import type { Artifact, Batch, BatchSource, ModelHost } from '../contract/v2/host.js'
 import { LowbitError, throwIfAborted } from '../errors.js'
+import { repeatable } from '../pipeline/batches.js'
+import { DEFAULT_MAX_MEMORY } from '../pipeline/collect.js'
 import type { JobResult, JobStore, QuantizeOptions } from '../pipeline/options.js'
 import { quantize, type QuantizeResult } from '../pipeline/quantize.js'
 import type { OnProgress } from '../progress.js'
@@ -66,7 +68,8 @@ export interface TuneResult {
  * @param open - a freshly opened model each time it is called
  * @throws LOWBIT_ABORTED; LOWBIT_ARGUMENT for an empty ladder or a metric that is no number on the float model
  */
-export async function tune(open: () => Promise<ModelHost>, options: TuneOptions): Promise<TuneResult> {
+export async function tune(open: () => Promise<ModelHost>, given: TuneOptions): Promise<TuneResult> {
+  const options = { ...given, ladder: await withReplayable(given.ladder) }
   if (options.ladder.length === 0) throw new LowbitError('LOWBIT_ARGUMENT', { thing: 'tune', found: 'an empty ladder', expected: 'at least one recipe' })
   const float = await floatMetric(open, options)
   const trials: Trial[] = []
@@ -78,6 +81,19 @@ export async function tune(open: () => Promise<ModelHost>, options: TuneOptions)
     return { float, trials, best: found.float.length === 0 ? best : ((await smallerLater(open, options.ladder.slice(index + 1), options, target, trials, found)) ?? best) }
   }
   return { float, trials }
+}
+
+/** Rungs often share their data: what gives its batches once is taken whole once, for all of them. */
+async function withReplayable(ladder: readonly Rung[]): Promise<readonly Rung[]> {
+  const taken = new Map<BatchSource, BatchSource>()
+  const rungs: Rung[] = []
+  for (const rung of ladder) {
+    const { calibration } = rung.options
+    if (calibration !== undefined && !taken.has(calibration)) taken.set(calibration, await repeatable(calibration, rung.options.maxMemory ?? DEFAULT_MAX_MEMORY))
+    const data = calibration === undefined ? undefined : taken.get(calibration)
+    rungs.push(data === undefined ? rung : { ...rung, options: { ...rung.options, calibration: data } })
+  }
+  return rungs
 }
 
 /** A few sites in float may take more than all sites in the next scheme: later rungs are tried whole for as long as they are smaller. */

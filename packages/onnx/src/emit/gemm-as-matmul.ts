@@ -1,7 +1,6 @@
 import { floatAttribute, node, type NodeProto } from '@lowbit/formats'
-import type { Graph } from '../graph/index.js'
+import { addFloats, type Graph } from '../graph/index.js'
 import type { SiteRecord } from '../sites/index.js'
-import { addFloats } from './constants.js'
 
 /**
  * `Gemm(A, B, C) = alpha · A · B' + beta · C` around another operator that makes `A · B'`. A is not transposed: see untransposeGemms.

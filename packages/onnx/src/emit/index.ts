@@ -1,2 +1,3 @@
-export * from './emitter.js'
-export * from './emitters.js'
+export * from './write-plan.js'
+export * from './simulate.js'
+export { dequantizeDomain } from './dequantize-weight.js'

@@ -1,7 +1,6 @@
 import { node } from '@lowbit/formats'
-import type { Graph } from '../graph/index.js'
+import { addInts, type Graph } from '../graph/index.js'
 import type { SiteRecord } from '../sites/index.js'
-import { addInts } from './constants.js'
 
 /** What names of a quantized weight's tensors start with. */
 export const baseName = (record: SiteRecord): string => `${record.site.weight.name}_q`

@@ -1,3 +1,4 @@
+export * from './constants.js'
 export * from './graph.js'
 export * from './message.js'
 export * from './node.js'

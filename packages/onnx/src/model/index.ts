@@ -1,6 +1,5 @@
 export * from './artifact.js'
 export * from './embed.js'
-export * from './fake-quant.js'
 export * from './fingerprint.js'
 export * from './finish.js'
 export * from './is-node.js'

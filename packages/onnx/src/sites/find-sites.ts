@@ -118,6 +118,8 @@ function draftOf(graph: Graph, node: NodeProto, candidate: Candidate, chain: Con
   if ((op === 'MatMul' || op === 'Gemm') && rank !== 2) return `its weight has ${rank} dimensions, not 2`
   if ((op === 'Conv' || op === 'ConvTranspose') && rank < 3) return `its weight has ${rank} dimensions, not 3 or more`
   if (chain.shape.some((size) => size === 0)) return 'its weight is empty'
+  // The scales of a table of codes are such a table too.
+  if (op === 'Gather' && chain.shape[1] === 1) return 'its table has one column'
   const matrix = matrixOf(node, op, chain.shape)
   if (typeof matrix === 'string') return matrix
   return {

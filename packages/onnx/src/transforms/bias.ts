@@ -1,7 +1,6 @@
 import { LowbitError } from '@lowbit/core'
 import { floatAttribute, node, tensorShape } from '@lowbit/formats'
-import { addFloats } from '../emit/constants.js'
-import { type Graph, isOp } from '../graph/index.js'
+import { addFloats, type Graph, isOp } from '../graph/index.js'
 import { type LoadTensor, type SiteRecord, siteNode } from '../sites/index.js'
 import { changeVector } from './vector.js'
 

@@ -1,7 +1,7 @@
 import type { FoldGroup } from '@lowbit/core'
 import type { Graph } from '../graph/index.js'
 import { operandName, type SiteRecord } from '../sites/index.js'
-import { type FoldContext, foldPlan, type FoldPlan, nodesOf } from './fold-target.js'
+import { channelsFromEnd, type FoldContext, foldPlan, type FoldPlan, nodesOf } from './fold-target.js'
 
 /** Sites that read one tensor. */
 export interface GroupRecord {
@@ -37,13 +37,14 @@ export function planGroup(graph: Graph, records: readonly SiteRecord[], group: G
 }
 
 function contextOf(graph: Graph, records: readonly SiteRecord[], first: SiteRecord): FoldContext {
-  return { graph, records, channels: channelsOf(first), fromEnd: first.site.kind === 'conv' ? first.matrix.shape.length - 1 : 1 }
+  return { graph, records, channels: channelsOf(first), fromEnd: channelsFromEnd(first) }
 }
 
 /** A group as the contract shows it. */
 export function describeGroup(graph: Graph, records: readonly SiteRecord[], group: GroupRecord): FoldGroup {
   const plan = planGroup(graph, records, group)
   const [first] = group.members
+  const tied = tiedReason(records, group)
   return {
     id: group.id,
     sites: group.members.map((m) => m.site.id),
@@ -51,11 +52,18 @@ export function describeGroup(graph: Graph, records: readonly SiteRecord[], grou
     producer: typeof plan === 'string' ? 'none' : plan.producer,
     channels: first === undefined ? 0 : channelsOf(first),
     ...(typeof plan === 'string' ? { reason: plan } : {}),
+    ...(tied === undefined ? {} : { refused: { scale: tied, rotate: tied } }),
   }
 }
 
+/** Why a group takes neither scales nor rotations: they would reach a weight that is read with another input. */
+export function tiedReason(records: readonly SiteRecord[], group: GroupRecord): string | undefined {
+  const outside = tiedOutside(records, group)
+  return outside === undefined ? undefined : `'${outside.site.id}' shares a weight with this group and reads another input`
+}
+
 /** The site outside the group whose weight would change too, if any. */
-export function tiedOutside(records: readonly SiteRecord[], group: GroupRecord): SiteRecord | undefined {
+function tiedOutside(records: readonly SiteRecord[], group: GroupRecord): SiteRecord | undefined {
   const owners = new Set(group.members.map((m) => m.site.tiedTo ?? m.site.id))
   return records.find((r) => owners.has(r.site.tiedTo ?? r.site.id) && !group.members.includes(r))
 }

@@ -1,6 +1,7 @@
 import { type NodeProto, tensorShape } from '@lowbit/formats'
 import { type Graph, isMicrosoftOp, isOp } from '../graph/index.js'
 import { type SiteRecord, siteNode } from '../sites/index.js'
+import { rankOf } from './rank.js'
 
 /** Something that is divided by the scales so that a tensor is. */
 export type FoldTarget =
@@ -36,6 +37,8 @@ export function foldPlan(context: FoldContext, tensor: string, readers: readonly
 
   const norm = normVectors(node)
   if (norm !== undefined) {
+    const elsewhere = otherAxis(context, node, tensor)
+    if (elsewhere !== undefined) return elsewhere
     const targets = norm.filter((input) => (node.input[input] ?? '') !== '').map((input): FoldTarget => ({ kind: 'vector', node, input }))
     const fits = targets.every((t) => t.kind === 'vector' && isVector(context, node.input[t.input] ?? '', 'plain'))
     return fits && targets.length > 0 ? { producer: 'norm', targets, isAffine: false } : `the gain of '${node.name || node.opType}' is not a constant over the channels`
@@ -69,12 +72,23 @@ function normVectors(node: NodeProto): readonly number[] | undefined {
   return undefined
 }
 
+/** Why the vectors of a normalization do not lie along the channels; undefined where they do. */
+function otherAxis({ graph, fromEnd }: FoldContext, node: NodeProto, tensor: string): string | undefined {
+  const name = node.name || node.opType
+  const isSecond = isOp(node, 'BatchNormalization') || isOp(node, 'InstanceNormalization')
+  if (!isSecond) return fromEnd === 1 ? undefined : `'${name}' has its gain along the last axis, the channels of a convolution are the second`
+  // Convolutions read the second axis; a matrix reads the last, which is the second of two.
+  if (fromEnd > 1) return undefined
+  const rank = rankOf(graph, tensor)
+  return rank === 2 ? undefined : `'${name}' has its gain along the second axis of ${rank === undefined ? 'an unknown number' : rank}, a matrix reads the last`
+}
+
 function linearPlan(context: FoldContext, record: SiteRecord, node: NodeProto): FoldPlan | string {
   const { graph, records } = context
   const owner = record.site.tiedTo ?? record.site.id
   if (records.some((r) => r !== record && (r.site.tiedTo ?? r.site.id) === owner)) return `'${record.site.id}' shares its weight with another site`
   if (record.matrix.rows !== context.channels) return `'${record.site.id}' makes ${record.matrix.rows} channels, not ${context.channels}`
-  if ((record.site.kind === 'conv') !== context.fromEnd > 1) return `'${record.site.id}' has its channels on another axis`
+  if (channelsFromEnd(record) !== context.fromEnd) return `'${record.site.id}' has its channels on another axis`
   const targets: FoldTarget[] = [{ kind: 'rows', record }]
   const bias = node.input[2] ?? ''
   if (bias !== '') {
@@ -131,6 +145,11 @@ function isVector({ graph, channels, fromEnd }: FoldContext, name: string, how: 
   if (shape.reduce((a, b) => a * b, 1) !== channels) return false
   if (how === 'plain') return shape.length === 1
   return channels === 1 || (shape.length >= fromEnd && shape[shape.length - fromEnd] === channels)
+}
+
+/** Axis of a site's channels, input and output alike, counted from the end: convolutions have them second, matrices last. */
+export function channelsFromEnd({ site, matrix }: SiteRecord): number {
+  return site.kind === 'conv' ? matrix.shape.length - 1 : 1
 }
 
 /** The nodes of sites. */

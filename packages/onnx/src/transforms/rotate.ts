@@ -1,9 +1,8 @@
 import { type ApplyResult, rotateRows } from '@lowbit/core'
 import { node } from '@lowbit/formats'
-import { addFloats, addInts } from '../emit/constants.js'
-import type { Graph } from '../graph/index.js'
+import { addFloats, addInts, type Graph } from '../graph/index.js'
 import { type LoadTensor, operandName, readRows, type SiteRecord, siteNode, transpose, writeRows } from '../sites/index.js'
-import { channelsOf, type GroupRecord, planGroup, tiedOutside } from './fold-groups.js'
+import { channelsOf, type GroupRecord, planGroup, tiedReason } from './fold-groups.js'
 import { changeVector } from './vector.js'
 
 /**
@@ -15,8 +14,8 @@ export async function applyRotation(graph: Graph, records: readonly SiteRecord[]
   if (first === undefined) return { how: 'refused', reason: 'no sites' }
   if (first.site.kind !== 'linear') return { how: 'refused', reason: 'only the inputs of matrices are rotated, not those of convolutions' }
   if (signs.length !== channelsOf(first) || signs.length % order !== 0) return { how: 'refused', reason: `${signs.length} signs in blocks of ${order} for ${channelsOf(first)} channels` }
-  const outside = tiedOutside(records, group)
-  if (outside !== undefined) return { how: 'refused', reason: `'${outside.site.id}' shares a weight with this group and reads another input` }
+  const tied = tiedReason(records, group)
+  if (tied !== undefined) return { how: 'refused', reason: tied }
 
   const plan = planGroup(graph, records, group)
   const isFoldable = typeof plan !== 'string' && plan.producer === 'linear' && plan.isAffine

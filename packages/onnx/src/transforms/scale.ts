@@ -1,9 +1,8 @@
 import { type ApplyResult, LowbitError } from '@lowbit/core'
 import { node } from '@lowbit/formats'
-import { addFloats } from '../emit/constants.js'
-import type { Graph } from '../graph/index.js'
+import { addFloats, type Graph } from '../graph/index.js'
 import { type LoadTensor, operandName, readRows, type SiteRecord, siteNode, writeRows } from '../sites/index.js'
-import { channelsOf, type GroupRecord, planGroup, tiedOutside } from './fold-groups.js'
+import { channelsOf, type GroupRecord, planGroup, tiedReason } from './fold-groups.js'
 import { changeVector } from './vector.js'
 
 /**
@@ -14,8 +13,8 @@ export async function applyScale(graph: Graph, records: readonly SiteRecord[], g
   const [first] = group.members
   if (first === undefined) return { how: 'refused', reason: 'no sites' }
   checkScales(group, first, scales)
-  const outside = tiedOutside(records, group)
-  if (outside !== undefined) return { how: 'refused', reason: `'${outside.site.id}' shares a weight with this group and reads another input` }
+  const tied = tiedReason(records, group)
+  if (tied !== undefined) return { how: 'refused', reason: tied }
 
   const plan = planGroup(graph, records, group)
   if (typeof plan === 'string') insertMul(graph, group, scales)

@@ -52,7 +52,7 @@ export interface TransformSite extends SiteFacts {
 }
 
 export interface TransformJob {
-  readonly group: Pick<FoldGroup, 'id' | 'producer' | 'channels'>
+  readonly group: Pick<FoldGroup, 'id' | 'producer' | 'channels' | 'refused'>
   readonly sites: readonly TransformSite[]
   /** Of the input all these sites share. Empty for a residual stream. */
   readonly statistics: JobStatistics

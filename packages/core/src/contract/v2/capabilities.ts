@@ -1,5 +1,7 @@
+import type { Plan } from '../../plan/plan.js'
 import type { QTensor } from '../../qtensor.js'
 import type { ActivationParams, ApplyResult, Batch, OperatorChoice, ResidualStream, Transform } from './host.js'
+import type { Json } from './plugin.js'
 
 /**
  * What a host can do beside what every host must. An ability is an object that is there or not, never a method that may be
@@ -10,6 +12,7 @@ export interface HostCapabilities {
   readonly operators?: OperatorsCapability
   readonly fingerprint?: FingerprintCapability
   readonly outputsUnder?: OutputsUnderCapability
+  readonly plans?: PlansCapability
 }
 
 export type CapabilityName = keyof HostCapabilities
@@ -34,6 +37,18 @@ export interface OperatorsCapability {
 export interface FingerprintCapability {
   /** SHA-256 of the model as opened. */
   sha256(): Promise<string>
+}
+
+/** Says how decisions will be stored, and computes that. */
+export interface PlansCapability {
+  /**
+   * Says what the model will be written as: from now on `plan`, `run`, `observe` and `outputsUnder` are those of that artifact.
+   * `null`: decisions stand for their values again, whatever a format would make of them.
+   * @throws LOWBIT_UNSUPPORTED for a format that the host does not write, LOWBIT_ARGUMENT for a setting that does not exist
+   */
+  target(format: string | null, settings?: Readonly<Record<string, Json>>): void
+  /** How what was decided so far will be stored. */
+  plan(): Plan
 }
 
 /** Decisions laid over those that stand, for one question. What is not named stays as decided. */

@@ -5,6 +5,7 @@ import type { QTensor } from '../../qtensor.js'
 import type { Scheme } from '../../scheme.js'
 import type { HostTensor } from '../../tensor.js'
 import type { CapabilityName, HostCapabilities } from './capabilities.js'
+import type { ActivationParams } from './activation-params.js'
 import type { Json, Plugin } from './plugin.js'
 import type { StatisticName, StatisticRequest, Statistics } from './statistics.js'
 
@@ -64,6 +65,8 @@ export interface FoldGroup {
   readonly channels: number
   /** Why nothing can take the scale, if `producer` is `none`. */
   readonly reason?: string
+  /** Transforms that the group does not take at all, with the reasons: a weight is tied to a site that reads something else. */
+  readonly refused?: Readonly<Partial<Record<'scale' | 'rotate' | 'clip', string>>>
 }
 
 /**
@@ -110,12 +113,7 @@ export interface ActivationPoint {
  */
 export type OperatorChoice = 'default' | 'all' | readonly string[]
 
-/** Scale and zero point of one static activation. */
-export interface ActivationParams {
-  readonly dtype: 'int8' | 'uint8' | 'int16' | 'uint16'
-  readonly scale: number
-  readonly zeroPoint: number
-}
+export type { ActivationParams } from './activation-params.js'
 
 /** A change of the float model that leaves its function alone. */
 export type Transform =

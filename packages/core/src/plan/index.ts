@@ -1,0 +1,3 @@
+export * from './plan.js'
+export * from './parts.js'
+export * from './serialise.js'

@@ -1,0 +1,44 @@
+import { LowbitError, throwIfAborted } from '@lowbit/core'
+import type { Graph } from '../graph/index.js'
+import type { OnnxPlan } from '../plan/onnx-plan.js'
+import { readSettings } from '../plan/settings.js'
+import { upgradeOpset } from '../prepare/index.js'
+import { expectRecord, pointWeightAt, type SiteRecord } from '../sites/index.js'
+import { writeBlocks } from './blocks.js'
+import { writeDequantized } from './dequantize-weight.js'
+import { DynamicActivations, writeIntegers } from './integers.js'
+import { writeLookup } from './lookup.js'
+import { writeNBits } from './nbits.js'
+import { fuseIntegerOperators } from './qoperator.js'
+import { writeStaticActivations, writeStaticWeight } from './static.js'
+
+/**
+ * Writes a plan into a graph, and decides nothing.
+ * @param graph - the one that was planned for, or a clone; changed in place
+ * @param records - of that graph; what stands behind an operator moves its anchor
+ */
+export function writePlan(graph: Graph, records: readonly SiteRecord[], plan: OnnxPlan, signal?: AbortSignal): void {
+  if (graph.opset() < plan.opset) upgradeOpset(graph, plan.opset)
+  const dynamic = new DynamicActivations(graph)
+  for (const weight of plan.weights) {
+    throwIfAborted(signal, `writing weight '${weight.name}'`)
+    const sites = weight.sites.map((id) => expectRecord(records, id))
+    const [owner] = sites
+    if (owner === undefined) continue
+    switch (weight.form) {
+      case 'nbits': writeNBits(graph, weight, sites, readSettings(plan.format, plan.settings).accuracyLevel); break
+      case 'blocks': writeBlocks(graph, weight, sites); break
+      case 'lookup': writeLookup(graph, weight, sites); break
+      case 'integers': writeIntegers(graph, weight, sites, dynamic); break
+      case 'static': writeStaticWeight(graph, weight, sites); break
+      case 'in-place': case 'blocked': case 'regrouped': case 'expanded':
+        pointWeightAt(graph, sites, writeDequantized(graph, weight, owner))
+        break
+      default: throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: `form '${weight.form}' of weight '${weight.name}'`, found: 'unknown to ONNX' })
+    }
+  }
+  if (plan.format !== 'qdq' && plan.format !== 'qoperator') return
+  writeStaticActivations(graph, records, plan)
+  graph.removeDead()
+  if (plan.format === 'qoperator') fuseIntegerOperators(graph)
+}

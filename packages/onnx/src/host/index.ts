@@ -1,0 +1,2 @@
+export * from './onnx-graph-host.js'
+export * from './open-onnx-graph.js'

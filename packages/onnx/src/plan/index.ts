@@ -1,0 +1,8 @@
+export type * from './format.js'
+export type * from './onnx-plan.js'
+export * from './formats.js'
+export * from './plan-model.js'
+export { hasFloatZeros } from './dequantized.js'
+export { unsuitableWeight } from './static-weights.js'
+export * from './neutral.js'
+export * from './settings.js'
