@@ -1,4 +1,4 @@
-import { LowbitError, matchesAny, rtn, scaleColumns, throwIfAborted, type RoundingAlgorithm, type Transform, type TransformAlgorithm, type TransformJob, type TransformResult } from '@lowbit/core'
+import { LowbitError, matchesAny, resolveOptions, rtn, scaleColumns, throwIfAborted, type DeclarationsOf, type RoundingAlgorithm, type Transform, type TransformAlgorithm, type TransformJob, type TransformResult } from '@lowbit/core'
 import { searchClip } from './clip-search.js'
 import { roundedBy, scaledGram, searchScales, type SearchContext, type WeightStat } from './scale-search.js'
 import { VERSION } from './version.js'
@@ -19,6 +19,15 @@ export interface AwqOptions {
   readonly rounding?: RoundingAlgorithm
 }
 
+/** What {@link awq} takes. */
+export const AWQ_OPTIONS = {
+  weightStat: { type: 'choice', values: ['mean', 'group-normalized', 'none'], default: 'mean', about: 'what stands for the size of a weight channel' },
+  grid: { type: 'integer', minimum: 1, maximum: 10_000, default: 20, about: 'values of α tried' },
+  clip: { type: 'boolean', default: true, about: 'clip weights afterwards where that lowers the error of rounding' },
+  clipExcept: { type: 'list', of: { type: 'text' }, when: { clip: [true] }, otherwise: 'query and key projections by their usual names', about: 'sites that are never clipped' },
+  rounding: { type: 'plugin', kind: 'rounding', otherwise: 'round to nearest', about: 'candidates are measured with this rounding, best the one that follows' },
+} as const satisfies DeclarationsOf<AwqOptions>
+
 const QUERY_KEY = ['*q_proj*', '*k_proj*', '*/query/*', '*/key/*', '*.wq*', '*.wk*', '*/wq/*', '*/wk/*']
 
 /**
@@ -28,17 +37,14 @@ const QUERY_KEY = ['*q_proj*', '*k_proj*', '*/query/*', '*/key/*', '*.wq*', '*.w
  * @throws LOWBIT_ARGUMENT for options out of range; the plan: LOWBIT_CALIBRATION, LOWBIT_NONFINITE.
  */
 export function awq(options: AwqOptions = {}): TransformAlgorithm {
-  const { weightStat = 'mean', grid = 20, clip = true, clipExcept = QUERY_KEY, rounding } = options
-  if (!(Number.isInteger(grid) && grid >= 1)) throw new LowbitError('LOWBIT_ARGUMENT', { thing: 'awq({ grid })', found: String(grid), expected: 'a whole number of at least 1' })
-  if (!['mean', 'group-normalized', 'none'].includes(weightStat)) throw new LowbitError('LOWBIT_ARGUMENT', { thing: 'awq({ weightStat })', found: String(weightStat), expected: 'mean, group-normalized or none' })
-  if (rounding !== undefined && typeof rounding.round !== 'function') throw new LowbitError('LOWBIT_ARGUMENT', { thing: 'awq({ rounding })', found: JSON.stringify(rounding), expected: 'a rounding algorithm, as rtn() or gptq() give it' })
+  const { weightStat, grid, clip, clipExcept = QUERY_KEY, rounding } = resolveOptions<AwqOptions, typeof AWQ_OPTIONS>(AWQ_OPTIONS, options, 'awq')
   const measured = rounding === undefined ? {} : { rounding: { name: rounding.name, version: rounding.version, config: rounding.config } }
   return {
     kind: 'transform',
     name: '@lowbit/algos-awq',
     version: VERSION,
     apiVersion: 2,
-    config: { weightStat, grid, clip, clipExcept, ...measured },
+    config: { weightStat, grid, clip, ...(clip ? { clipExcept } : {}), ...measured },
     needs: () => ['gram', 'mean-abs-per-channel'],
     plan: (job) => plan(job, { weightStat, grid, clip, clipExcept, rounding: rounding ?? rtn() }),
   }

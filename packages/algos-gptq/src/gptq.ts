@@ -20,7 +20,7 @@ import {
   type Slices,
 } from '@lowbit/core'
 import { factorise, type Hessian } from './hessian.js'
-import { describeOptions, resolveOptions, type GptqOptions, type ResolvedOptions } from './options.js'
+import { describeOptions, resolveGptqOptions, type GptqOptions, type ResolvedOptions } from './options.js'
 import { chooseParams, type ScaleRule } from './scales.js'
 import { solve, STRIP, type Problem } from './solve.js'
 import { VERSION } from './version.js'
@@ -36,7 +36,7 @@ import { VERSION } from './version.js'
  * LOWBIT_SINGULAR with percdamp 0, LOWBIT_UNSUPPORTED for table codes or scales along another axis.
  */
 export function gptq(options: GptqOptions = {}): RoundingAlgorithm {
-  const resolved = resolveOptions(options)
+  const resolved = resolveGptqOptions(options)
   const inner = typeof resolved.scales === 'string' ? undefined : resolved.scales
   return {
     kind: 'rounding',

@@ -1,2 +1,2 @@
 export { gptq } from './gptq.js'
-export type { GptqOptions, ScaleSource } from './options.js'
+export { GPTQ_OPTIONS, type GptqOptions, type ScaleSource } from './options.js'

@@ -1,4 +1,4 @@
-import { LowbitError, type Json, type RoundingAlgorithm } from '@lowbit/core'
+import { LowbitError, resolveOptions, type DeclarationsOf, type Json, type RoundingAlgorithm } from '@lowbit/core'
 
 /**
  * Where scales come from.
@@ -29,19 +29,24 @@ export interface GptqOptions {
 /** Options with every default filled in. */
 export type ResolvedOptions = Required<Omit<GptqOptions, 'negativeScales'>> & { readonly negativeScales: boolean | undefined }
 
+/** What {@link gptq} takes. */
+export const GPTQ_OPTIONS = {
+  percdamp: { type: 'number', minimum: 0, default: 0.01, about: 'added to the Gram diagonal, as a share of its mean' },
+  blocksize: { type: 'integer', minimum: 1, default: 128, about: 'columns between two updates of all later ones: it does not change the result' },
+  actOrder: { type: 'choice', values: ['off', 'static'], default: 'off', about: 'static: columns are taken by falling Gram diagonal' },
+  staticGroups: { type: 'boolean', otherwise: 'as actOrder needs', about: 'scales from the original weights' },
+  scales: { type: 'either', of: [{ type: 'choice', values: ['range', 'mse', 'gram'] }, { type: 'plugin', kind: 'rounding' }], default: 'gram', about: 'where scales come from' },
+  negativeScales: { type: 'boolean', when: { scales: ['gram'] }, otherwise: 'for groups, and below 4 bits', about: 'symmetric scales may be negative' },
+  deadColumns: { type: 'choice', values: ['keep', 'zero'], default: 'keep', about: 'what happens to weights of inputs that were always 0' },
+} as const satisfies DeclarationsOf<GptqOptions>
+
 /** @throws LOWBIT_ARGUMENT naming the option. */
-export function resolveOptions(options: GptqOptions): ResolvedOptions {
-  const { percdamp = 0.01, blocksize = 128, actOrder = 'off', staticGroups = actOrder === 'static', scales = 'gram', deadColumns = 'keep', negativeScales } = options
-  const refuse = (name: string, found: unknown, expected: string): never => {
-    throw new LowbitError('LOWBIT_ARGUMENT', { thing: `gptq({ ${name} })`, found: String(found), expected })
+export function resolveGptqOptions(options: GptqOptions): ResolvedOptions {
+  const filled = resolveOptions<GptqOptions, typeof GPTQ_OPTIONS>(GPTQ_OPTIONS, options, 'gptq')
+  const { actOrder, staticGroups = actOrder === 'static', negativeScales, percdamp, blocksize, scales, deadColumns } = filled
+  if (actOrder === 'static' && !staticGroups) {
+    throw new LowbitError('LOWBIT_ARGUMENT', { thing: 'gptq({ staticGroups })', found: 'false', expected: 'true with actOrder static: groups in another order would need an index for each column' })
   }
-  if (!(percdamp >= 0 && Number.isFinite(percdamp))) refuse('percdamp', percdamp, 'a finite number of at least 0')
-  if (!(Number.isInteger(blocksize) && blocksize >= 1)) refuse('blocksize', blocksize, 'a whole number of at least 1')
-  if (actOrder !== 'off' && actOrder !== 'static') refuse('actOrder', actOrder, 'off or static')
-  if (deadColumns !== 'keep' && deadColumns !== 'zero') refuse('deadColumns', deadColumns, 'keep or zero')
-  if (actOrder === 'static' && !staticGroups) refuse('staticGroups', staticGroups, 'true with actOrder static: groups in another order would need an index for each column')
-  const known = typeof scales === 'string' ? ['range', 'mse', 'gram'].includes(scales) : typeof scales.round === 'function'
-  if (!known) refuse('scales', typeof scales === 'string' ? scales : JSON.stringify(scales), 'range, mse, gram or a rounding algorithm, as rtn() gives it')
   return { percdamp, blocksize, actOrder, staticGroups, scales, deadColumns, negativeScales }
 }
 

@@ -1,4 +1,4 @@
-import { allocateCodes, bitsOf, codeRange, describeScheme, isIntegerCode, LowbitError, matrixGranules, requireFiniteWeight, roundHalfEven, throwIfAborted, type QTensor, type RoundingAlgorithm, type Scheme } from '@lowbit/core'
+import { allocateCodes, bitsOf, codeRange, describeScheme, isIntegerCode, LowbitError, matrixGranules, requireFiniteWeight, resolveOptions, roundHalfEven, throwIfAborted, type DeclarationsOf, type QTensor, type RoundingAlgorithm, type Scheme } from '@lowbit/core'
 import { optimizeZeros, type HqqParams, type HqqSettings } from './optimize.js'
 import { VERSION } from './version.js'
 
@@ -31,20 +31,31 @@ export interface HqqOptions {
   readonly padding?: 'none' | 'zeros'
 }
 
+/** What {@link hqq} takes. */
+export const HQQ_OPTIONS = {
+  lpNorm: { type: 'number', above: 0, maximum: 1, default: 0.7, about: 'p of the norm that the residual is shrunk towards' },
+  beta: { type: 'number', above: 0, default: 10, about: 'weight of the quadratic term' },
+  kappa: { type: 'number', above: 0, default: 1.01, about: 'growth of beta from round to round' },
+  iterations: { type: 'integer', minimum: 0, maximum: 100_000, default: 20, about: 'rounds at most' },
+  keep: { type: 'choice', values: ['best', 'last'], default: 'best', about: 'which zero points are kept when the loop stops' },
+  zeroPoints: { type: 'choice', values: ['scheme', 'integer'], default: 'scheme', about: 'integer rounds the zero points in the end' },
+  start: { type: 'choice', values: ['auto', 'exact', 'rounded'], default: 'auto', about: 'whole zero points to start from, or the smallest weight' },
+  padding: { type: 'choice', values: ['none', 'zeros'], default: 'none', about: 'zeros fill a short last group up' },
+} as const satisfies DeclarationsOf<HqqOptions>
+
 /**
  * HQQ: float zero points by half-quadratic optimization, without data (Badri and Shaji 2023).
  * Takes asymmetric integer schemes; best with `zeroPoint: 'float'`. With integer zero points they are rounded in the end.
  * @throws (round) LOWBIT_UNSUPPORTED for symmetric, ternary, binary and table schemes; LOWBIT_NONFINITE for NaN or infinite weights.
  */
 export function hqq(options: HqqOptions = {}): RoundingAlgorithm {
-  const config = { lpNorm: 0.7, beta: 10, kappa: 1.01, iterations: 20, keep: 'best', zeroPoints: 'scheme', start: 'auto', padding: 'none', ...options } as const
-  checkOptions(config)
+  const config = resolveOptions<HqqOptions, typeof HQQ_OPTIONS>(HQQ_OPTIONS, options, 'hqq')
   return {
     kind: 'rounding',
     name: '@lowbit/algos-hqq',
     version: VERSION,
     apiVersion: 2,
-    config,
+    config: { ...config },
     needs: () => [],
     async round({ site, weight, scheme, signal, onProgress }) {
       requireScheme(scheme, site.id)
@@ -65,16 +76,6 @@ export function hqq(options: HqqOptions = {}): RoundingAlgorithm {
       }
     },
   }
-}
-
-function checkOptions(config: Required<HqqOptions>): void {
-  const fail = (option: string, value: number, expected: string): never => {
-    throw new LowbitError('LOWBIT_ARGUMENT', { thing: `hqq option ${option}`, found: String(value), expected })
-  }
-  if (!(config.lpNorm > 0 && config.lpNorm <= 1)) fail('lpNorm', config.lpNorm, 'a number above 0, at most 1')
-  if (!(config.beta > 0)) fail('beta', config.beta, 'a positive number')
-  if (!(config.kappa > 0)) fail('kappa', config.kappa, 'a positive number')
-  if (!Number.isInteger(config.iterations) || config.iterations < 0) fail('iterations', config.iterations, 'a whole number')
 }
 
 function requireScheme(scheme: Scheme, site: string): void {

@@ -1,1 +1,1 @@
-export { hqq, type HqqOptions } from './hqq.js'
+export { hqq, HQQ_OPTIONS, type HqqOptions } from './hqq.js'

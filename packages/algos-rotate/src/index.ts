@@ -1,4 +1,4 @@
-export type { RotateOptions } from './options.js'
+export { ROTATE_OPTIONS, type RotateOptions } from './options.js'
 export { rotate, rotateGram } from './rotate.js'
 export { randomSigns } from './signs.js'
 export { spreadOf, type Spread } from './spread.js'

@@ -1,4 +1,4 @@
-import { LowbitError, hadamardOrder, rtn, type RoundingAlgorithm } from '@lowbit/core'
+import { LowbitError, hadamardOrder, resolveOptions, rtn, type DeclarationsOf, type RoundingAlgorithm } from '@lowbit/core'
 
 export interface RotateOptions {
   /**
@@ -24,15 +24,18 @@ export interface RotateOptions {
 /** Options with every default filled in. */
 export type ResolvedRotateOptions = Required<Omit<RotateOptions, 'order'>> & { readonly order: number | undefined }
 
+/** What {@link rotate} takes. */
+export const ROTATE_OPTIONS = {
+  scope: { type: 'choice', values: ['group', 'residual'], default: 'group', about: 'the inputs of sites, or the stream that runs through the model' },
+  order: { type: 'integer', minimum: 1, otherwise: 'the largest there is', about: 'channels turned together: 2^k, 12·2^k, 20·2^k or 28·2^k' },
+  accept: { type: 'choice', values: ['better', 'always'], default: 'better', about: 'only where the error of rounding falls, or without asking' },
+  minimumGain: { type: 'number', minimum: 0, below: 1, default: 0, about: 'share of the error that must go' },
+  rounding: { type: 'plugin', kind: 'rounding', otherwise: 'round to nearest', about: 'what is measured: best the rounding that follows' },
+} as const satisfies DeclarationsOf<RotateOptions>
+
 /** @throws LOWBIT_ARGUMENT naming the option. */
-export function resolveOptions({ scope = 'group', order, accept = 'better', minimumGain = 0, rounding }: RotateOptions): ResolvedRotateOptions {
-  const refuse = (name: string, found: unknown, expected: string): never => {
-    throw new LowbitError('LOWBIT_ARGUMENT', { thing: `rotate({ ${name} })`, found: String(found), expected })
-  }
-  if (scope !== 'group' && scope !== 'residual') refuse('scope', scope, 'group or residual')
-  if (order !== undefined && hadamardOrder(order) === undefined) refuse('order', order, '2^k, 12·2^k, 20·2^k or 28·2^k')
-  if (accept !== 'better' && accept !== 'always') refuse('accept', accept, 'better or always')
-  if (rounding !== undefined && typeof rounding.round !== 'function') refuse('rounding', JSON.stringify(rounding), 'a rounding algorithm, as rtn() or gptq() give it')
-  if (!(minimumGain >= 0 && minimumGain < 1)) refuse('minimumGain', minimumGain, 'a number from 0 to below 1')
-  return { scope, order, accept, minimumGain, rounding: rounding ?? rtn() }
+export function resolveRotateOptions(options: RotateOptions): ResolvedRotateOptions {
+  const { scope, order, accept, minimumGain, rounding = rtn() } = resolveOptions<RotateOptions, typeof ROTATE_OPTIONS>(ROTATE_OPTIONS, options, 'rotate')
+  if (order !== undefined && hadamardOrder(order) === undefined) throw new LowbitError('LOWBIT_ARGUMENT', { thing: 'rotate({ order })', found: String(order), expected: '2^k, 12·2^k, 20·2^k or 28·2^k' })
+  return { scope, order, accept, minimumGain, rounding }
 }

@@ -1,5 +1,5 @@
 import { LowbitError, dequantize, largestHadamardBlock, quadraticForm, rotateRows, throwIfAborted, type GramStatistic, type RoundingAlgorithm, type TransformAlgorithm, type TransformJob, type TransformResult } from '@lowbit/core'
-import { resolveOptions, type ResolvedRotateOptions, type RotateOptions } from './options.js'
+import { resolveRotateOptions, type ResolvedRotateOptions, type RotateOptions } from './options.js'
 import { planResidual } from './residual.js'
 import { randomSigns } from './signs.js'
 import { spreadOf } from './spread.js'
@@ -15,7 +15,7 @@ const SMALLEST_ORDER = 4
  * @throws LOWBIT_ARGUMENT for options out of range; the plan: LOWBIT_CALIBRATION without a Gram matrix.
  */
 export function rotate(options: RotateOptions = {}): TransformAlgorithm {
-  const resolved = resolveOptions(options)
+  const resolved = resolveRotateOptions(options)
   const { scope, accept, minimumGain, order } = resolved
   const { rounding } = options
   return {

@@ -1,4 +1,4 @@
-import { LowbitError, channelAbsMax, throwIfAborted, type HostTensor, type TransformAlgorithm, type TransformJob, type TransformResult } from '@lowbit/core'
+import { LowbitError, channelAbsMax, resolveOptions, throwIfAborted, type DeclarationsOf, type HostTensor, type TransformAlgorithm, type TransformJob, type TransformResult } from '@lowbit/core'
 import { int8Error, type ActivationScale } from './int8-error.js'
 import { smoothScales } from './scales.js'
 import { VERSION } from './version.js'
@@ -13,6 +13,12 @@ export interface SmoothQuantOptions {
   readonly activations?: ActivationScale
 }
 
+/** What {@link smoothQuant} takes. */
+export const SMOOTHQUANT_OPTIONS = {
+  alpha: { type: 'either', of: [{ type: 'number', minimum: 0, maximum: 1 }, { type: 'choice', values: ['search'] }], default: 0.5, about: 'how much of the activations’ difficulty goes into the weights' },
+  activations: { type: 'choice', values: ['token', 'tensor'], default: 'token', about: 'how activations will be quantized; search measures with it' },
+} as const satisfies DeclarationsOf<SmoothQuantOptions>
+
 /** Values of α that `search` tries. */
 export const SEARCHED_ALPHAS = [0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7] as const
 
@@ -22,10 +28,7 @@ export const SEARCHED_ALPHAS = [0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7]
  * @throws LOWBIT_ARGUMENT for an α outside [0, 1]; the plan: LOWBIT_CALIBRATION, LOWBIT_NONFINITE.
  */
 export function smoothQuant(options: SmoothQuantOptions = {}): TransformAlgorithm {
-  const { alpha = 0.5, activations = 'token' } = options
-  if (alpha !== 'search' && !(alpha >= 0 && alpha <= 1)) {
-    throw new LowbitError('LOWBIT_ARGUMENT', { thing: 'smoothQuant({ alpha })', found: String(alpha), expected: 'a number from 0 to 1, or search' })
-  }
+  const { alpha, activations } = resolveOptions<SmoothQuantOptions, typeof SMOOTHQUANT_OPTIONS>(SMOOTHQUANT_OPTIONS, options, 'smoothQuant')
   return {
     kind: 'transform',
     name: '@lowbit/algos-smoothquant',

@@ -1,4 +1,5 @@
 export * from './open-onnx.js'
+export { ONNX_SETTINGS, type OnnxSettings } from '@lowbit/onnx'
 export { OnnxHost } from './host/onnx-host.js'
 export * from './compare/index.js'
 export * from './ort.js'

@@ -1,20 +1,34 @@
-import { awq } from '@lowbit/algos-awq'
-import { gptq } from '@lowbit/algos-gptq'
-import { hqq } from '@lowbit/algos-hqq'
-import { rotate } from '@lowbit/algos-rotate'
-import { smoothQuant } from '@lowbit/algos-smoothquant'
-import { bestOf, LowbitError, resolveRounding, rtn, unbiased, type Json, type PluginTable, type PluginUse } from '@lowbit/core'
+import { awq, AWQ_OPTIONS } from '@lowbit/algos-awq'
+import { gptq, GPTQ_OPTIONS } from '@lowbit/algos-gptq'
+import { hqq, HQQ_OPTIONS } from '@lowbit/algos-hqq'
+import { rotate, ROTATE_OPTIONS } from '@lowbit/algos-rotate'
+import { smoothQuant, SMOOTHQUANT_OPTIONS } from '@lowbit/algos-smoothquant'
+import { bestOf, ENTROPY_OPTIONS, entropyObserver, LowbitError, minmaxObserver, MOVING_AVERAGE_OPTIONS, movingAverageObserver, mseObserver, PERCENTILE_OPTIONS, percentileObserver, resolveRounding, rtn, RTN_OPTIONS, show, unbiased, type Declarations, type Json, type MadePlugin, type PluginConfig, type PluginFactory, type PluginTable, type PluginUse, type RoundingAlgorithm } from '@lowbit/core'
 
 /** Every algorithm the command line brings, by the name a recipe uses. */
 export const ALGORITHMS: PluginTable = {
-  '@lowbit/core/rtn': (config) => rtn(config),
-  '@lowbit/core/best-of': ({ candidates = [...CANDIDATES] }) => bestOf(many(candidates).map((use) => resolveRounding(use, ALGORITHMS))),
-  '@lowbit/core/unbiased': ({ rounding = '@lowbit/core/rtn' }) => unbiased(resolveRounding(rounding, ALGORITHMS)),
-  '@lowbit/algos-hqq': (config) => hqq(config),
-  '@lowbit/algos-gptq': (config) => gptq(config),
-  '@lowbit/algos-awq': (config) => awq(config),
-  '@lowbit/algos-smoothquant': (config) => smoothQuant(config),
-  '@lowbit/algos-rotate': (config) => rotate(config),
+  '@lowbit/core/rtn': declared(rtn, RTN_OPTIONS),
+  '@lowbit/core/best-of': declared(({ candidates }) => bestOf(candidates === undefined ? CANDIDATES.map((use) => resolveRounding(use, ALGORITHMS)) : roundings(candidates)), {
+    candidates: { type: 'list', of: { type: 'plugin', kind: 'rounding' }, otherwise: 'GPTQ in both column orders and round to nearest', about: 'algorithms of which each row takes the best' },
+  }),
+  '@lowbit/core/unbiased': declared(({ rounding }) => unbiased(isRounding(rounding) ? rounding : rtn()), {
+    rounding: { type: 'plugin', kind: 'rounding', otherwise: 'round to nearest', about: 'what makes the codes' },
+  }),
+  '@lowbit/algos-hqq': declared(hqq, HQQ_OPTIONS),
+  '@lowbit/algos-gptq': declared(gptq, GPTQ_OPTIONS),
+  '@lowbit/algos-awq': declared(awq, AWQ_OPTIONS),
+  '@lowbit/algos-smoothquant': declared(smoothQuant, SMOOTHQUANT_OPTIONS),
+  '@lowbit/algos-rotate': declared(rotate, ROTATE_OPTIONS),
+  '@lowbit/core/minmax': declared(minmaxObserver, {}),
+  '@lowbit/core/moving-average': declared(movingAverageObserver, MOVING_AVERAGE_OPTIONS),
+  '@lowbit/core/percentile': declared(percentileObserver, PERCENTILE_OPTIONS),
+  '@lowbit/core/entropy': declared(entropyObserver, ENTROPY_OPTIONS),
+  '@lowbit/core/mse': declared(mseObserver, {}),
+}
+
+/** A factory that says what it takes. */
+function declared(make: (config: PluginConfig) => MadePlugin, options: Declarations): PluginFactory {
+  return Object.assign((config: PluginConfig) => make(config), { options })
 }
 
 /** Tried at each site: neither order of columns is the better one everywhere, and plain rounding is there so that nothing is worse than it. */
@@ -26,7 +40,15 @@ const CANDIDATES: readonly Json[] = [{ use: '@lowbit/algos-gptq' }, { use: '@low
  */
 export const CALIBRATED_DEFAULT: PluginUse = { use: '@lowbit/core/unbiased', config: { rounding: { use: '@lowbit/core/best-of', config: { candidates: CANDIDATES } } } }
 
-function many(candidates: Json): readonly Json[] {
-  if (Array.isArray(candidates)) return candidates
-  throw new LowbitError('LOWBIT_RECIPE', { thing: '@lowbit/core/best-of, candidates', found: JSON.stringify(candidates), expected: 'a list of algorithms' })
+/** Plugins that a configuration named, which were made before. */
+function roundings(made: PluginConfig[string]): readonly RoundingAlgorithm[] {
+  if (!Array.isArray(made)) throw new LowbitError('LOWBIT_RECIPE', { thing: '@lowbit/core/best-of, candidates', found: show(made), expected: 'a list of algorithms' })
+  return made.map((value: unknown) => {
+    if (isRounding(value)) return value
+    throw new LowbitError('LOWBIT_RECIPE', { thing: 'algorithm', found: show(value), expected: 'a rounding algorithm, as a package name or { "use": name, "config": options }' })
+  })
+}
+
+function isRounding(value: unknown): value is RoundingAlgorithm {
+  return typeof value === 'object' && value !== null && 'kind' in value && value.kind === 'rounding'
 }

@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
@@ -16,7 +15,6 @@ const recipe = {
   seed: 3,
 }
 const table: PluginTable = { '@lowbit/core/rtn': (config) => rtn(config) }
-const published: unknown = JSON.parse(readFileSync(new URL('../recipe.schema.json', import.meta.url), 'utf8'))
 
 function codeOf(work: () => unknown): string | undefined {
   try {
@@ -69,12 +67,8 @@ describe('recipe', () => {
     expect(codeOf(() => parseRecipe(value))).toBe('LOWBIT_RECIPE')
   })
 
-  it('is published as the schema it is checked with', () => {
-    expect(published).toMatchObject(JSON.parse(JSON.stringify(RECIPE_SCHEMA)))
-  })
-
   it('agrees with a full JSON Schema validator on mutated recipes', () => {
-    const full = new Ajv2020({ strict: false }).compile(published as object)
+    const full = new Ajv2020({ strict: false }).compile(RECIPE_SCHEMA)
     const keys = Object.keys(recipe)
     const mutation = fc.tuple(fc.constantFrom(...keys, 'weights.dtype', 'weights.group', 'extra'), fc.oneof(fc.jsonValue(), fc.constantFrom('int8', 16, null, [], {}, 'one-pass')))
     fc.assert(

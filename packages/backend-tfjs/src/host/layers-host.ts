@@ -14,6 +14,7 @@ import { activationPoints, inputName } from './activation-points.js'
 import { inputTensors, modelInputs, modelOutputs } from './batches.js'
 import { raisedForBias } from './bias-room.js'
 import { emitters, expectEmitter } from './emit/emitters.js'
+import { LAYERS_SETTINGS, readSettings } from '../onnx/settings.js'
 import { findFolds, type Fold } from './fold-groups.js'
 import { forward, type Overlay, type Tap } from './forward.js'
 import { siteState, type SiteState, type StaticRule } from './site-state.js'
@@ -98,6 +99,8 @@ class TfjsHost extends AbstractHost implements LayersHost {
       siteKinds: ['linear', 'conv', 'embedding'],
       activations: true,
       capabilities: [],
+      settings: LAYERS_SETTINGS,
+      staticFormats: ['dequantize', 'matmul-nbits'],
       tolerance: { relative: 1e-4, reason: 'BatchNorm folding and another order of float32 sums' },
     }
   }
@@ -245,7 +248,9 @@ class TfjsHost extends AbstractHost implements LayersHost {
   }
 
   protected write(format: string, options: EmitOptions): Artifact | Promise<Artifact> {
-    return expectEmitter(format).emit({ tf: this.#tf, model: this.#model, ...this.#overlay() }, options)
+    const emitter = expectEmitter(format)
+    readSettings(format, options.settings)
+    return emitter.emit({ tf: this.#tf, model: this.#model, ...this.#overlay() }, options)
   }
 
   /** Sites that nothing reads but lookups have no activation. */

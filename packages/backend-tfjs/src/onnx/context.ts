@@ -2,6 +2,7 @@ import type { EmitContext } from '../host/emit/emitter.js'
 import type { SiteState } from '../host/site-state.js'
 import type { Layer } from '../tf.js'
 import type { GraphWriter } from './graph-writer.js'
+import type { FilledSettings } from './settings.js'
 
 /** What a layer's converter works with. */
 export interface OnnxContext extends EmitContext {
@@ -9,7 +10,7 @@ export interface OnnxContext extends EmitContext {
   readonly notes: string[]
   /** Dense sites whose weight becomes MatMulNBits where it can. */
   readonly nbits: boolean
-  readonly settings: Readonly<Record<string, unknown>>
+  readonly settings: FilledSettings
   /** What a site reads: with the scale that was inserted and its quantization. */
   read(site: SiteState, x: string): string
 }

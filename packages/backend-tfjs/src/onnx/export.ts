@@ -7,6 +7,7 @@ import { functional } from '../layers/functional.js'
 import { setting } from '../layers/layer-variable.js'
 import type { Layer, LayersModel } from '../tf.js'
 import type { OnnxContext } from './context.js'
+import { readSettings } from './settings.js'
 import { GraphWriter } from './graph-writer.js'
 import { PLAIN } from './plain-layers.js'
 import { WEIGHTED } from './weighted-layers.js'
@@ -20,13 +21,13 @@ type Symbolic = LayersModel['inputs'][number]
  * @throws LOWBIT_UNSUPPORTED naming the layer that has no ONNX form here.
  */
 export function toOnnx(context: EmitContext, options: EmitOptions & { readonly nbits: boolean }): { readonly model: ModelProto; readonly notes: readonly string[] } {
-  const { scales = 'float32' } = options.settings ?? {}
-  if (scales !== 'float32' && scales !== 'float16') throw new LowbitError('LOWBIT_ARGUMENT', { thing: "setting 'scales'", found: String(scales), expected: "'float32' or 'float16'" })
+  const settings = readSettings(options.nbits ? 'matmul-nbits' : 'dequantize', options.settings)
+  const { scales } = settings
   const writer = new GraphWriter({ halfScales: scales === 'float16' })
   const notes: string[] = []
   const sites = context.sites.map((site): SiteState => ({ ...site, ...storedAs(context, site) }))
   for (const { at } of context.raised.keys()) notes.push(`${at.id}: weight scales raised so that the bias fits int32`)
-  const onnx: OnnxContext = { ...context, sites, writer, notes, nbits: options.nbits, settings: options.settings ?? {}, read: (site, x) => readInput(writer, context, site, x) }
+  const onnx: OnnxContext = { ...context, sites, writer, notes, nbits: options.nbits, settings, read: (site, x) => readInput(writer, context, site, x) }
   const folded = new Set(context.sites.flatMap(({ norm }) => (norm === undefined ? [] : [norm.layer])))
   const inputs = modelInputs(context.model).map(({ name, dtype, shape = [] }) => writer.input(name, onnxType(dtype), shape))
   const outputs = convertModel(onnx, folded, context.model, inputs)

@@ -42,7 +42,7 @@ function matMulNBits({ writer, nbits, settings }: OnnxContext, site: SiteState, 
     if (buffer instanceof Float32Array) inputs.push(writer.scales(name, buffer, [n * blocks]))
     else inputs.push(writer.constant(name, hostTensor('uint8', role === 'codes' ? [n, blocks, (size * bits) / 8] : [buffer.length], Uint8Array.from(buffer))))
   }
-  const level = Number(settings['accuracyLevel'] ?? 0)
+  const level = settings.accuracyLevel
   return writer.op('MatMulNBits', `${id}/product`, inputs, { K: k, N: n, bits, block_size: size, ...(level === 0 ? {} : { accuracy_level: level }) }, 'com.microsoft')
 }
 

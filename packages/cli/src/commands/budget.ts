@@ -1,9 +1,9 @@
 import { openOnnx } from '@lowbit/backend-ort'
-import { allocateBits, LowbitError, quantize, resolveRecipe, sensitivity, type Recipe, type RecipeScheme, type Scheme, type SensitivityRow } from '@lowbit/core'
+import { allocateBits, LowbitError, quantize, resolveRecipe, sensitivity, type CodeType, type Recipe, type RecipeScheme, type Scheme, type SensitivityRow } from '@lowbit/core'
 import { openData } from '../data/source.js'
 import { dataSpec } from '../data/spec.js'
 import type { Terminal } from '../output/terminal.js'
-import { parseSchemes } from './sensitivity.js'
+import { schemesOf } from './sensitivity.js'
 
 /** `2.5MB`, `900k`, `1500000`: powers of 1000. */
 export function parseSize(text: string): number {
@@ -17,8 +17,8 @@ export interface BudgetJob {
   readonly model: string
   /** Most bytes the file may have. */
   readonly bytes: number
-  /** Schemes to choose among, with commas. */
-  readonly types: string
+  /** Types to choose among; what else the recipe says of weights holds for each. */
+  readonly types: readonly CodeType[]
   readonly recipe: Recipe
   readonly calibration: NonNullable<Recipe['calibration']>
   /** Paths of the recipe are relative to it. */
@@ -44,8 +44,9 @@ export async function budgetOverrides(job: BudgetJob): Promise<readonly Override
   const host = await openOnnx(model)
   try {
     const data = await openData(dataSpec(calibration, folder), host.inputs())
-    const group = recipe.weights.group === undefined ? undefined : String(recipe.weights.group)
-    const table = await sensitivity(host, { schemes: parseSchemes(types, group), calibration: data, signal: terminal.signal, onProgress: terminal.onProgress })
+    const { group, perTensor, symmetric, reduceRange } = recipe.weights
+    const alike = { ...(group === undefined ? {} : { group }), ...(perTensor === undefined ? {} : { perTensor }), ...(symmetric === undefined ? {} : { symmetric }), ...(reduceRange === undefined ? {} : { reduceRange }) }
+    const table = await sensitivity(host, { schemes: schemesOf(types, alike), calibration: data, signal: terminal.signal, onProgress: terminal.onProgress })
     const rest = host.size() - [...new Map(table.map((row) => [row.site, row.floatBytes])).values()].reduce((a, b) => a + b, 0)
     const sizeOf = (chosen: readonly Override[]): Promise<number> => writtenSize(model, { ...recipe, overrides: [...chosen, ...(recipe.overrides ?? [])] })
     const smallest = smallestRows(table)
@@ -105,6 +106,11 @@ async function writtenSize(model: string, { format = 'dequantize', weights, over
   }
 }
 
-function recipeForm({ dtype, granularity, symmetric }: Scheme): RecipeScheme {
-  return { dtype, symmetric, ...(granularity.kind === 'group' ? { group: granularity.size } : {}) }
+function recipeForm({ dtype, granularity, symmetric, reduceRange }: Scheme): RecipeScheme {
+  return {
+    dtype,
+    symmetric,
+    ...(granularity.kind === 'group' ? { group: granularity.size } : granularity.kind === 'tensor' ? { perTensor: true } : {}),
+    ...(reduceRange === undefined ? {} : { reduceRange }),
+  }
 }

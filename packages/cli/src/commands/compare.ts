@@ -4,36 +4,34 @@ import type { BatchSource, Comparison } from '@lowbit/core'
 import { atomicWriteText } from '@lowbit/formats/node'
 import { formatBytes, formatDecibels, formatPercent, saturationLines, shorten, textTable } from '@lowbit/report'
 import { openData } from '../data/source.js'
-import { addDataFlags, dataJson, dataSpec, type DataFlags } from '../data/spec.js'
+import { DATA_OPTIONS, dataFlags, dataJson, dataSpec, type DataValues } from '../data/spec.js'
+import { CLOBBER_FLAG, QUIET_FLAGS, type OutputValues } from '../flags/common.js'
+import { addFlags, readFlags, type FlagsOf } from '../flags/flag.js'
 import { syntheticBatches } from '../data/synthetic.js'
 import { checkOutputs, refuseStream } from '../output/files.js'
 import { processTerminal } from '../output/terminal.js'
 
-interface CompareFlags extends DataFlags {
+interface CompareValues extends DataValues, OutputValues {
   readonly data?: string
   readonly layers?: boolean
-  readonly report?: string
-  readonly clobber?: boolean
-  readonly json?: boolean
-  readonly quiet?: boolean
+}
+
+const FLAGS: FlagsOf<CompareValues> = {
+  data: { flags: '-d, --data <path>', option: { ...DATA_OPTIONS.path, required: false, otherwise: '4 batches of random numbers, which only show that both run' } },
+  ...dataFlags('data'),
+  layers: { flags: '--layers', option: { type: 'boolean', about: 'rank the sites by the damage that each does alone (slower)' } },
+  ...CLOBBER_FLAG,
+  report: { flags: '--report <file>', option: { type: 'text', about: 'write the figures as JSON' } },
+  ...QUIET_FLAGS,
 }
 
 /** `lowbit compare` */
 export function compareCommand(program: Command): void {
-  const command = program
-    .command('compare')
-    .description('run two models on the same data: accuracy, size, speed')
-    .argument('<reference>', 'the float model')
-    .argument('<candidate>', 'the quantized model')
-    .option('-d, --data <path>', '.npz, .npy, .safetensors, or a folder of those or of images (default: 4 batches of random numbers, which only show that both run)')
-  addDataFlags(command)
-    .option('--layers', 'rank the sites by the damage that each does alone (slower)')
-    .option('--no-clobber', 'refuse to replace files that are already there')
-    .option('--report <file>', 'write the figures as JSON')
-    .option('--json', 'print JSON')
-    .option('-q, --quiet', 'no progress bar and no notes')
+  const command = program.command('compare').description('run two models on the same data: accuracy, size, speed').argument('<reference>', 'the float model').argument('<candidate>', 'the quantized model')
+  addFlags(command, FLAGS)
     .addHelpText('after', '\nExamples:\n  $ lowbit compare model.onnx model.int8.onnx --data samples.npz\n  $ lowbit compare model.onnx model.int4.onnx --data photos/ --limit 50 --layers')
-    .action(async (reference: string, candidate: string, flags: CompareFlags) => {
+    .action(async (reference: string, candidate: string) => {
+      const flags = readFlags<CompareValues>(command, FLAGS)
       const terminal = processTerminal({ quiet: flags.quiet === true || flags.json === true })
       const rules = { noClobber: flags.clobber === false }
       refuseStream('--report', flags.report)

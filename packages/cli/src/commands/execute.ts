@@ -1,17 +1,18 @@
 import { basename, dirname, extname, join, relative, resolve } from 'node:path'
 import { compareModels, openOnnx, type OnnxHost } from '@lowbit/backend-ort'
-import { DEFAULT_MAX_MEMORY, isLowbitError, LowbitError, quantize, resolveRecipe, type Batch, type BatchSource, type Comparison, type QuantizeResult, type Recipe, type Report, RUINED } from '@lowbit/core'
+import { DEFAULT_MAX_MEMORY, isLowbitError, LowbitError, pluginUses, quantize, resolveRecipe, type Batch, type BatchSource, type Comparison, type PluginTable, type QuantizeResult, type Recipe, type Report, RUINED } from '@lowbit/core'
 import { atomicWriteText, calibrationFile, lockOutput, watchFiles, type NamedFile, type OutputLock } from '@lowbit/formats/node'
 import { folderStore, threadRunner, type FolderStore } from '@lowbit/jobs/node'
 import { reportDetails, reportHtml, reportJson } from '@lowbit/report'
-import { ALGORITHMS } from '../algorithms.js'
 import { dataIdentity } from '../data/identity.js'
-import { dataSpec, wholeNumber } from '../data/spec.js'
+import { dataSpec } from '../data/spec.js'
+import type { OutputValues, RunValues } from '../flags/common.js'
 import { openData } from '../data/source.js'
 import { syntheticBatches } from '../data/synthetic.js'
 import { bestLinAlg, linAlgWarning } from '../jobs/linalg.js'
 import { checkNotThere, checkOutputs, leastBytes, refuseStream, type Output } from '../output/files.js'
 import type { Terminal } from '../output/terminal.js'
+import { pluginTable } from '../plugins/user-plugins.js'
 
 export interface Executed {
   readonly result: QuantizeResult
@@ -31,14 +32,16 @@ export interface ExecuteOptions {
   readonly noClobber?: boolean
   /** The output's lock, if the caller holds it already. */
   readonly lock?: OutputLock
+  /** Let the recipe name packages of the user's own project: their code runs. */
+  readonly allowPlugins?: boolean
   /** Worker threads for calibrated rounding; default as many as the machine has processors. */
   readonly threads?: number
   /** File that keeps calibration statistics between runs. */
   readonly calibrationCache?: string
 }
 
-/** {@link ExecuteOptions} from what commander gives. */
-export function executeOptions(flags: { readonly report?: string; readonly saveRecipe?: string; readonly threads?: string; readonly calibrationCache?: string; readonly clobber?: boolean; readonly force?: boolean }): ExecuteOptions {
+/** {@link ExecuteOptions} from a command's flags. */
+export function executeOptions(flags: OutputValues & RunValues & { readonly saveRecipe?: string }): ExecuteOptions {
   refuseStream('--report', flags.report)
   refuseStream('--save-recipe', flags.saveRecipe)
   refuseStream('--calibration-cache', flags.calibrationCache)
@@ -47,7 +50,8 @@ export function executeOptions(flags: { readonly report?: string; readonly saveR
     force: flags.force === true,
     ...(flags.saveRecipe === undefined ? {} : { recipeFile: flags.saveRecipe }),
     ...(flags.report === undefined ? {} : { reportFile: flags.report }),
-    ...(flags.threads === undefined ? {} : { threads: wholeNumber('--threads', flags.threads) }),
+    allowPlugins: flags.allowPlugins === true,
+    ...(flags.threads === undefined ? {} : { threads: flags.threads }),
     ...(flags.calibrationCache === undefined ? {} : { calibrationCache: resolve(flags.calibrationCache) }),
   }
 }
@@ -102,12 +106,11 @@ interface RunFiles {
   readonly sources: readonly NamedFile[]
 }
 
-async function executeLocked(recipe: Recipe, folder: string, { model, output, outputs, sources }: RunFiles, terminal: Terminal, { reportFile, recipeFile, threads, calibrationCache, noClobber = false, force = false }: ExecuteOptions): Promise<Executed> {
-  const options = resolveRecipe(recipe, ALGORITHMS)
-  // Static formats want constants and normalizations folded, and an opset that has per-channel quantization.
-  const prepare = recipe.format === 'qdq' || recipe.format === 'qoperator'
+async function executeLocked(recipe: Recipe, folder: string, { model, output, outputs, sources }: RunFiles, terminal: Terminal, { reportFile, recipeFile, threads, calibrationCache, noClobber = false, force = false, allowPlugins = false }: ExecuteOptions): Promise<Executed> {
+  const plugins = await pluginTable([recipe], allowPlugins, process.cwd())
+  const options = resolveRecipe(recipe, plugins)
   const watch = await watchFiles([model])
-  const host = await openOnnx(model, { prepare })
+  const host = await openOnnx(model, { prepare: isPrepared(recipe.format) })
   try {
     const calibration = recipe.calibration === undefined ? undefined : await openData(dataSpec(recipe.calibration, folder), host.inputs())
     const data = (calibration?.files ?? []).map((path) => ({ what: 'the calibration data', path }))
@@ -143,7 +146,7 @@ async function executeLocked(recipe: Recipe, folder: string, { model, output, ou
     const resumed = work?.resumed ?? 0
     if (resumed > 0) terminal.note(`${resumed} sites were already done by a run that had stopped.`)
     if (reportFile !== undefined) await writeReport(reportFile, host, { model, output, noClobber }, result, calibration, terminal)
-    if (recipeFile !== undefined) await atomicWriteText(recipeFile, `${JSON.stringify(recipe, null, 2)}\n`, { noClobber })
+    if (recipeFile !== undefined) await atomicWriteText(recipeFile, `${JSON.stringify({ ...recipe, plugins: pins(recipe, plugins) }, null, 2)}\n`, { noClobber })
     await work?.remove()
     return { result, output }
   } finally {
@@ -161,6 +164,11 @@ function refuseRuined({ damage, warnings }: Report): void {
     expected: `at least ${RUINED} dB`,
     fix: 'take more bits, smaller groups or another algorithm, or write it all the same with --force',
   })
+}
+
+/** The exact versions of all that a recipe names. */
+function pins(recipe: Recipe, plugins: PluginTable): Readonly<Record<string, string>> {
+  return Object.fromEntries(pluginUses(recipe).flatMap((name) => (Object.hasOwn(plugins, name) ? [[name, plugins[name]({}).version]] : [])))
 }
 
 /** What was worked out from files that changed on the way must not be taken up again. */
@@ -200,12 +208,22 @@ async function compareFiles({ model, output }: Pick<ComparedFiles, 'model' | 'ou
   }
 }
 
-async function* first(source: BatchSource, count: number): AsyncGenerator<Batch> {
-  let given = 0
-  for await (const batch of source) {
-    if (given++ >= count) return
-    yield batch
+/** The first batches, in every pass over them anew. */
+function first(source: BatchSource, count: number): BatchSource {
+  return {
+    async *[Symbol.asyncIterator](): AsyncGenerator<Batch> {
+      let given = 0
+      for await (const batch of source) {
+        if (given++ >= count) return
+        yield batch
+      }
+    },
   }
+}
+
+/** Static formats want constants and normalizations folded, and an opset that has per-channel quantization. */
+export function isPrepared(format: string | undefined): boolean {
+  return format === 'qdq' || format === 'qoperator'
 }
 
 /** model.onnx → model.int4.onnx */

@@ -1,6 +1,8 @@
 import type { Command } from 'commander'
 import { openOnnx } from '@lowbit/backend-ort'
 import { int4, int8, schemeBytes, weightBytes, type ModelHost, type Site } from '@lowbit/core'
+import { QUIET_FLAGS } from '../flags/common.js'
+import { addFlags, readFlags, type FlagsOf } from '../flags/flag.js'
 import { formatBytes, formatPercent, shorten, textTable } from '@lowbit/report'
 import { processTerminal } from '../output/terminal.js'
 
@@ -14,16 +16,23 @@ interface Inspection {
   readonly skipped: ReturnType<ModelHost['skipped']>
 }
 
+interface InspectValues {
+  readonly all?: boolean
+  readonly json?: boolean
+}
+
+const FLAGS: FlagsOf<InspectValues> = {
+  all: { flags: '--all', option: { type: 'boolean', about: 'list every site, not only the largest' } },
+  json: QUIET_FLAGS.json,
+}
+
 /** `lowbit inspect` */
 export function inspectCommand(program: Command): void {
-  program
-    .command('inspect')
-    .description('list what can be quantized in a model and what it would save')
-    .argument('<model>', 'an .onnx file')
-    .option('--all', 'list every site, not only the largest')
-    .option('--json', 'print JSON')
+  const command = program.command('inspect').description('list what can be quantized in a model and what it would save').argument('<model>', 'an .onnx file')
+  addFlags(command, FLAGS)
     .addHelpText('after', '\nExamples:\n  $ lowbit inspect model.onnx\n  $ lowbit inspect model.onnx --json > sites.json')
-    .action(async (model: string, flags: { all?: boolean; json?: boolean }) => {
+    .action(async (model: string) => {
+      const flags = readFlags<InspectValues>(command, FLAGS)
       const terminal = processTerminal()
       const host = await openOnnx(model)
       try {

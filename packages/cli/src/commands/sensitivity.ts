@@ -1,38 +1,52 @@
 import type { Command } from 'commander'
 import { openOnnx } from '@lowbit/backend-ort'
-import { decibels, describeScheme, isCodeType, LowbitError, sensitivity, SENSITIVITY_MEASURES, weightScheme, type Scheme, type SensitivityMeasure, type SensitivityRow } from '@lowbit/core'
-import { formatBytes, formatDecibels, formatPercent, shorten, textTable } from '@lowbit/report'
+import { decibels, describeScheme, LowbitError, RECIPE_SCHEME, SCHEME_OPTIONS, sensitivity, SENSITIVITY_MEASURES, weightScheme, type CodeType, type Scheme, type SchemeOptions, type SensitivityMeasure, type SensitivityRow } from '@lowbit/core'
 import { openData } from '../data/source.js'
-import { addDataFlags, dataJson, dataSpec, oneOf, wholeNumber, type DataFlags } from '../data/spec.js'
+import { DATA_OPTIONS, dataFlags, dataJson, dataSpec, type DataValues } from '../data/spec.js'
+import { QUIET_FLAGS } from '../flags/common.js'
+import { addFlags, readFlags, type FlagsOf } from '../flags/flag.js'
+import { formatBytes, formatDecibels, formatPercent, shorten, textTable } from '@lowbit/report'
 import { processTerminal } from '../output/terminal.js'
 
-interface SensitivityFlags extends DataFlags {
+interface SensitivityValues extends DataValues {
   readonly calibration?: string
-  readonly weights?: string
-  readonly group?: string
-  readonly measure?: string
-  readonly probes?: string
+  readonly weights?: readonly CodeType[]
+  readonly group?: number
+  readonly measure?: SensitivityMeasure
+  readonly probes?: number
   readonly json?: boolean
+}
+
+const FLAGS: FlagsOf<SensitivityValues> = {
+  calibration: { flags: '-c, --calibration <path>', option: { ...DATA_OPTIONS.path, required: false } },
+  weights: { flags: '-w, --weights <types>', option: { type: 'list', of: RECIPE_SCHEME.dtype, otherwise: 'int4,int8', about: 'schemes to try, with commas' } },
+  group: { flags: '-g, --group <size>', option: { ...SCHEME_OPTIONS.group, otherwise: 'one scale a channel' } },
+  measure: {
+    flags: '-m, --measure <name>',
+    option: {
+      type: 'choice',
+      values: SENSITIVITY_MEASURES,
+      otherwise: 'model with data, else weight',
+      about: 'error of the model’s outputs; of them by HAWQ-V2’s Hessian (its trace by Hutchinson, quicker with many types); of the site’s own output (quickest with data); of the weight (needs no data)',
+    },
+  },
+  probes: { flags: '--probes <n>', option: { type: 'integer', minimum: 1, maximum: 1_000_000, default: 4, when: { measure: ['hessian'] }, about: 'hessian: random directions a site' } },
+  ...dataFlags('calibration'),
+  json: QUIET_FLAGS.json,
 }
 
 /** `lowbit sensitivity` */
 export function sensitivityCommand(program: Command): void {
-  const command = program
-    .command('sensitivity')
-    .description('rank the sites of a model by what quantizing each alone would cost')
-    .argument('<model>', 'an .onnx file')
-    .option('-c, --calibration <path>', '.npz, .npy, .safetensors, or a folder of those or of images')
-    .option('-w, --weights <types>', 'schemes to try, with commas (default int4,int8)')
-    .option('-g, --group <size>', 'weights along K that share a scale (default: one scale a channel)')
-    .option('-m, --measure <name>', 'model (error of the model’s outputs, the default), hessian (HAWQ-V2: its trace by Hutchinson, quicker with many types), output (error of the site’s own output: quickest with data), weight (needs no data)')
-    .option('--probes <n>', 'hessian: random directions a site (default 4)')
-  addDataFlags(command)
-    .option('--json', 'print JSON')
+  const command = program.command('sensitivity').description('rank the sites of a model by what quantizing each alone would cost').argument('<model>', 'an .onnx file')
+  addFlags(command, FLAGS)
     .addHelpText('after', '\nExamples:\n  $ lowbit sensitivity model.onnx -c samples.npz -w int4 -g 32\n  $ lowbit sensitivity model.onnx -c samples.npz -w int2,int3,int4,int8 --measure hessian')
-    .action(async (model: string, flags: SensitivityFlags) => {
+    .action(async (model: string) => {
+      const flags = readFlags<SensitivityValues>(command, FLAGS)
+      // Without a measure it follows from the data, and is never the one with probes.
+      if (flags.probes !== undefined && flags.measure === undefined) throw new LowbitError('LOWBIT_ARGUMENT', { thing: '--probes', found: 'does nothing without --measure hessian', fix: 'leave --probes out, or give --measure hessian' })
       const terminal = processTerminal({ quiet: flags.json === true })
-      const schemes = parseSchemes(flags.weights ?? 'int4,int8', flags.group)
-      const measure = oneOf('--measure', flags.measure ?? (flags.calibration === undefined ? 'weight' : 'model'), SENSITIVITY_MEASURES)
+      const schemes = schemesOf(flags.weights ?? ['int4', 'int8'], flags.group === undefined ? {} : { group: flags.group })
+      const measure = flags.measure ?? (flags.calibration === undefined ? 'weight' : 'model')
       const host = await openOnnx(model)
       try {
         const calibration = flags.calibration === undefined ? undefined : await openData(dataSpec(dataJson(flags.calibration, flags), process.cwd()), host.inputs())
@@ -40,7 +54,7 @@ export function sensitivityCommand(program: Command): void {
           schemes,
           measure,
           ...(calibration === undefined ? {} : { calibration }),
-          ...(flags.probes === undefined ? {} : { probes: wholeNumber('--probes', flags.probes) }),
+          ...(flags.probes === undefined ? {} : { probes: flags.probes }),
           signal: terminal.signal,
           onProgress: terminal.onProgress,
         })
@@ -71,10 +85,7 @@ function sensitivityTable(rows: readonly SensitivityRow[], measure: SensitivityM
   )
 }
 
-/** `int4,int8` with one group size for all. @throws LOWBIT_ARGUMENT for a type that is none. */
-export function parseSchemes(types: string, group: string | undefined): readonly Scheme[] {
-  return types.split(',').map((dtype) => {
-    if (!isCodeType(dtype)) throw new LowbitError('LOWBIT_ARGUMENT', { thing: '--weights', found: JSON.stringify(dtype), expected: 'types such as int4,int8' })
-    return weightScheme(dtype, { symmetric: !dtype.startsWith('uint'), ...(group === undefined ? {} : { group: wholeNumber('--group', group) }) })
-  })
+/** Schemes of several types that are alike in all else. Unsigned types have zero points unless it is said. */
+export function schemesOf(types: readonly CodeType[], alike: SchemeOptions): readonly Scheme[] {
+  return types.map((dtype) => weightScheme(dtype, { symmetric: !dtype.startsWith('uint'), ...alike }))
 }

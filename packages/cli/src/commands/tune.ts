@@ -6,61 +6,64 @@ import { openOnnx } from '@lowbit/backend-ort'
 import { LowbitError, parseJsonText, parseRecipe, resolveRecipe, tune, type Journal, type Recipe, type Trial } from '@lowbit/core'
 import { atomicWriteText, lockOutput, readTextFile } from '@lowbit/formats/node'
 import { formatBytes, textTable } from '@lowbit/report'
-import { ALGORITHMS } from '../algorithms.js'
 import { readLabels } from '../data/labels.js'
 import { openData } from '../data/source.js'
-import { addDataFlags, dataJson, dataSpec, oneOf, type DataFlags } from '../data/spec.js'
+import { DATA_OPTIONS, dataFlags, dataJson, dataSpec, type DataValues } from '../data/spec.js'
+import { CLOBBER_FLAG, QUIET_FLAGS, RUN_FLAGS, type OutputValues } from '../flags/common.js'
+import { addFlags, readFlags, type FlagsOf } from '../flags/flag.js'
 import { bestLinAlg } from '../jobs/linalg.js'
 import { runIdentity } from '../jobs/run-identity.js'
 import { checkOutputs, refuseStream } from '../output/files.js'
 import { processTerminal } from '../output/terminal.js'
-import { defaultOutput, execute, recipePath } from './execute.js'
+import { pluginTable } from '../plugins/user-plugins.js'
+import { UNION } from '../union.js'
+import { defaultOutput, execute, isPrepared, recipePath } from './execute.js'
 import { defaultLadder, type LadderStep } from './ladder.js'
-import { builtInMetric, METRICS } from './metrics.js'
+import { builtInMetric, METRICS, type MetricName } from './metrics.js'
 
-interface TuneFlags extends DataFlags {
+interface TuneValues extends DataValues, Omit<OutputValues, 'report'> {
   readonly data: string
   readonly labels?: string
-  readonly metric?: string
-  readonly tolerance?: string
+  readonly metric?: MetricName
+  readonly tolerance?: number
   readonly calibration?: string
   readonly ladder?: string
-  readonly maxFloat?: string
+  readonly maxFloat?: number
   readonly output?: string
-  readonly clobber?: boolean
-  readonly json?: boolean
-  readonly quiet?: boolean
+  readonly allowPlugins?: boolean
+}
+
+const FLAGS: FlagsOf<TuneValues> = {
+  data: { flags: '-d, --data <path>', option: { ...DATA_OPTIONS.path, about: `data to measure on: ${DATA_OPTIONS.path.about}` } },
+  labels: { flags: '--labels <file>', option: { type: 'text', when: { metric: ['top1'] }, about: 'class index of each sample: .npy, .npz (array labels), or text with one a line' } },
+  metric: { flags: '-m, --metric <name>', option: { type: 'choice', values: METRICS, otherwise: 'top1 with labels, else agreement', about: 'top1 needs labels, agreement is that with the float model’s top-1, sqnr is in dB' } },
+  tolerance: { flags: '--tolerance <x>', option: { type: 'number', minimum: 0, otherwise: '0.01; for sqnr the dB to reach, as float is exact', about: 'how much lower than the float model’s the metric may be' } },
+  calibration: { flags: '-c, --calibration <path>', option: { type: 'text', about: 'data for calibrated recipes; not the data that is measured on' } },
+  ladder: { flags: '--ladder <file>', option: { type: 'text', about: 'recipes to try, smallest first: JSON, [{ "name": …, "recipe": {…} }]' } },
+  maxFloat: { flags: '--max-float <n>', option: { type: 'integer', minimum: 0, otherwise: 'an eighth of them', about: 'sites that may stay in float at each recipe' } },
+  output: { flags: '-o, --output <file>', option: { type: 'text', about: 'the new model' } },
+  allowPlugins: RUN_FLAGS.allowPlugins,
+  ...CLOBBER_FLAG,
+  ...dataFlags('data'),
+  ...QUIET_FLAGS,
 }
 
 /** `lowbit tune` */
 export function tuneCommand(program: Command): void {
-  const command = program
-    .command('tune')
-    .description('find the smallest model that keeps a metric within a tolerance')
-    .argument('<model>', 'an .onnx file')
-    .requiredOption('-d, --data <path>', 'data to measure on: .npz, .npy, .safetensors, or a folder of those or of images')
-    .option('--labels <file>', 'class index of each sample: .npy, .npz (array labels), or text with one a line')
-    .option('-m, --metric <name>', 'top1 (needs labels), agreement (with the float model’s top-1), sqnr (dB) (default: top1 with labels, else agreement)')
-    .option('--tolerance <x>', 'how much lower than the float model’s the metric may be (default 0.01; for sqnr: the dB to reach, as float is exact)')
-    .option('-c, --calibration <path>', 'data for calibrated recipes; not the data that is measured on')
-    .option('--ladder <file>', 'recipes to try, smallest first: JSON, [{ "name": …, "recipe": {…} }]')
-    .option('--max-float <n>', 'sites that may stay in float at each recipe (default: an eighth of them)')
-    .option('-o, --output <file>', 'the new model')
-    .option('--no-clobber', 'refuse to replace files that are already there')
-  addDataFlags(command)
-    .option('--json', 'print JSON')
-    .option('-q, --quiet', 'no progress bar and no notes')
+  const command = program.command('tune').description('find the smallest model that keeps a metric within a tolerance').argument('<model>', 'an .onnx file')
+  addFlags(command, FLAGS)
     .addHelpText('after', '\nTrials are kept beside the output until one wins: a stopped run goes on where it was.\n\nExamples:\n  $ lowbit tune model.onnx -d test.npz --labels test.npz -c train.npz --tolerance 0.005\n  $ lowbit tune model.onnx -d photos/ --metric agreement --tolerance 0.02')
-    .action(run)
+    .action((model: string) => run(model, readFlags<TuneValues>(command, FLAGS)))
 }
 
-async function run(model: string, flags: TuneFlags): Promise<void> {
+async function run(model: string, flags: TuneValues): Promise<void> {
   const terminal = processTerminal({ quiet: flags.quiet === true || flags.json === true })
   const labels = flags.labels === undefined ? undefined : await readLabels(flags.labels)
-  const metricName = oneOf('--metric', flags.metric ?? (labels === undefined ? 'agreement' : 'top1'), METRICS)
-  const wanted = flags.tolerance === undefined ? (metricName === 'sqnr' ? 30 : 0.01) : number('--tolerance', flags.tolerance)
+  const metricName = flags.metric ?? (labels === undefined ? 'agreement' : 'top1')
+  const wanted = flags.tolerance ?? (metricName === 'sqnr' ? 30 : 0.01)
   const folder = process.cwd()
   const ladder = flags.ladder === undefined ? defaultLadder(flags.calibration !== undefined) : await readLadder(flags.ladder)
+  const plugins = await pluginTable(ladder.map(({ recipe }) => recipe), flags.allowPlugins === true, folder)
   const journalFolder = join(dirname(resolve(flags.output ?? model)), `.${basename(model)}.lowbit-tune`)
   await checkTargets(model, flags, ladder)
   // The trials of a model are kept in one place: one process at a time adds to them.
@@ -73,11 +76,11 @@ async function run(model: string, flags: TuneFlags): Promise<void> {
     const data = await openData(dataSpec(dataJson(flags.data, flags), folder), float.inputs())
     const calibration = flags.calibration === undefined ? undefined : await openData(dataSpec(dataJson(flags.calibration, flags), folder), float.inputs())
     const measure = builtInMetric(metricName, data, (batch) => float.run(batch), labels)
-    const versions = Object.entries(ALGORITHMS).map(([name, make]) => [name, make({}).version])
+    const versions = Object.entries(plugins).map(([name, make]) => [name, make({}).version])
     const identity = await runIdentity([metricName, ladder, dataJson('', flags), versions, await float.capabilities.fingerprint?.sha256(), bestLinAlg().name], [...data.files, ...(calibration?.files ?? []), ...(flags.labels === undefined ? [] : [flags.labels])])
-    const prepare = (step: LadderStep): boolean => step.recipe.format === 'qdq' || step.recipe.format === 'qoperator'
-    const result = await tune(() => openOnnx(model, { prepare: ladder.some(prepare) }), {
-      ladder: ladder.map(({ name, recipe }) => ({ name, options: { ...resolveRecipe(recipe, ALGORITHMS), linalg: bestLinAlg(), ...(calibration === undefined ? {} : { calibration }) } })),
+    // Opened and computed as `execute` will: the file that is written is the one that was measured.
+    const result = await tune((rung) => openOnnx(model, { prepare: isPrepared(rung?.options.format) }), {
+      ladder: ladder.map(({ name, recipe }) => ({ name, options: { ...resolveRecipe(recipe, plugins), linalg: bestLinAlg(), ...(calibration === undefined ? {} : { calibration }) } })),
       // What counts is the file: its runtime kernels, not the emulation of the host.
       metric: async ({ run: emulated, artifact }) => {
         if (artifact === undefined) return metricName === 'sqnr' ? wanted : measure(emulated)
@@ -89,7 +92,7 @@ async function run(model: string, flags: TuneFlags): Promise<void> {
         }
       },
       tolerance: metricName === 'sqnr' ? 0 : wanted,
-      ...(flags.maxFloat === undefined ? {} : { maxFloat: number('--max-float', flags.maxFloat) }),
+      ...(flags.maxFloat === undefined ? {} : { maxFloat: flags.maxFloat }),
       journal: folderJournal(join(journalFolder, identity.slice(0, 16))),
       signal: terminal.signal,
       onProgress: terminal.onProgress,
@@ -110,24 +113,27 @@ async function run(model: string, flags: TuneFlags): Promise<void> {
 }
 
 /** What may be written is looked at before hours of work: which of these it will be shows at the end. */
-async function checkTargets(model: string, flags: TuneFlags, ladder: readonly LadderStep[]): Promise<void> {
+async function checkTargets(model: string, flags: TuneValues, ladder: readonly LadderStep[]): Promise<void> {
   refuseStream('--output', flags.output)
   const outputs = flags.output === undefined ? [...new Set(ladder.map(({ recipe }) => defaultOutput({ model: resolve(model), weights: recipe.weights })))] : [flags.output]
   const sources = [{ what: 'the model', path: model }, ...Object.entries({ '--data': flags.data, '--labels': flags.labels, '--calibration': flags.calibration, '--ladder': flags.ladder }).flatMap(([what, path]) => (path === undefined ? [] : [{ what, path }]))]
   for (const output of outputs) await checkOutputs([{ what: '--output', path: output }, { what: 'the recipe', path: `${output}.recipe.json` }], sources, { noClobber: flags.clobber === false })
 }
 
-async function writeBest(model: string, found: Recipe, trial: Trial, flags: TuneFlags, folder: string): Promise<void> {
+async function writeBest(model: string, found: Recipe, trial: Trial, flags: TuneValues, folder: string): Promise<void> {
   const terminal = processTerminal({ quiet: true })
   const output = flags.output ?? defaultOutput({ model: resolve(model), weights: found.weights })
   const recipe = parseRecipe({
     ...found,
     model: recipePath(model, folder),
     output: recipePath(output, folder),
-    exclude: [...(found.exclude ?? []), ...trial.float],
+    ...(trial.float.length === 0 ? {} : { exclude: [...(found.exclude ?? []), ...trial.float] }),
     ...(flags.calibration === undefined ? {} : { calibration: dataJson(recipePath(flags.calibration, folder), flags) }),
   })
-  await execute(recipe, folder, terminal, { noClobber: flags.clobber === false })
+  const { result } = await execute(recipe, folder, terminal, { noClobber: flags.clobber === false, allowPlugins: flags.allowPlugins === true })
+  if (result.artifact.size !== trial.bytes) {
+    throw new LowbitError('LOWBIT_INTERNAL', { thing: output, found: `${result.artifact.size} bytes written`, expected: `the ${trial.bytes} of the file that was measured`, fix: 'please report this' })
+  }
   const recipeFile = `${output}.recipe.json`
   await atomicWriteText(recipeFile, `${JSON.stringify({ ...recipe, model: recipePath(model, dirname(resolve(recipeFile))), output: basename(output) }, null, 2)}\n`, { noClobber: flags.clobber === false })
   if (flags.json !== true) processTerminal().print(`\n${output} (${formatBytes(trial.bytes)}); the recipe is in ${recipeFile}`)
@@ -149,7 +155,7 @@ async function readLadder(file: string): Promise<readonly LadderStep[]> {
   if (!Array.isArray(value)) throw wrong('no array')
   return value.map((step: unknown, i): LadderStep => {
     if (typeof step !== 'object' || step === null || !('name' in step) || typeof step.name !== 'string' || !('recipe' in step)) throw wrong(`step ${i}`)
-    return { name: step.name, recipe: parseRecipe(step.recipe) }
+    return { name: step.name, recipe: parseRecipe(step.recipe, UNION) }
   })
 }
 
@@ -169,10 +175,4 @@ function folderJournal(folder: string): Journal {
       await atomicWriteText(fileOf(key), JSON.stringify(trial))
     },
   }
-}
-
-function number(flag: string, text: string): number {
-  const value = Number(text)
-  if (text.trim() === '' || !Number.isFinite(value) || value < 0) throw new LowbitError('LOWBIT_ARGUMENT', { thing: flag, found: JSON.stringify(text), expected: 'a number of at least 0' })
-  return value
 }

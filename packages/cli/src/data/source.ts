@@ -35,6 +35,11 @@ export interface DataSource extends AsyncIterable<Batch> {
  */
 export async function openData(spec: DataSpec, inputs: readonly TensorRef[]): Promise<DataSource> {
   const files = await listFiles(spec.path)
+  const images = files.filter(isImage).length
+  const useless = spec.image !== undefined && images === 0 ? 'image' : spec.batch !== undefined && images === files.length ? 'batch' : undefined
+  if (useless !== undefined) {
+    throw new LowbitError('LOWBIT_ARGUMENT', { thing: `option ${useless} of the data ${spec.path}`, found: useless === 'image' ? 'does nothing: there is no image' : 'does nothing: every image is a batch of its own', fix: 'leave it out' })
+  }
   const watch = await watchFiles(files)
   return {
     files,

@@ -1,49 +1,70 @@
 import { resolve } from 'node:path'
-import type { Command } from 'commander'
-import { LowbitError, type Json } from '@lowbit/core'
+import { checkOptions, type Declarations, type DeclarationsOf, type Json } from '@lowbit/core'
+import type { FlagsOf } from '../flags/flag.js'
 import type { ImageOptions } from './images.js'
 import type { DataSpec } from './source.js'
 
-/** Options that every command with data has, as commander gives them. */
-export interface DataFlags {
-  readonly batch?: string
-  readonly limit?: string
-  readonly imageSize?: string
-  readonly imageResize?: string
-  readonly imageMean?: string
-  readonly imageStd?: string
-  readonly imageLayout?: string
-  readonly imageOrder?: string
+const numbers = { type: 'list', of: { type: 'number' } } as const
+
+/** How images become tensors, as recipes write it. */
+const IMAGE_OPTIONS = {
+  size: { type: 'integer', minimum: 1, maximum: 65536, otherwise: 'the model’s input', about: 'height and width of the centre crop' },
+  resize: { type: 'integer', minimum: 1, maximum: 65536, about: 'short side before the crop' },
+  mean: { ...numbers, otherwise: 'ImageNet’s', about: 'mean of each channel, values are 0 to 1' },
+  std: { ...numbers, otherwise: 'ImageNet’s', about: 'standard deviation of each channel' },
+  layout: { type: 'choice', values: ['nchw', 'nhwc'], otherwise: 'read off the input', about: 'order of the axes' },
+  order: { type: 'choice', values: ['rgb', 'bgr'], default: 'rgb', about: 'order of the channels' },
+} as const satisfies DeclarationsOf<ImageOptions>
+
+/** Calibration data as recipes write it. */
+export const DATA_OPTIONS = {
+  path: { type: 'text', required: true, about: '.npz, .npy, .safetensors, or a folder of those or of images' },
+  batch: { type: 'integer', minimum: 1, default: 1, about: 'samples a batch, where the model leaves it open' },
+  limit: { type: 'integer', minimum: 1, about: 'batches at most' },
+  image: { type: 'options', options: IMAGE_OPTIONS, about: 'how images become tensors' },
+} as const satisfies DeclarationsOf<DataSpec>
+
+/** Flags that every command with data has. */
+export interface DataValues {
+  readonly batch?: number
+  readonly limit?: number
+  readonly imageSize?: number
+  readonly imageResize?: number
+  readonly imageMean?: readonly number[]
+  readonly imageStd?: readonly number[]
+  readonly imageLayout?: 'nchw' | 'nhwc'
+  readonly imageOrder?: 'rgb' | 'bgr'
 }
 
-/** Adds the options that say how data is read. */
-export function addDataFlags(command: Command): Command {
-  return command
-    .option('--batch <n>', 'samples a batch, where the model leaves it open (default 1)')
-    .option('--limit <n>', 'batches at most')
-    .option('--image-size <pixels>', 'images: height and width of the centre crop (default: the model’s input)')
-    .option('--image-resize <pixels>', 'images: short side before the crop')
-    .option('--image-mean <r,g,b>', 'images: mean, values are 0 to 1 (default ImageNet’s)')
-    .option('--image-std <r,g,b>', 'images: standard deviation (default ImageNet’s)')
-    .option('--image-layout <layout>', 'images: nchw or nhwc (default: read off the input)')
-    .option('--image-order <order>', 'images: rgb or bgr (default rgb)')
+/**
+ * The flags that say how data is read.
+ * @param data - flag without which there is none to read
+ */
+export function dataFlags(data: string): FlagsOf<DataValues> {
+  const when = { [data]: 'given' } as const
+  const image = <D extends Declarations[string]>(option: D): D => ({ ...option, when, about: `images: ${option.about}` })
+  return {
+    batch: { flags: '--batch <n>', option: { ...DATA_OPTIONS.batch, when } },
+    limit: { flags: '--limit <n>', option: { ...DATA_OPTIONS.limit, when } },
+    imageSize: { flags: '--image-size <pixels>', option: image(IMAGE_OPTIONS.size) },
+    imageResize: { flags: '--image-resize <pixels>', option: image(IMAGE_OPTIONS.resize) },
+    imageMean: { flags: '--image-mean <r,g,b>', option: image(IMAGE_OPTIONS.mean) },
+    imageStd: { flags: '--image-std <r,g,b>', option: image(IMAGE_OPTIONS.std) },
+    imageLayout: { flags: '--image-layout <layout>', option: image(IMAGE_OPTIONS.layout) },
+    imageOrder: { flags: '--image-order <order>', option: image(IMAGE_OPTIONS.order) },
+  }
 }
 
 /** The JSON form of a data specification, as recipes write it; paths stay as given. */
-export function dataJson(path: string, flags: DataFlags): { readonly path: string; readonly [key: string]: Json } {
-  const image: Record<string, Json> = {}
-  if (flags.imageSize !== undefined) image.size = wholeNumber('--image-size', flags.imageSize)
-  if (flags.imageResize !== undefined) image.resize = wholeNumber('--image-resize', flags.imageResize)
-  if (flags.imageMean !== undefined) image.mean = numbers('--image-mean', flags.imageMean)
-  if (flags.imageStd !== undefined) image.std = numbers('--image-std', flags.imageStd)
-  if (flags.imageLayout !== undefined) image.layout = oneOf('--image-layout', flags.imageLayout, ['nchw', 'nhwc'])
-  if (flags.imageOrder !== undefined) image.order = oneOf('--image-order', flags.imageOrder, ['rgb', 'bgr'])
-  return {
-    path,
-    ...(flags.batch === undefined ? {} : { batch: wholeNumber('--batch', flags.batch) }),
-    ...(flags.limit === undefined ? {} : { limit: wholeNumber('--limit', flags.limit) }),
-    ...(Object.keys(image).length === 0 ? {} : { image }),
-  }
+export function dataJson(path: string, { batch, limit, imageSize, imageResize, imageMean, imageStd, imageLayout, imageOrder }: DataValues): { readonly path: string; readonly [key: string]: Json } {
+  const image = present({ size: imageSize, resize: imageResize, mean: imageMean, std: imageStd, layout: imageLayout, order: imageOrder })
+  return { path, ...present({ batch, limit }), ...(Object.keys(image).length === 0 ? {} : { image }) }
+}
+
+function present(values: Readonly<Record<string, Json | undefined>>): { readonly [key: string]: Json } {
+  const out: Record<string, Json> = {}
+  for (const [key, value] of Object.entries(values)) if (value !== undefined) out[key] = value
+  return out
 }
 
 /**
@@ -51,66 +72,10 @@ export function dataJson(path: string, flags: DataFlags): { readonly path: strin
  * @throws LOWBIT_RECIPE for a value of the wrong kind.
  */
 export function dataSpec(json: { readonly path: string; readonly [key: string]: Json }, folder: string): DataSpec {
-  const number = (key: string): number | undefined => {
-    const value = json[key]
-    if (value === undefined) return undefined
-    if (typeof value !== 'number' || !Number.isInteger(value) || value < 1) throw wrong(key, value, 'a whole number of at least 1')
-    return value
-  }
-  const batch = number('batch')
-  const limit = number('limit')
-  return {
-    path: resolve(folder, json.path),
-    ...(batch === undefined ? {} : { batch }),
-    ...(limit === undefined ? {} : { limit }),
-    ...(json.image === undefined ? {} : { image: imageOptions(json.image) }),
-  }
+  requireData(json)
+  return { ...json, path: resolve(folder, json.path) }
 }
 
-function imageOptions(json: Json): ImageOptions {
-  if (typeof json !== 'object' || json === null || Array.isArray(json)) throw wrong('image', json, 'an object')
-  const value = json as { readonly [key: string]: Json }
-  const { size, resize, mean, std, layout, order } = value
-  const whole = (v: Json | undefined): v is number => typeof v === 'number' && Number.isInteger(v) && v > 0
-  const list = (v: Json | undefined): v is number[] => Array.isArray(v) && v.every((x) => typeof x === 'number')
-  if (size !== undefined && !whole(size)) throw wrong('image.size', size, 'a whole number')
-  if (resize !== undefined && !whole(resize)) throw wrong('image.resize', resize, 'a whole number')
-  if (mean !== undefined && !list(mean)) throw wrong('image.mean', mean, 'numbers')
-  if (std !== undefined && !list(std)) throw wrong('image.std', std, 'numbers')
-  if (layout !== undefined && layout !== 'nchw' && layout !== 'nhwc') throw wrong('image.layout', layout, 'nchw or nhwc')
-  if (order !== undefined && order !== 'rgb' && order !== 'bgr') throw wrong('image.order', order, 'rgb or bgr')
-  return {
-    ...(size === undefined ? {} : { size }),
-    ...(resize === undefined ? {} : { resize }),
-    ...(mean === undefined ? {} : { mean }),
-    ...(std === undefined ? {} : { std }),
-    ...(layout === undefined ? {} : { layout }),
-    ...(order === undefined ? {} : { order }),
-  }
-}
-
-function wrong(key: string, found: Json, expected: string): LowbitError {
-  return new LowbitError('LOWBIT_RECIPE', { thing: `recipe.calibration.${key}`, found: JSON.stringify(found), expected })
-}
-
-/** @throws LOWBIT_ARGUMENT unless the text is a whole number of at least `least`. */
-export function wholeNumber(flag: string, text: string, least = 1): number {
-  const value = Number(text)
-  if (text.trim() === '' || !Number.isInteger(value) || value < least) {
-    throw new LowbitError('LOWBIT_ARGUMENT', { thing: flag, found: JSON.stringify(text), expected: `a whole number of at least ${least}` })
-  }
-  return value
-}
-
-function numbers(flag: string, text: string): number[] {
-  const values = text.split(',').map(Number)
-  if (values.some((v) => !Number.isFinite(v)) || text.trim() === '') throw new LowbitError('LOWBIT_ARGUMENT', { thing: flag, found: JSON.stringify(text), expected: 'numbers with commas between, such as 0.5,0.5,0.5' })
-  return values
-}
-
-/** @throws LOWBIT_ARGUMENT unless the text is one of the choices. */
-export function oneOf<T extends string>(flag: string, text: string, choices: readonly T[]): T {
-  const found = choices.find((c) => c === text)
-  if (found === undefined) throw new LowbitError('LOWBIT_ARGUMENT', { thing: flag, found: JSON.stringify(text), expected: choices.join(', ') })
-  return found
+function requireData(json: { readonly path: string }): asserts json is DataSpec {
+  checkOptions(DATA_OPTIONS, json, { form: 'json', code: 'LOWBIT_RECIPE', place: (path) => (path === '' ? 'recipe.calibration' : `recipe.calibration.${path}`) })
 }

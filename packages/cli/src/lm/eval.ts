@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import { readWholeFile } from '@lowbit/formats/node'
 import { measureDivergence, measurePerplexity, openCausalLm, type CausalLm, type DecoderSession, type Divergence, type Estimate, type Perplexity } from '@lowbit/causal-lm'
-import { wholeNumber } from '../data/spec.js'
+import { wholeNumber } from '../flags/whole-number.js'
 import { processTerminal } from '../output/terminal.js'
 import { addModelOptions, openOptions, type ModelFlags } from './flags.js'
 

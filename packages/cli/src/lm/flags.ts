@@ -1,7 +1,7 @@
 import { InvalidArgumentError, type Command } from 'commander'
 import { isCodeType, LowbitError, weightScheme, type Scheme } from '@lowbit/core'
 import type { GenerateOptions, OpenCausalLmOptions } from '@lowbit/causal-lm'
-import { wholeNumber } from '../data/spec.js'
+import { wholeNumber } from '../flags/whole-number.js'
 
 /** How a model is opened. */
 export interface ModelFlags {

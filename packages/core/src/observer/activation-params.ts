@@ -56,8 +56,15 @@ export function activationRange(seen: RangeStatistic | HistogramStatistic, optio
  * @throws LOWBIT_CALIBRATION as {@link activationRange}; LOWBIT_NONFINITE for a range that is not finite
  */
 export function activationParams(seen: RangeStatistic | HistogramStatistic, options: ActivationParamsOptions): ActivationParams {
-  const { min, max } = activationRange(seen, options)
+  return activationRangeParams(activationRange(seen, options), options.dtype, options)
+}
+
+/**
+ * Scale and zero point of an activation whose codes shall reach these limits.
+ * @throws LOWBIT_NONFINITE for limits that are not finite
+ */
+export function activationRangeParams({ min, max }: { readonly min: number; readonly max: number }, dtype: ActivationParams['dtype'], { symmetric = false, reduceRange = false }: { readonly symmetric?: boolean; readonly reduceRange?: boolean } = {}): ActivationParams {
   if (!Number.isFinite(min) || !Number.isFinite(max)) throw new LowbitError('LOWBIT_NONFINITE', { thing: 'activation range', found: `[${min}, ${max}]`, expected: 'finite limits' })
-  const { scale, zeroPoint } = affineParams(min, max, options.dtype, { symmetric: options.symmetric ?? false, reduceRange: options.reduceRange ?? false })
-  return { dtype: options.dtype, scale, zeroPoint }
+  const { scale, zeroPoint } = affineParams(min, max, dtype, { symmetric, reduceRange })
+  return { dtype, scale, zeroPoint }
 }

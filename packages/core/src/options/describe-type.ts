@@ -44,7 +44,7 @@ function describeNumber({ type, minimum, maximum, above, below, multipleOf }: Ex
     ...(below === undefined ? [] : [`below ${below}`]),
   ]
   if (limits.length === 0) return kind
-  return `${kind}${limits[0]?.startsWith('a') && (minimum !== undefined || maximum !== undefined) ? ' of' : ''} ${limits.join(' and ')}`
+  return `${kind}${limits[0]?.startsWith('at') === true ? ' of' : ''} ${limits.join(' and ')}`
 }
 
 /** `(default 32)`, or what happens otherwise, or nothing. */

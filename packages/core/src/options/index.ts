@@ -1,6 +1,7 @@
 export type * from './declaration.js'
 export type * from './problem.js'
-export { checkOptions, resolveOptions } from './check-options.js'
+export { checkOptions, resolveOptions, valueProblem } from './check-options.js'
+export { senseProblem } from './sense.js'
 export { describeDefault, describeType } from './describe-type.js'
 export { MAX_DEPTH, requireShallow } from './depth.js'
 export { show } from './show.js'

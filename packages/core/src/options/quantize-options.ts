@@ -13,7 +13,8 @@ const HISTOGRAM_METHODS = ['percentile', 'entropy', 'mse'] as const
 export const ACTIVATION_OPTIONS = {
   dtype: { type: 'choice', values: ACTIVATION_TYPES, required: true, about: 'type of static activations' },
   symmetric: { type: 'boolean', default: false, about: 'zero points in the middle of the codes' },
-  method: { type: 'choice', values: ['minmax', ...HISTOGRAM_METHODS], default: 'mse', about: 'how a range is taken from what was seen' },
+  method: { type: 'choice', values: ['minmax', 'moving-average', ...HISTOGRAM_METHODS], default: 'mse', excludes: ['observer'], about: 'how a range is taken from what was seen' },
+  observer: { type: 'plugin', kind: 'observer', excludes: ['method'], about: 'what takes the range, in place of a method' },
   percentile: { type: 'number', above: 0, maximum: 100, default: 99.999, when: { method: ['percentile'] }, about: 'percent of the values kept inside the range' },
   bins: { type: 'integer', minimum: 16, maximum: 65536, multipleOf: 2, default: 8192, when: { method: HISTOGRAM_METHODS }, about: 'bins of the histogram that ranges are taken from' },
   sample: {

@@ -1,4 +1,4 @@
-/** The candidate that a misspelt word most likely stands for; undefined if none is near. */
+/** The candidate that a misspelt word most likely stands for; undefined if none is near, or several are. */
 export function suggest(word: string, candidates: readonly string[]): string | undefined {
   const plain = normal(word)
   if (plain === '' || plain.length > 60) return undefined
@@ -8,6 +8,7 @@ export function suggest(word: string, candidates: readonly string[]): string | u
     const other = normal(candidate)
     const starts = Math.min(plain.length, other.length) >= 3 && (plain.startsWith(other) || other.startsWith(plain))
     const distance = starts ? Math.min(1, Math.abs(plain.length - other.length)) : editDistance(plain, other)
+    if (distance === least) best = undefined
     if (distance < least && distance <= Math.max(1, Math.floor(Math.max(plain.length, other.length) / 3))) {
       least = distance
       best = candidate

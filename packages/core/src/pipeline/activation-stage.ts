@@ -1,11 +1,10 @@
 import type { ActivationParams, BatchSource, ModelHost } from '../contract/v2/host.js'
-import type { StatisticRequest } from '../contract/v2/statistics.js'
 import { LowbitError } from '../errors.js'
-import { activationParams } from '../observer/activation-params.js'
+import { activationRangeParams } from '../observer/activation-params.js'
 import { requireMemory, statisticCost } from '../observer/memory.js'
-import { observeThrough } from './calibration-cache.js'
 import type { StageContext } from './context.js'
 import { nameMatcher } from './match.js'
+import { observeRanges } from './observe-ranges.js'
 import type { QuantizeOptions, StaticActivations } from './options.js'
 import type { Calibrated } from './rescue-stage.js'
 
@@ -37,29 +36,22 @@ export async function activationStage(host: ModelHost, wanted: StaticActivations
   if (context.calibration === undefined) {
     throw new LowbitError('LOWBIT_CALIBRATION', { thing: 'static activations', found: 'no calibration data', fix: 'pass `calibration`, a few dozen typical inputs, or use the `dynamic` format' })
   }
-  const method = wanted.method ?? 'mse'
-  const statistic = method === 'minmax' ? 'range' : 'histogram'
   const { bins = DEFAULT_BINS, sample = DEFAULT_SAMPLE } = wanted
-  const requests = new Map<string, StatisticRequest<'range'> | StatisticRequest<'histogram'>>()
-  for (const { id, within } of points) {
-    if (within !== undefined) continue
-    requests.set(id, statistic === 'range' ? { statistic, target: { tensor: id } } : { statistic, target: { tensor: id }, options: sample === 'all' ? { bins } : { bins, sample } })
-  }
+  const tensors = points.flatMap(({ id, within }) => (within === undefined ? [id] : []))
   const counted = countSamples(context.calibration)
-  const statistics = await observeThrough(host, stage, [...requests.values()], counted.source, context)
+  const seen = await observeRanges(host, stage, tensors, counted.source, wanted, { bins, sample }, context)
   const samples = counted.most()
   if (samples > 0 && samples < FEW_SAMPLES) warnOnce(context, `ranges of activations come from ${samples} ${samples === 1 ? 'sample' : 'samples'}: what others reach beyond them is cut off; give a few dozen typical inputs`)
   const overrides = (options.overrides ?? []).filter((o) => o.activation !== undefined).map((o) => ({ ...o, test: nameMatcher(o.match) }))
 
   const shared = new Map<string, { params: ActivationParams; wide: ActivationParams; min: number; max: number }>()
   for (const { id, group } of points) {
-    const request = requests.get(id)
-    const seen = request?.statistic === 'range' ? statistics.get(request) : request === undefined ? undefined : statistics.get(request)
-    if (seen === undefined) continue
-    const limits = 'low' in seen ? { min: seen.min, max: seen.max } : { min: seen.min[0], max: seen.max[0] }
+    const limits = seen.get(id)
+    if (limits === undefined) continue
     const before = shared.get(group)
     if (before !== undefined && before.max - before.min >= limits.max - limits.min) continue
-    shared.set(group, { params: activationParams(seen, { ...wanted, method }), wide: activationParams(seen, { ...wanted, dtype: WIDE[wanted.dtype], method: 'minmax' }), ...limits })
+    const { min, max, range } = limits
+    shared.set(group, { params: activationRangeParams(range, wanted.dtype, wanted), wide: activationRangeParams({ min, max }, WIDE[wanted.dtype], wanted), min, max })
   }
   const wide = new Map<string, ActivationParams>()
   const activations = points.map(({ id, group }): Calibrated['activations'][number] => {

@@ -1,6 +1,7 @@
 import type { RoundingAlgorithm, RoundingJob, RoundingResult, TransformAlgorithm } from '../contract/v2/algorithm.js'
 import type { ActivationParams, BatchSource, OperatorChoice } from '../contract/v2/host.js'
 import type { LinAlg } from '../contract/v2/linalg.js'
+import type { RangeObserver } from '../contract/v2/observer.js'
 import type { Json } from '../contract/v2/plugin.js'
 import type { OnProgress } from '../progress.js'
 import type { Scheme } from '../scheme.js'
@@ -21,8 +22,10 @@ export interface Override {
 export interface StaticActivations {
   readonly dtype: ActivationParams['dtype']
   readonly symmetric?: boolean
-  /** Which range is taken from what was seen. Default `mse`. */
-  readonly method?: 'minmax' | 'percentile' | 'entropy' | 'mse'
+  /** Which range is taken from what was seen, by one of core's own observers. Default `mse`. */
+  readonly method?: 'minmax' | 'moving-average' | 'percentile' | 'entropy' | 'mse'
+  /** What takes the range, in place of `method`: an observer with options of its own, or a third party's. */
+  readonly observer?: RangeObserver
   /** Share of values kept inside, percent; for `percentile`. Default 99.999. */
   readonly percentile?: number
   /** Bins of the histogram behind percentile, entropy and mse. Default 8192. */

@@ -112,7 +112,7 @@ export async function quantize(opened: ModelHost, options: QuantizeOptions): Pro
   if (identity !== undefined) await options.calibrationCache?.save(identity)
 
   const plan = host.capabilities.plans?.plan()
-  const plugins = pluginRecords(host, plans, transforms)
+  const plugins = pluginRecords(host, plans, transforms, options.activations?.observer)
   const described = describeOptions(format, options)
   const artifact = await timed('emit', () =>
     host.emit(format, {
@@ -173,7 +173,7 @@ async function openKept(host: ModelHost, plans: readonly SitePlan[], transforms:
   return cache === undefined ? undefined : openCache(cache, { model: await fingerprintOf(host, 'calibrationCache'), data, made: `${host.name}@${host.version}, core ${VERSION}`, settings: { ...decisive, plugins: plugins.map((p) => ({ ...p })) } })
 }
 
-function pluginRecords(host: ModelHost, plans: readonly SitePlan[], transforms: readonly PluginRecord[]): readonly PluginRecord[] {
+function pluginRecords(host: ModelHost, plans: readonly SitePlan[], transforms: readonly PluginRecord[], observer?: PluginRecord): readonly PluginRecord[] {
   const records = new Map<string, PluginRecord>()
   const add = ({ name, version, config }: PluginRecord): void => {
     records.set(`${name}@${version} ${JSON.stringify(config)}`, { name, version, config })
@@ -181,6 +181,7 @@ function pluginRecords(host: ModelHost, plans: readonly SitePlan[], transforms: 
   add(host)
   transforms.forEach(add)
   for (const plan of plans) if (plan.action === 'quantize') add(plan.rounding)
+  if (observer !== undefined) add(observer)
   return [...records.values()]
 }
 
@@ -192,7 +193,7 @@ function describeOptions(format: string, options: QuantizeOptions): { readonly [
   return plainObject({
     format,
     weights: options.weights,
-    activations: options.activations,
+    activations: describeActivations(options.activations),
     include: options.include,
     exclude: options.exclude,
     overrides: overrides.length === 0 ? undefined : overrides,
@@ -201,6 +202,12 @@ function describeOptions(format: string, options: QuantizeOptions): { readonly [
     seed: options.seed,
     settings: options.settings,
   })
+}
+
+function describeActivations(activations: QuantizeOptions['activations']): object | undefined {
+  if (activations?.observer === undefined) return activations
+  const { observer: { name, version, config }, ...rest } = activations
+  return { ...rest, observer: { name, version, config } }
 }
 
 /** Drops what is undefined and turns the rest into plain JSON. */

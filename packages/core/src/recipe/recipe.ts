@@ -19,7 +19,7 @@ export interface Recipe {
   readonly output?: string
   readonly format?: string
   readonly weights: RecipeScheme
-  readonly activations?: StaticActivations
+  readonly activations?: Omit<StaticActivations, 'observer'> & { readonly observer?: PluginUse }
   readonly rounding?: PluginUse
   readonly transforms?: readonly PluginUse[]
   /** Exact versions: any other refuses to run. */

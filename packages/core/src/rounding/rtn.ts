@@ -1,5 +1,7 @@
 import type { RoundingAlgorithm } from '../contract/v2/algorithm.js'
 import { LowbitError, throwIfAborted } from '../errors.js'
+import { resolveOptions } from '../options/check-options.js'
+import type { DeclarationsOf } from '../options/declaration.js'
 import type { QTensor } from '../qtensor.js'
 import { allocateCodes, middleCode } from '../reference/codes.js'
 import { bitsOf, codeRange, isIntegerCode, type Scheme } from '../scheme.js'
@@ -23,13 +25,18 @@ export interface RtnOptions {
   readonly range?: 'minmax' | 'search' | 'search-gram'
 }
 
+/** What {@link rtn} takes. */
+export const RTN_OPTIONS = {
+  range: { type: 'choice', values: ['minmax', 'search', 'search-gram'], default: 'minmax', about: 'the whole range, that of least squared weight error, or the same weighted by the inputs' },
+} as const satisfies DeclarationsOf<RtnOptions>
+
 /**
  * Round-to-nearest: the baseline every other algorithm is compared with. Groups take the codes of ONNX Runtime's MatMulNBits
  * quantizer, channels and tensors those of its affine quantizer; ternary is BitNet's, binary XNOR-Net's.
  * @throws (round) LOWBIT_NONFINITE for NaN or infinite weights, LOWBIT_CALIBRATION if `search-gram` gets no Gram matrix.
  */
 export function rtn(options: RtnOptions = {}): RoundingAlgorithm {
-  const range = options.range ?? 'minmax'
+  const { range } = resolveOptions<RtnOptions, typeof RTN_OPTIONS>(RTN_OPTIONS, options, 'rtn')
   return {
     kind: 'rounding',
     name: '@lowbit/core/rtn',

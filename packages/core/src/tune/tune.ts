@@ -65,10 +65,10 @@ export interface TuneResult {
  * float in the order of the damage that the report predicts, twice as many each time, then as few as still do. If that takes more
  * bytes than a later rung that is good enough whole, the later one wins.
  *
- * @param open - a freshly opened model each time it is called
+ * @param open - a freshly opened model each time it is called, for the rung that is to be tried, or for the float model
  * @throws LOWBIT_ABORTED; LOWBIT_ARGUMENT for an empty ladder or a metric that is no number on the float model
  */
-export async function tune(open: () => Promise<ModelHost>, given: TuneOptions): Promise<TuneResult> {
+export async function tune(open: (rung?: Rung) => Promise<ModelHost>, given: TuneOptions): Promise<TuneResult> {
   const options = { ...given, ladder: await withReplayable(given.ladder) }
   if (options.ladder.length === 0) throw new LowbitError('LOWBIT_ARGUMENT', { thing: 'tune', found: 'an empty ladder', expected: 'at least one recipe' })
   const float = await floatMetric(open, options)
@@ -97,7 +97,7 @@ async function withReplayable(ladder: readonly Rung[]): Promise<readonly Rung[]>
 }
 
 /** A few sites in float may take more than all sites in the next scheme: later rungs are tried whole for as long as they are smaller. */
-async function smallerLater(open: () => Promise<ModelHost>, ladder: readonly Rung[], options: TuneOptions, target: number, trials: Trial[], found: Trial): Promise<TuneResult['best']> {
+async function smallerLater(open: (rung?: Rung) => Promise<ModelHost>, ladder: readonly Rung[], options: TuneOptions, target: number, trials: Trial[], found: Trial): Promise<TuneResult['best']> {
   for (const rung of ladder) {
     const trial = await new RungTrials(open, rung, options, target, trials).whole()
     if (trial.bytes >= found.bytes) return undefined
@@ -106,7 +106,7 @@ async function smallerLater(open: () => Promise<ModelHost>, ladder: readonly Run
   return undefined
 }
 
-async function floatMetric(open: () => Promise<ModelHost>, { metric }: TuneOptions): Promise<number> {
+async function floatMetric(open: (rung?: Rung) => Promise<ModelHost>, { metric }: TuneOptions): Promise<number> {
   const host = await open()
   try {
     const value = await metric({ run: (batch) => host.run(batch) })
@@ -119,14 +119,14 @@ async function floatMetric(open: () => Promise<ModelHost>, { metric }: TuneOptio
 
 /** The trials of one rung, with the ranking that the whole rung's report gave. */
 class RungTrials {
-  readonly #open: () => Promise<ModelHost>
+  readonly #open: (rung?: Rung) => Promise<ModelHost>
   readonly #rung: Rung
   readonly #options: TuneOptions
   readonly #target: number
   readonly #trials: Trial[]
   readonly #jobs: JobStore | undefined
 
-  constructor(open: () => Promise<ModelHost>, rung: Rung, options: TuneOptions, target: number, trials: Trial[]) {
+  constructor(open: (rung?: Rung) => Promise<ModelHost>, rung: Rung, options: TuneOptions, target: number, trials: Trial[]) {
     this.#open = open
     this.#rung = rung
     this.#options = options
@@ -194,7 +194,7 @@ class RungTrials {
 
   async #quantized<T>(float: readonly string[], use: (host: ModelHost, result: QuantizeResult) => Promise<T>): Promise<T> {
     const { signal } = this.#options
-    const host = await this.#open()
+    const host = await this.#open(this.#rung)
     try {
       return await use(
         host,

@@ -1,4 +1,4 @@
-import { LowbitError, type QTensor } from '@lowbit/core'
+import { LowbitError, Sha256, type QTensor } from '@lowbit/core'
 import type { io } from '@tensorflow/tfjs-core'
 import { layerVariable, type LayerVariable } from '../../layers/layer-variable.js'
 import { fromMatrix } from '../../layers/matrix.js'
@@ -40,8 +40,10 @@ export const layersEmitter: Emitter = {
     for (const site of context.sites) if (ownBias(site) === undefined && site.bias !== undefined && site.norm === undefined) setUseBias(topology, site.at.layer.name)
     const common = { format: 'layers-model', generatedBy: 'lowbit', convertedBy: null, modelTopology: topology, ...(options.provenance === undefined ? {} : { userDefinedMetadata: { 'lowbit.recipe': options.provenance.recipe } }) }
     const encode = (value: unknown): Uint8Array<ArrayBuffer> => new TextEncoder().encode(JSON.stringify(value))
-    const main = encode({ ...common, weightsManifest: [{ paths: ['weights.bin'], weights: specs }] })
-    return artifact('layers', [{ bytes: main }, { name: 'weights.bin', bytes: weights }], notes, encode({ ...common, weightSpecs: specs, weightData: toBase64(weights) }))
+    // Named after what it holds: another model in the same folder keeps its own.
+    const name = `weights.${new Sha256().update(weights).hex().slice(0, 16)}.bin`
+    const main = encode({ ...common, weightsManifest: [{ paths: [name], weights: specs }] })
+    return artifact('layers', [{ bytes: main }, { name, bytes: weights }], notes, encode({ ...common, weightSpecs: specs, weightData: toBase64(weights) }))
   },
 }
 

@@ -1,6 +1,7 @@
 import type { RoundingAlgorithm, TransformAlgorithm } from './algorithm.js'
 import type { ModelHost } from './host.js'
 import type { KernelProvider } from './kernels.js'
+import type { RangeObserver } from './observer.js'
 import type { PluginKind } from './plugin.js'
 import type { TrainingAlgorithm } from './training.js'
 
@@ -11,6 +12,7 @@ export interface Plugins {
   readonly transform: TransformAlgorithm
   readonly training: TrainingAlgorithm
   readonly kernels: KernelProvider
+  readonly observer: RangeObserver
 }
 
 /** The type of a plugin of a kind. */
