@@ -1,4 +1,4 @@
-import { bestOf, LowbitError, resolveRounding, rtn, unbiased, type Json, type Plugin, type PluginTable, type PluginUse, type RoundingAlgorithm } from '@lowbit/core'
+import { bestOf, LowbitError, resolveRounding, roundingOf, rtn, unbiased, type Json, type MadePlugin, type Plugin, type PluginTable, type PluginUse, type RoundingAlgorithm } from '@lowbit/core'
 
 /**
  * The algorithms that a worker can make, from their names and configurations: core's own, and those that are given.
@@ -9,9 +9,9 @@ export function algorithmTable(own: PluginTable = {}): PluginTable {
     '@lowbit/core/rtn': (config) => rtn(config),
     '@lowbit/core/best-of': ({ candidates = [] }) => {
       if (!Array.isArray(candidates)) throw new LowbitError('LOWBIT_RECIPE', { thing: '@lowbit/core/best-of, candidates', found: JSON.stringify(candidates), expected: 'a list of algorithms' })
-      return bestOf(candidates.map((use: Json) => resolveRounding(use, table)))
+      return bestOf(candidates.map((use: Json | MadePlugin) => roundingOf(use, table)))
     },
-    '@lowbit/core/unbiased': ({ rounding = '@lowbit/core/rtn' }) => unbiased(resolveRounding(rounding, table)),
+    '@lowbit/core/unbiased': ({ rounding = '@lowbit/core/rtn' }) => unbiased(roundingOf(rounding, table)),
     ...own,
   }
   return table
@@ -27,11 +27,10 @@ export function useOf({ name, config }: Pick<AlgorithmName, 'name' | 'config'>):
 
 /** The same algorithm again: `undefined` where this table makes none of that name, or another version or configuration. */
 export function remake({ name, version, config }: AlgorithmName, table: PluginTable): RoundingAlgorithm | undefined {
-  const factory = Object.hasOwn(table, name) ? table[name] : undefined
-  if (factory === undefined || !isConfig(config)) return undefined
+  if (!Object.hasOwn(table, name) || !isConfig(config)) return undefined
   try {
-    const again = factory(config)
-    return again.kind === 'rounding' && again.version === version && JSON.stringify(again.config) === JSON.stringify(config) ? again : undefined
+    const again = resolveRounding({ use: name, config }, table)
+    return again.version === version && JSON.stringify(again.config) === JSON.stringify(config) ? again : undefined
   } catch {
     return undefined
   }

@@ -62,6 +62,19 @@ export function resolveRounding(use: Json, table: PluginTable): RoundingAlgorith
   return resolvePlugin(use, 'rounding', table)
 }
 
+/** The rounding algorithm in a configuration: made before, or named. */
+export function roundingOf(value: PluginConfig[string], table: PluginTable): RoundingAlgorithm {
+  return isRounding(value) ? value : resolveRounding(isNamed(value) ? value : null, table)
+}
+
+function isRounding(value: PluginConfig[string]): value is RoundingAlgorithm {
+  return typeof value === 'object' && value !== null && 'round' in value && typeof value.round === 'function'
+}
+
+function isNamed(value: PluginConfig[string]): value is Json {
+  return typeof value === 'string' || (typeof value === 'object' && value !== null && 'use' in value)
+}
+
 function resolvePlugin<K extends MadePlugin['kind']>(use: Json, kind: K, table: PluginTable): PluginOf<K> {
   const { name, config, version } = pluginUse(use)
   const factory = factoryOf(name, table)
