@@ -1,5 +1,6 @@
 import { PLAN_VERSION, type Json, type PlannedActivation, type PlannedBias, type PlannedSite, type PlannedWeight, type QTensor, type StoredTensor } from '@lowbit/core'
 import type { SiteRecord } from '../sites/index.js'
+import { withHalfScales } from './half-scales.js'
 import { gridPart, type OnnxPlan, type OnnxWeight, type WeightForm } from './onnx-plan.js'
 
 /** A weight for the plan. */
@@ -28,7 +29,8 @@ export class PlanBuilder {
   readonly #notes: string[] = []
   readonly #names = new Map<string, number>()
 
-  weight({ owner, sites, q, form, tensors, shift = 0, operator, input = 'float', reason }: NewWeight): void {
+  weight({ owner, sites, q: decided, form, tensors, shift = 0, operator, input = 'float', reason }: NewWeight): void {
+    const q = tensors.some((t) => t.role === 'scales' && t.type === 'float16') ? withHalfScales(decided) : decided
     const name = this.#name(owner.site.weight.name)
     const weight: OnnxWeight = { name, sites: sites.map((r) => r.site.id), shape: [owner.matrix.rows, owner.matrix.columns], form, parts: [gridPart(q, shift, `weight of site '${owner.site.id}'`)], tensors }
     this.#weights.push(weight)

@@ -26,7 +26,7 @@ export const qoperator: Format = staticFormat('qoperator')
 function staticFormat(name: string): Format {
   return {
     name,
-    oldest: { below: 13, to: 21, reason: 'older ones have no scales per channel' },
+    oldest: { below: 13, to: 13, reason: 'older ones have no scales per channel' },
     accepts: acceptsStatic,
     plan: (job, build) => planStatic(job, build),
   }
