@@ -1,4 +1,5 @@
-import { ggmlTQ1_0, ggmlTQ2_0, dequantize, referenceOps, type Layout, type QTensor, type ReferenceTensor } from '@lowbit/core'
+import { dequantize, referenceOps, type Layout, type QTensor, type ReferenceTensor } from '@lowbit/core'
+import { ggmlTQ1_0, ggmlTQ2_0 } from '@lowbit/formats/layouts'
 import { inputFloats, inputTensor, runGoldens, type GoldenCase, type GoldenHandler, type GoldenSet } from '../../../tools/goldens.js'
 import { bitActivationCodes, bitActivationQuant, bitGemv, bitLinear, bitLinearInteger, bitWeightCodes, bitWeightQuant, hfTernary, i2s, rmsNorm, TERNARY_WEIGHTS, ternarise, type I2SVariant } from '../src/index.js'
 

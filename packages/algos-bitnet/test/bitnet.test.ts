@@ -1,7 +1,8 @@
 import * as fc from 'fast-check'
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
-import { ggmlTQ2_0, int8, referenceOps, type QTensor } from '@lowbit/core'
+import { int8, referenceOps, type QTensor } from '@lowbit/core'
+import { ggmlTQ2_0 } from '@lowbit/formats/layouts'
 import { trainingSuite } from '@lowbit/core/testkit'
 import { BIT_ACTIVATIONS, bitLinearInteger, bitnet, bitnetSchedule, hfTernary, i2s, TERNARY_WEIGHTS, ternarise, VERSION, warmupLambda } from '../src/index.js'
 

@@ -1,5 +1,5 @@
 import {
-  expectHadamardBlock, quantizeRows, type ActivationCodes, type ActivationOptions, type HadamardOptions, type HostTensor, type KernelSupports, type KernelWeights, type MatmulOptions, type PackedWeights, type SyncKernelProvider, type SyncProgramCompiler,
+  expectHadamardBlock, quantizeRows, type ActivationCodes, type ActivationOptions, type HadamardOptions, type HostTensor, type KernelSupports, type KernelWeights, type MatmulOptions, type PackedWeights, type PrepackOptions, type SyncKernelProvider, type SyncProgramCompiler,
 } from '@lowbit/core'
 import { SCHEMES } from './format.js'
 import { checkFloats, checkProduct, disposed } from './checks.js'
@@ -28,9 +28,9 @@ export class ScalarKernels implements SyncKernelProvider {
     this.supports = { tier: 'scalar', threads: 1, synchronous: true, reproducible: 'rows', schemes: SCHEMES, programs: PROGRAMS, findings, ...ROUNDINGS }
   }
 
-  prepack(source: KernelWeights): PackedWeights {
+  prepack(source: KernelWeights, { layout }: PrepackOptions = {}): PackedWeights {
     this.#expectAlive()
-    const weights = readWeights(source)
+    const weights = readWeights(source, layout)
     const [rows = 0, columns = 0] = weights.shape
     if (!isGrouped(weights) && !isCoded(weights)) return new ScalarWeights({ rows, columns, format: undefined, values: Float32Array.from(widened(weights)), scales: new Float32Array(), zeros: undefined })
     const { codes, format, scales, zeros, outside } = codeSource(weights)

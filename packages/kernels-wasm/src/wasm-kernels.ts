@@ -1,5 +1,5 @@
 import {
-  expectHadamardBlock, quantizeRows, type ActivationCodes, type ActivationOptions, type HadamardOptions, type HostTensor, type KernelSupports, type KernelWeights, type MatmulOptions, type PackedWeights, type SyncKernelProvider, type SyncProgramCompiler,
+  expectHadamardBlock, quantizeRows, type ActivationCodes, type ActivationOptions, type HadamardOptions, type HostTensor, type KernelSupports, type KernelWeights, type MatmulOptions, type PackedWeights, type PrepackOptions, type SyncKernelProvider, type SyncProgramCompiler,
 } from '@lowbit/core'
 import { checkFloats, checkProduct, disposed, notFinite } from './checks.js'
 import { BLOCK_ROWS, isFloat, jobKind, type Dots } from './format.js'
@@ -77,9 +77,9 @@ export class WasmKernels implements SyncKernelProvider {
     this.programs = wasmPrograms({ ...engine, heap: this.#heap, alive: () => this.#alive })
   }
 
-  prepack(source: KernelWeights): PackedWeights {
+  prepack(source: KernelWeights, { layout }: PrepackOptions = {}): PackedWeights {
     this.#expectAlive()
-    const weights = readWeights(source)
+    const weights = readWeights(source, layout)
     const matrix = isGrouped(weights) || isCoded(weights) ? packCodes(codeSource(weights, this.#dots), this.#heap, this.#memory, this.#exports) : packFloats(weights, this.#heap, this.#memory)
     return new WasmWeights(matrix, this.#heap)
   }

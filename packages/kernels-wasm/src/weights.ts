@@ -1,4 +1,4 @@
-import { checkGroupedTensor, checkQTensor, codeRange, findLayout, fromBfloat16, fromFloat16, isIntegerCode, LowbitError, zeroPointsOf, type GroupedTensor, type HostTensor, type KernelWeights, type PackedTensor, type QTensor } from '@lowbit/core'
+import { checkGroupedTensor, checkQTensor, codeRange, fromBfloat16, fromFloat16, isIntegerCode, LowbitError, unpackWith, zeroPointsOf, type GroupedTensor, type HostTensor, type KernelWeights, type Layout, type QTensor } from '@lowbit/core'
 import { formatOf, formatOfGrouped, zeroOf, type Dots, type Format } from './format.js'
 
 export type FloatWeights = HostTensor<'float32'> | HostTensor<'float16'> | HostTensor<'bfloat16'>
@@ -7,8 +7,8 @@ export type FloatWeights = HostTensor<'float32'> | HostTensor<'float16'> | HostT
  * Weights as a matrix: codes (unpacked from whatever layout), codes in groups, or floats.
  * @throws LOWBIT_UNSUPPORTED, LOWBIT_SHAPE, LOWBIT_FORMAT, LOWBIT_DATA, LOWBIT_NONFINITE
  */
-export function readWeights(source: KernelWeights): QTensor | GroupedTensor | FloatWeights {
-  const weights = 'layout' in source ? unpacked(source) : source
+export function readWeights(source: KernelWeights, layout?: Layout): QTensor | GroupedTensor | FloatWeights {
+  const weights = 'layout' in source ? unpackWith(source, layout) : source
   if (weights.shape.length !== 2 || weights.shape.some((size) => size < 1)) throw new LowbitError('LOWBIT_SHAPE', { thing: THING, found: `shape [${weights.shape.join(', ')}]`, expected: 'a matrix [N, K], neither of them 0' })
   if (isGrouped(weights)) checkGroupedTensor(weights, THING)
   else if (isCoded(weights)) checkQTensor(weights, THING)
@@ -49,12 +49,6 @@ function plainCodes({ codes, levels }: GroupedTensor): { readonly codes: Int8Arr
     if (code > high) high = code
   }
   return { codes: plain, low, high }
-}
-
-function unpacked(packed: PackedTensor): QTensor {
-  const layout = findLayout(packed.layout)
-  if (layout === undefined) throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: THING, found: `layout ${packed.layout}`, expected: 'a layout that core can unpack', fix: 'unpack it and pass the QTensor' })
-  return layout.unpack(packed)
 }
 
 /** Zero points, if any of them is not the fixed middle. */

@@ -1,4 +1,4 @@
-import { checkQTensor, codeRange, findLayout, isIntegerCode, LowbitError, zeroPointsOf, type HostTensor, type PackedTensor, type PackedWeights, type QTensor } from '@lowbit/core'
+import { checkQTensor, codeRange, isIntegerCode, LowbitError, unpackWith, zeroPointsOf, type HostTensor, type Layout, type PackedTensor, type PackedWeights, type QTensor } from '@lowbit/core'
 import type { Device } from './device.js'
 import { formatOf, type CodeKind, type Format } from './format.js'
 import { packHalves } from './half.js'
@@ -47,8 +47,8 @@ export class GpuWeights implements PackedWeights {
 }
 
 /** @throws LOWBIT_UNSUPPORTED, LOWBIT_SHAPE, LOWBIT_DATA, LOWBIT_LIMIT */
-export function packMatrix(source: QTensor | PackedTensor | HostTensor<'float32'>, device: Device): PackedMatrix {
-  const weights = 'layout' in source ? unpacked(source) : source
+export function packMatrix(source: QTensor | PackedTensor | HostTensor<'float32'>, device: Device, layout?: Layout): PackedMatrix {
+  const weights = 'layout' in source ? unpackWith(source, layout) : source
   const [rows = 0, columns = 0] = weights.shape
   if (weights.shape.length !== 2 || rows < 1 || columns < 1) throw new LowbitError('LOWBIT_SHAPE', { thing: 'weights for the kernels', found: `shape [${weights.shape.join(', ')}]`, expected: 'a matrix [N, K], neither of them 0' })
   if (!('codes' in weights)) {
@@ -71,12 +71,6 @@ export function packMatrix(source: QTensor | PackedTensor | HostTensor<'float32'
     scales: device.upload(tables[0] ?? scales),
     zeros: tables[1] === undefined ? undefined : device.upload(tables[1]),
   }
-}
-
-function unpacked(packed: PackedTensor): QTensor {
-  const layout = findLayout(packed.layout)
-  if (layout === undefined) throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: 'weights for the kernels', found: `layout ${packed.layout}`, expected: 'a layout that core can unpack', fix: 'unpack it and pass the QTensor' })
-  return layout.unpack(packed)
 }
 
 function granule(q: QTensor, groups: number, i: number): number {

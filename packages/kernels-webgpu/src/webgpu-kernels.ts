@@ -1,5 +1,5 @@
 import {
-  expectHadamardBlock, LowbitError, quantizeRows, type ActivationCodes, type ActivationOptions, type HadamardOptions, type HostTensor, type KernelProvider, type KernelSupports, type KernelWeights, type MatmulOptions, type PackedTensor, type PackedWeights, type QTensor,
+  expectHadamardBlock, LowbitError, quantizeRows, type ActivationCodes, type ActivationOptions, type HadamardOptions, type HostTensor, type KernelProvider, type KernelSupports, type KernelWeights, type MatmulOptions, type PackedTensor, type PackedWeights, type PrepackOptions, type QTensor,
 } from '@lowbit/core'
 import { USAGE, type Device } from './device.js'
 import type { Format } from './format.js'
@@ -63,13 +63,13 @@ export class WebGpuKernels implements KernelProvider {
     this.#destroys = owned
   }
 
-  prepack(weights: KernelWeights): PackedWeights {
+  prepack(weights: KernelWeights, { layout }: PrepackOptions = {}): PackedWeights {
     this.#expectAlive()
     if (!isTaken(weights)) {
       const found = 'dtype' in weights ? weights.dtype : 'a GroupedTensor'
       throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: 'weights for the WebGPU kernels', found, expected: 'a QTensor, a PackedTensor, or float32', fix: 'widen them to float32 (dequantizeGrouped, fromFloat16, fromBfloat16), or use kernels-wasm' })
     }
-    return new GpuWeights(packMatrix(weights, this.#device), this.#device)
+    return new GpuWeights(packMatrix(weights, this.#device, layout), this.#device)
   }
 
   async matmul(x: HostTensor<'float32'>, weights: PackedWeights, out?: HostTensor<'float32'>, options: MatmulOptions = {}): Promise<HostTensor<'float32'>> {

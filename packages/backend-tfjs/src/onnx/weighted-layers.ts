@@ -1,4 +1,5 @@
-import { LowbitError, ortNBits, tensor as hostTensor } from '@lowbit/core'
+import { LowbitError, tensor as hostTensor } from '@lowbit/core'
+import { ortNBits } from '@lowbit/formats/layouts'
 import type { SiteState } from '../host/site-state.js'
 import { activationName } from '../layers/batch-norm.js'
 import { numbers, setting } from '../layers/layer-variable.js'

@@ -1,6 +1,7 @@
 import type * as V1 from '../contract/v1.js'
 import type { KernelProvider, KernelWeights } from '../contract/v2/kernels.js'
 import { LowbitError } from '../errors.js'
+import { unpackWith } from '../layout/layout.js'
 import { hasDType } from '../tensor.js'
 import { identity } from './algorithms.js'
 
@@ -8,7 +9,7 @@ export function adaptKernels(v1: V1.KernelProvider): KernelProvider {
   return {
     ...identity(v1),
     supports: v1.supports,
-    prepack: (weights) => v1.prepack(weightsOfV1(weights, v1)),
+    prepack: (weights, { layout } = {}) => v1.prepack(weightsOfV1('layout' in weights && layout !== undefined ? unpackWith(weights, layout) : weights, v1)),
     matmul: (x, weights, out, options) => v1.matmul(x, weights, out, options),
     quantizeActivations: (x, options) => v1.quantizeActivations(x, options),
     dequantize: (weights) => v1.dequantize(weights),

@@ -1,5 +1,5 @@
 import { LowbitError } from '../errors.js'
-import type { PackedTensor, QTensor } from '../qtensor.js'
+import { checkQTensor, type PackedTensor, type QTensor } from '../qtensor.js'
 import { describeScheme, type Scheme } from '../scheme.js'
 
 /**
@@ -56,4 +56,22 @@ function wrongBuffer(packed: PackedTensor, role: string, expected: string): Lowb
   const buffer = packed.buffers[role]
   const found = buffer === undefined ? 'no such buffer' : `${buffer.constructor.name} of ${buffer.length}`
   return new LowbitError('LOWBIT_FORMAT', { thing: `${packed.layout} buffer '${role}'`, found, expected })
+}
+
+/**
+ * The tensor that a packed one stands for.
+ * @throws LOWBIT_UNSUPPORTED without a layout, or for one of another name
+ */
+export function unpackWith(packed: PackedTensor, layout: Layout | undefined): QTensor {
+  if (layout === undefined || layout.name !== packed.layout) {
+    throw new LowbitError('LOWBIT_UNSUPPORTED', {
+      thing: `weights in layout '${packed.layout}'`,
+      found: layout === undefined ? 'no layout to read them by' : `the layout '${layout.name}'`,
+      expected: 'the layout that packed them',
+      fix: 'pass it as { layout }: @lowbit/formats/layouts has those of files',
+    })
+  }
+  const q = layout.unpack(packed)
+  checkQTensor(q, `weights in layout '${packed.layout}'`)
+  return q
 }

@@ -1,4 +1,5 @@
-import { bitsOf, LowbitError, ortNBits, type PlannedWeight } from '@lowbit/core'
+import { bitsOf, LowbitError, type PlannedWeight } from '@lowbit/core'
+import { ortNBits } from '@lowbit/formats/layouts'
 import { node, type NodeProto } from '@lowbit/formats'
 import { addInts, type Graph, MICROSOFT } from '../graph/index.js'
 import { codesOf } from '../plan/onnx-plan.js'

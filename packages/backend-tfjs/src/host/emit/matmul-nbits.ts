@@ -1,4 +1,4 @@
-import { ortNBits } from '@lowbit/core'
+import { ortNBits } from '@lowbit/formats/layouts'
 import { writeOnnx } from '@lowbit/formats'
 import { toOnnx } from '../../onnx/export.js'
 import { artifact } from './artifact.js'

@@ -1,4 +1,5 @@
 import type { GroupedTensor } from '../../grouped-tensor.js'
+import type { Layout } from '../../layout/layout.js'
 import type { PackedTensor, QTensor } from '../../qtensor.js'
 import type { HostTensor } from '../../tensor.js'
 import type { Plugin } from './plugin.js'
@@ -40,6 +41,11 @@ export interface KernelSupports {
  * `supports.programs`; `float16` and `bfloat16` are held as they are or widened, which changes no value.
  */
 export type KernelWeights = QTensor | PackedTensor | GroupedTensor | HostTensor<'float32'> | HostTensor<'float16'> | HostTensor<'bfloat16'>
+
+export interface PrepackOptions {
+  /** How the bytes of a {@link PackedTensor} lie. Any layout will do: those of `@lowbit/formats/layouts`, a third party's. */
+  readonly layout?: Layout
+}
 
 /** Weights in a provider's own layout. Freed by `dispose` or `using`. */
 export interface PackedWeights extends Disposable {
@@ -96,9 +102,9 @@ export interface KernelProvider extends Plugin<'kernels'>, Disposable {
   readonly supports: KernelSupports
   /**
    * Brings a matrix `[N, K]` into the provider's layout, once.
-   * @throws LOWBIT_UNSUPPORTED for a scheme that is not in `supports`, LOWBIT_SHAPE if it is not a matrix, LOWBIT_LIMIT if memory ends.
+   * @throws LOWBIT_UNSUPPORTED for a scheme that is not in `supports`, and for a {@link PackedTensor} without its layout, LOWBIT_SHAPE if it is not a matrix, LOWBIT_LIMIT if memory ends.
    */
-  prepack(weights: KernelWeights): PackedWeights
+  prepack(weights: KernelWeights, options?: PrepackOptions): PackedWeights
   /**
    * `[…, K]` to `[…, N]`.
    * @param out where to write; made if absent

@@ -1,10 +1,6 @@
 import { expect } from 'vitest'
-import { packNibbles, unpackBits } from '../../src/layout/bits.js'
-import { ortNBits } from '../../src/layout/ort-nbits.js'
-import { fromFloat16 } from '../../src/numbers/float16.js'
-import type { QTensor } from '../../src/qtensor.js'
-import { matMulNBits, nbitsArithmetic, quantizeBlock, quantizeGatherBlock, type BlockCodes } from '../../src/reference/index.js'
-import type { CodeType } from '../../src/scheme.js'
+import { fromFloat16, matMulNBits, nbitsArithmetic, packNibbles, quantizeBlock, quantizeGatherBlock, unpackBits, type BlockCodes, type CodeType, type QTensor } from '@lowbit/core'
+import { ortNBits } from '../../src/layouts/ort-nbits.js'
 import { difference, exactly, goldenNumbers, inputFloats, inputTensor, runGoldens, type GoldenCase, type GoldenSet, type GoldenTensor, type Tolerance } from '../../../../tools/goldens.js'
 
 const number = (golden: GoldenCase, name: string): number => Number(golden.params[name])

@@ -1,4 +1,4 @@
-import { encodeFloat16 } from '../numbers/float16.js'
+import { encodeFloat16 } from '@lowbit/core'
 import { TRIT_RUNS } from './ggml-decode.js'
 
 /** Writes float16 at a byte offset, low byte first. */

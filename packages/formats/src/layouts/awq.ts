@@ -1,8 +1,4 @@
-import { fromFloat16, toFloat16 } from '../numbers/float16.js'
-import type { QTensor } from '../qtensor.js'
-import { allocateCodes, zeroPointsOf } from '../reference/codes.js'
-import { codeRange, type Scheme } from '../scheme.js'
-import { expectFits, halfBuffer, wordBuffer, type Layout } from './layout.js'
+import { allocateCodes, codeRange, expectFits, fromFloat16, halfBuffer, toFloat16, wordBuffer, zeroPointsOf, type Layout, type QTensor, type Scheme } from '@lowbit/core'
 
 /** Output channel that nibble i of a word holds: AWQ's GEMM kernel wants even channels first. */
 const ORDER = [0, 2, 4, 6, 1, 3, 5, 7] as const

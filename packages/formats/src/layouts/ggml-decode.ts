@@ -1,4 +1,4 @@
-import { decodeFloat16 } from '../numbers/float16.js'
+import { decodeFloat16 } from '@lowbit/core'
 
 /** float16 at a byte offset, low byte first. */
 export const readHalf = (bytes: Uint8Array, at: number): number => decodeFloat16((bytes[at] as number) | ((bytes[at + 1] as number) << 8))

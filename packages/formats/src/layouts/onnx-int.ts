@@ -1,10 +1,4 @@
-import type { QTensor } from '../qtensor.js'
-import { paramShape } from '../qtensor.js'
-import { allocateCodes, zeroPointsOf } from '../reference/codes.js'
-import { codeRange, type Scheme } from '../scheme.js'
-import { elementCount } from '../tensor.js'
-import { packBits, signExtend, unpackBits } from './bits.js'
-import { byteBuffer, expectFits, floatBuffer, type Layout } from './layout.js'
+import { allocateCodes, byteBuffer, codeRange, elementCount, expectFits, floatBuffer, packBits, paramShape, signExtend, unpackBits, zeroPointsOf, type Layout, type QTensor, type Scheme } from '@lowbit/core'
 
 /** DequantizeLinear takes an absent zero point as 0, which is the middle of signed types only. */
 const storesZeroPoints = (scheme: Scheme): boolean => !scheme.symmetric || codeRange(scheme.dtype).min === 0

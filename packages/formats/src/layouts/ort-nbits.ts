@@ -1,9 +1,4 @@
-import type { Codes, PackedTensor, QTensor } from '../qtensor.js'
-import { allocateCodes, middleCode, zeroPointsOf } from '../reference/codes.js'
-import { roundHalfEven } from '../reference/round.js'
-import { bitsOf, codeRange, type Scheme } from '../scheme.js'
-import { packBits, unpackBits } from './bits.js'
-import { byteBuffer, expectFits, floatBuffer, type Layout } from './layout.js'
+import { allocateCodes, bitsOf, byteBuffer, codeRange, expectFits, floatBuffer, middleCode, packBits, roundHalfEven, unpackBits, zeroPointsOf, type Codes, type Layout, type PackedTensor, type QTensor, type Scheme } from '@lowbit/core'
 
 type Bits = 2 | 4 | 8
 

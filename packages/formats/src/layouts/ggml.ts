@@ -1,9 +1,6 @@
-import { granuleIndex, paramShape, type QTensor } from '../qtensor.js'
-import { allocateCodes, zeroPointsOf } from '../reference/codes.js'
-import type { Scheme } from '../scheme.js'
+import { allocateCodes, byteBuffer, expectFits, granuleIndex, paramShape, zeroPointsOf, type Layout, type QTensor, type Scheme } from '@lowbit/core'
 import { readHalf, readPairs, readTrits } from './ggml-decode.js'
 import { writeHalf, writeNibbles, writePairs, writeTrits } from './ggml-encode.js'
-import { byteBuffer, expectFits, type Layout } from './layout.js'
 
 /** One block in bytes: codes are `block` unsigned levels, `d` the scale, `m` what is added (q4_1). */
 interface BlockFormat {

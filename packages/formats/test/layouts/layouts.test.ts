@@ -1,13 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import fc from 'fast-check'
-import { isLowbitError } from '../../src/errors.js'
-import { findLayout, LAYOUTS } from '../../src/layout/layouts.js'
-import type { Layout } from '../../src/layout/layout.js'
-import { roundToFloat16 } from '../../src/numbers/float16.js'
-import { paramShape, type PackedTensor, type QTensor } from '../../src/qtensor.js'
-import { allocateCodes, dequantize } from '../../src/reference/index.js'
-import { codeRange, type Scheme } from '../../src/scheme.js'
-import { weightScheme } from '../../src/weight-scheme.js'
+import { allocateCodes, codeRange, dequantize, isLowbitError, paramShape, roundToFloat16, weightScheme, type Layout, type PackedTensor, type QTensor, type Scheme } from '@lowbit/core'
+import { findLayout, LAYOUTS } from '../../src/layouts/layouts.js'
 
 const asymmetric = { symmetric: false }
 

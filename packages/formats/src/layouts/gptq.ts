@@ -1,9 +1,4 @@
-import { LowbitError } from '../errors.js'
-import { fromFloat16, toFloat16 } from '../numbers/float16.js'
-import type { QTensor } from '../qtensor.js'
-import { allocateCodes, zeroPointsOf } from '../reference/codes.js'
-import { bitsOf, codeRange, type Scheme } from '../scheme.js'
-import { expectFits, halfBuffer, wordBuffer, type Layout } from './layout.js'
+import { allocateCodes, bitsOf, codeRange, expectFits, fromFloat16, halfBuffer, LowbitError, toFloat16, wordBuffer, zeroPointsOf, type Layout, type QTensor, type Scheme } from '@lowbit/core'
 
 interface Sizes {
   readonly bits: number

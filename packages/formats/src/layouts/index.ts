@@ -1,0 +1,6 @@
+export * from './ort-nbits.js'
+export * from './onnx-int.js'
+export * from './gptq.js'
+export * from './awq.js'
+export * from './ggml.js'
+export * from './layouts.js'
