@@ -1,5 +1,5 @@
 import { LowbitError } from './errors.js'
-import type { Granularity, Scheme } from './scheme.js'
+import { bitsOf, codeRange, isIntegerCode, type Granularity, type Scheme } from './scheme.js'
 import { elementCount } from './tensor.js'
 
 /** Scales and zero points, one a granule, row major over the granule grid. */
@@ -70,8 +70,9 @@ export function granuleIndex(granularity: Granularity, shape: readonly number[])
 }
 
 /**
- * Checks that codes, scales and zero points have the sizes the scheme asks for.
- * @throws LOWBIT_SHAPE naming what does not fit.
+ * Checks that codes, scales and zero points have the sizes the scheme asks for, and that every code is one of its type: what a
+ * worker, a plugin or a file gives is no tensor before this.
+ * @throws LOWBIT_SHAPE naming what does not fit, LOWBIT_DATA naming a code that the type does not have
  */
 export function checkQTensor(q: QTensor, thing: string): void {
   const count = elementCount(q.shape, thing)
@@ -83,4 +84,18 @@ export function checkQTensor(q: QTensor, thing: string): void {
   if (q.params.scales.length !== granules) fail(`${q.params.scales.length} scales`, `${granules}`)
   const zeroPoints = q.params.zeroPoints
   if (zeroPoints !== undefined && zeroPoints.length !== granules) fail(`${zeroPoints.length} zero points`, `${granules}`)
+  checkCodes(q, thing)
+}
+
+/** Lowest and highest code of each array that holds codes. */
+const HELD = new Map<Codes['constructor'], readonly [number, number]>([[Int8Array, [-128, 127]], [Uint8Array, [0, 255]], [Int16Array, [-32768, 32767]], [Uint16Array, [0, 65535]]])
+
+function checkCodes({ scheme: { dtype }, codes }: QTensor, thing: string): void {
+  const { min, max } = isIntegerCode(dtype) ? codeRange(dtype) : { min: 0, max: 2 ** bitsOf(dtype) - 1 }
+  const held = HELD.get(codes.constructor)
+  // An array that can hold nothing else need not be looked through.
+  if (held !== undefined && held[0] >= min && held[1] <= max) return
+  for (let i = 0; i < codes.length; i++) {
+    if (codes[i] < min || codes[i] > max || (codes[i] === 0 && dtype === 'binary')) throw new LowbitError('LOWBIT_DATA', { thing, found: `code ${codes[i]} at element ${i}`, expected: dtype === 'binary' ? '-1 or 1' : `${min} to ${max} for ${dtype}` })
+  }
 }
