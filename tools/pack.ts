@@ -3,7 +3,7 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } f
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { publishedPackages, ROOT, type Workspace } from './workspace.js'
+import { filesBelow, publishedPackages, ROOT, type Workspace } from './workspace.js'
 
 /** npm as a user would run it: without what an npm above us put into the environment, except where to fetch from. */
 const KEPT = new Set(['npm_config_registry', 'npm_config_cache', 'npm_config_userconfig'])
@@ -45,11 +45,10 @@ export async function packAs({ folder, manifest }: Workspace, version: string, i
   const copy = emptyFolder('release')
   for (const entry of ['dist', 'README.md', 'LICENSE']) cpSync(join(folder, entry), join(copy, entry), { recursive: true })
   writeFileSync(join(copy, 'package.json'), JSON.stringify({ ...manifest, version }))
-  const entry = join(copy, 'dist', 'index.js')
-  const source = readFileSync(entry, 'utf8')
   const stated = `"${manifest.version}"`
-  if (!source.includes(stated)) throw new Error(`${manifest.name} does not state its version`)
-  writeFileSync(entry, source.replaceAll(stated, `"${version}"`))
+  const stating = filesBelow(join(copy, 'dist')).filter((file) => file.endsWith('.js') && readFileSync(file, 'utf8').includes(`VERSION = ${stated}`))
+  if (stating.length === 0) throw new Error(`${manifest.name} does not state its version`)
+  for (const file of stating) writeFileSync(file, readFileSync(file, 'utf8').replaceAll(`VERSION = ${stated}`, `VERSION = "${version}"`))
   const [packed]: readonly { filename: string }[] = JSON.parse(await run('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', into], copy))
   rmSync(copy, { recursive: true })
   return join(into, packed.filename)

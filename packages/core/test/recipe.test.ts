@@ -1,7 +1,7 @@
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { isLowbitError, parseRecipe, RECIPE_SCHEMA, resolveRecipe, rtn, type PluginTable } from '@lowbit/core'
+import { isLowbitError, parseRecipe, RECIPE_SCHEMA, resolveRecipe, rtn, VERSION, type PluginTable } from '@lowbit/core'
 
 const recipe = {
   lowbit: 1,
@@ -9,7 +9,7 @@ const recipe = {
   format: 'matmul-nbits',
   weights: { dtype: 'int4', group: 32 },
   rounding: { use: '@lowbit/core/rtn', config: { range: 'search' } },
-  plugins: { '@lowbit/core/rtn': '0.1.0' },
+  plugins: { '@lowbit/core/rtn': VERSION },
   overrides: [{ match: '*head*', weights: null }, { match: 'a', weights: { dtype: 'uint8', perTensor: true } }],
   exclude: ['embed'],
   seed: 3,
