@@ -4,7 +4,7 @@ import { hqq } from '@lowbit/algos-hqq'
 import { rotate } from '@lowbit/algos-rotate'
 import { resolveRecipe, rtn, weightScheme, type QuantizeOptions, type Scheme } from '@lowbit/core'
 import { ALGORITHMS } from '../../packages/cli/src/algorithms.js'
-import { recipeFromFlags } from '../../packages/cli/src/commands/quantize.js'
+import { recipeFromFlags } from '../../packages/cli/src/commands/recipe-from-flags.js'
 
 /** What is done to a model before and while it is rounded. */
 export type MethodOptions = Pick<QuantizeOptions, 'weights' | 'rounding' | 'transforms' | 'mode' | 'biasCorrection'>
@@ -55,7 +55,7 @@ function command(flags: { readonly algorithm?: string; readonly mode?: string })
     const { group } = groupOf(scheme)
     const recipe = recipeFromFlags(
       'model.onnx',
-      { weights: scheme.dtype, format: group === undefined ? 'dequantize' : format, calibration: 'data.npz', ...(group === undefined ? {} : { group: String(group) }), ...(scheme.symmetric ? {} : { asymmetric: true }), ...flags },
+      { weights: [scheme.dtype], format: group === undefined ? 'dequantize' : format, calibration: 'data.npz', ...(group === undefined ? {} : { group: String(group) }), ...(scheme.symmetric ? {} : { asymmetric: true }), ...flags },
       process.cwd(),
     )
     const { weights, rounding, transforms, mode, biasCorrection } = resolveRecipe(recipe, ALGORITHMS)

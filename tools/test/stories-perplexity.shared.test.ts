@@ -2,9 +2,9 @@ import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
 import { measurePerplexity, openCausalLm } from '@lowbit/causal-lm'
-import { storyTokens, TEST_STORIES } from '../../../bench/models/stories.js'
+import { storyTokens, TEST_STORIES } from '../../bench/models/stories.js'
 
-const path = fileURLToPath(new URL('../../../../shared/data/stories260K.bin', import.meta.url))
+const path = fileURLToPath(new URL('../../../shared/data/stories260K.bin', import.meta.url))
 const there = existsSync(path)
 
 describe.skipIf(!there)(`stories260K on the kernels${there ? '' : ' (skipped: no ../shared beside the checkout)'}`, () => {
