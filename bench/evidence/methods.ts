@@ -50,12 +50,12 @@ function fixed(options: Omit<MethodOptions, 'weights'>): Method {
 }
 
 /** What `lowbit quantize` makes of its flags: taken from the command itself, so that a row says what users get. */
-function command(flags: { readonly algorithm?: string; readonly mode?: string }): Method {
+function command(flags: { readonly algorithm?: string; readonly mode?: 'one-pass' | 'sequential' }): Method {
   return (scheme, format) => {
     const { group } = groupOf(scheme)
     const recipe = recipeFromFlags(
       'model.onnx',
-      { weights: [scheme.dtype], format: group === undefined ? 'dequantize' : format, calibration: 'data.npz', ...(group === undefined ? {} : { group: String(group) }), ...(scheme.symmetric ? {} : { asymmetric: true }), ...flags },
+      { weights: [scheme.dtype], format: group === undefined ? 'dequantize' : format, calibration: 'data.npz', ...(group === undefined ? {} : { group }), ...(scheme.symmetric ? {} : { asymmetric: true }), ...flags },
       process.cwd(),
     )
     const { weights, rounding, transforms, mode, biasCorrection } = resolveRecipe(recipe, ALGORITHMS)
