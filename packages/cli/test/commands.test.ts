@@ -27,6 +27,20 @@ describe('lowbit inspect', () => {
   })
 })
 
+describe('lowbit inspect --plan', () => {
+  it('prints how the defaults would store every weight, and writes nothing', async () => {
+    const before = readdirSync(box.path('.'))
+    const { code, out } = await box.lowbit('inspect', box.path('model.onnx'), '--plan')
+    expect(code).toBe(0)
+    expect(readdirSync(box.path('.'))).toEqual(before)
+    const plan = JSON.parse(out) as { format: string; sites: { site: string; status: string }[]; weights: { sites: string[]; parts: { kind: string }[]; tensors: { role: string; bytes: number }[] }[] }
+    expect(plan.format).toBe('dynamic')
+    expect(plan.sites.map((s) => [s.site, s.status])).toEqual([['first', 'quantized'], ['second', 'quantized']])
+    expect(plan.weights[0]).toMatchObject({ sites: ['first'], parts: [{ kind: 'grid' }] })
+    expect(plan.weights[0].tensors.find((t) => t.role === 'codes')?.bytes).toBe(48 * 64)
+  })
+})
+
 describe('lowbit quantize', () => {
   it.each([
     ['nothing said', [], 'model.int8.onnx'],

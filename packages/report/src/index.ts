@@ -3,4 +3,4 @@ export { reportDetails, worstSites, type Distribution, type ReportDetails } from
 export { reportHtml } from './html.js'
 export { SATURATION_ADVICE, saturationLines } from './saturation.js'
 export { formatBytes, formatDecibels, formatPercent, shorten, textTable, type Column } from './table.js'
-export { reportJson, reportText } from './text.js'
+export { reportJson, formatReport } from './text.js'

@@ -11,7 +11,7 @@ export function reportJson(report: Report): string {
 }
 
 /** The report for a reader at a terminal: sizes, the worst sites, what stayed in float and why. */
-export function reportText(report: Report, output: string): string {
+export function formatReport(report: Report, output: string): string {
   const done = report.sites.filter((s) => s.status === 'quantized')
   const float = report.sites.filter((s) => s.status === 'float')
   const lines = [

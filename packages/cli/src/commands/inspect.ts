@@ -1,10 +1,12 @@
 import type { Command } from 'commander'
 import { openOnnx } from '@lowbit/backend-ort'
-import { int4, int8, schemeBytes, weightBytes, type ModelHost, type Site } from '@lowbit/core'
+import { int4, int8, planToJson, quantize, resolveRecipe, schemeBytes, weightBytes, type ModelHost, type Site } from '@lowbit/core'
+import { ALGORITHMS } from '../algorithms.js'
 import { QUIET_FLAGS } from '../flags/common.js'
 import { addFlags, readFlags, type FlagsOf } from '../flags/flag.js'
 import { formatBytes, formatPercent, shorten, textTable } from '@lowbit/report'
 import { processTerminal } from '../output/terminal.js'
+import { recipeFromFlags } from './recipe-from-flags.js'
 
 /** What `inspect --json` prints. */
 interface Inspection {
@@ -18,11 +20,13 @@ interface Inspection {
 
 interface InspectValues {
   readonly all?: boolean
+  readonly plan?: boolean
   readonly json?: boolean
 }
 
 const FLAGS: FlagsOf<InspectValues> = {
   all: { flags: '--all', option: { type: 'boolean', about: 'list every site, not only the largest' } },
+  plan: { flags: '--plan', option: { type: 'boolean', about: 'print as JSON how `lowbit quantize` without other options would store every tensor' } },
   json: QUIET_FLAGS.json,
 }
 
@@ -30,12 +34,13 @@ const FLAGS: FlagsOf<InspectValues> = {
 export function inspectCommand(program: Command): void {
   const command = program.command('inspect').description('list what can be quantized in a model and what it would save').argument('<model>', 'an .onnx file')
   addFlags(command, FLAGS)
-    .addHelpText('after', '\nExamples:\n  $ lowbit inspect model.onnx\n  $ lowbit inspect model.onnx --json > sites.json')
+    .addHelpText('after', '\nExamples:\n  $ lowbit inspect model.onnx\n  $ lowbit inspect model.onnx --json > sites.json\n  $ lowbit inspect model.onnx --plan > plan.json')
     .action(async (model: string) => {
       const flags = readFlags<InspectValues>(command, FLAGS)
       const terminal = processTerminal()
       const host = await openOnnx(model)
       try {
+        if (flags.plan === true) return terminal.print(await planOf(host, model))
         const inspection = inspect(host)
         terminal.print(flags.json === true ? JSON.stringify(inspection, null, 2) : describe(model, inspection, flags.all === true))
       } finally {
@@ -43,6 +48,13 @@ export function inspectCommand(program: Command): void {
         await host.dispose()
       }
     })
+}
+
+/** The plan of the file that the command's defaults would write; nothing is written. */
+async function planOf(host: ModelHost, model: string): Promise<string> {
+  const recipe = recipeFromFlags(model, {}, process.cwd())
+  const { plan } = await quantize(host, { ...resolveRecipe(recipe, ALGORITHMS), allowNothing: true })
+  return plan === undefined ? 'null' : JSON.stringify(planToJson(plan), null, 2)
 }
 
 function inspect(host: ModelHost): Inspection {

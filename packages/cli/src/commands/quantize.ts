@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import type { Recipe } from '@lowbit/core'
 import { addFlags, readFlags } from '../flags/flag.js'
-import { reportJson, reportText } from '@lowbit/report'
+import { reportJson, formatReport } from '@lowbit/report'
 import { refuseStream } from '../output/files.js'
 import { processTerminal, type Terminal } from '../output/terminal.js'
 import { budgetOverrides, parseSize } from './budget.js'
@@ -39,7 +39,7 @@ Examples:
       const terminal = processTerminal({ quiet: values.quiet === true || values.json === true })
       const recipe = await withBudget(recipeFromFlags(model, values, folder), model, values, folder, terminal)
       const { result, output } = await execute(recipe, folder, terminal, { ...executeOptions(values), allowPlugins: true })
-      terminal.print(values.json === true ? reportJson(result.report).trimEnd() : reportText(result.report, output))
+      terminal.print(values.json === true ? reportJson(result.report).trimEnd() : formatReport(result.report, output))
     })
 }
 

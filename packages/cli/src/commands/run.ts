@@ -3,7 +3,7 @@ import { parseRecipe } from '@lowbit/core'
 import { readTextFile } from '@lowbit/formats/node'
 import { OUTPUT_FLAGS, RUN_FLAGS, type OutputValues, type RunValues } from '../flags/common.js'
 import { addFlags, readFlags } from '../flags/flag.js'
-import { reportJson, reportText } from '@lowbit/report'
+import { reportJson, formatReport } from '@lowbit/report'
 import { processTerminal } from '../output/terminal.js'
 import { UNION } from '../union.js'
 import { execute, executeOptions, recipeFolder } from './execute.js'
@@ -19,6 +19,6 @@ export function runCommand(program: Command): void {
       const values = readFlags<OutputValues & RunValues>(command, FLAGS)
       const terminal = processTerminal({ quiet: values.quiet === true || values.json === true })
       const { result, output } = await execute(parseRecipe(await readTextFile(file), UNION), recipeFolder(file), terminal, { ...executeOptions(values), recipeSource: file })
-      terminal.print(values.json === true ? reportJson(result.report).trimEnd() : reportText(result.report, output))
+      terminal.print(values.json === true ? reportJson(result.report).trimEnd() : formatReport(result.report, output))
     })
 }
