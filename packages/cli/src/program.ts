@@ -1,5 +1,5 @@
 import { Command } from 'commander'
-import { VERSION } from '@lowbit/core'
+import { VERSION } from './version.js'
 import { compareCommand } from './commands/compare.js'
 import { demoCommand } from './commands/demo.js'
 import { inspectCommand } from './commands/inspect.js'
