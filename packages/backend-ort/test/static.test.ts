@@ -238,7 +238,7 @@ describe('rescue', () => {
     expect(report.warnings.join('\n')).toMatch(/before the rescue, [34]\d\.\d dB after it/)
 
     const plain = await quantize(host, { ...STATIC, activations: { dtype: 'uint8', rescue: false }, format: 'qdq', calibration: batches })
-    expect(plain.report.warnings).toEqual([])
+    expect(plain.report.warnings).toEqual([expect.stringMatching(/^output signal over noise on the calibration data/)])
     const without = await sqnrOf(bytes, plain.artifact.bytes(), batches)
     for (const runtime of RUNTIMES) {
       const fused = await sqnrOf(bytes, artifact.bytes(), batches, runtime)

@@ -40,7 +40,8 @@ describe('nothing that is read is overwritten', () => {
     const contents = (): Record<string, string> => Object.fromEntries(readdirSync(box.folder).map((name) => [name, `${String(lstatSync(box.path(name)).isSymbolicLink())} ${readFileSync(box.path(name), 'base64')}`]))
     const before = contents()
     const { code, err } = await lowbit(...args)
-    expect(err).toMatch(/LOWBIT_ARGUMENT.*itself/)
+    // A report's name may be refused for its ending already.
+    expect(err).toMatch(args.includes('--report') ? /LOWBIT_ARGUMENT: --report|LOWBIT_ARGUMENT.*itself/ : /LOWBIT_ARGUMENT.*itself/)
     expect(code).toBe(2)
     expect(contents()).toEqual(before)
   })
@@ -51,7 +52,7 @@ describe('nothing that is read is overwritten', () => {
     linkSync(files[1], box.path('hard.data'))
     const before = readFileSync(files[1])
     const { code, err } = await box.lowbit('quantize', box.path('pair.onnx'), ...(flag === '-o' ? [] : ['-o', box.path('o.onnx')]), flag, flag === '-o' ? files[1] : box.path(name))
-    expect(err).toMatch(/LOWBIT_ARGUMENT.*external data of the model itself/)
+    expect(err).toMatch(flag === '--report' ? /LOWBIT_ARGUMENT: --report/ : /LOWBIT_ARGUMENT.*external data of the model itself/)
     expect(code).toBe(2)
     expect(readFileSync(files[1]).equals(before)).toBe(true)
   })
