@@ -25,7 +25,7 @@ export function toyWeights(weight: ToyWeight, n: number, k: number, seed: number
   const scheme = floatZero ? { ...base, zeroPoint: 'float' as const } : base
   const { min, max } = codeRange(weight.dtype)
   const codes = allocateCodes(weight.dtype, n * k)
-  for (let i = 0; i < codes.length; i++) codes[i] = min + Math.floor(random() * (max - min + 1))
+  for (let i = 0; i < codes.length; i++) codes[i] = weight.dtype === 'binary' ? (random() < 0.5 ? min : max) : min + Math.floor(random() * (max - min + 1))
   codes[0] = min
   codes[codes.length - 1] = max
   const shape = paramShape(scheme.granularity, [n, k])
