@@ -138,6 +138,28 @@ function flat(name: StatisticName, value: unknown): number[] {
   return parts.flatMap((p) => (ArrayBuffer.isView(p) || Array.isArray(p) ? Array.from(p as Float32Array, Number) : []))
 }
 
+describe('static formats of a float16 model', () => {
+  it.each([
+    ['qdq', product],
+    ['qoperator', product],
+    ['qdq', convolution],
+    ['qoperator', convolution],
+  ] as const)('round its weights alone, and say why: %s', async (format, make) => {
+    const { bytes, batches } = make('float16')
+    for (const method of ['mse', 'minmax'] as const) {
+      const [float, host] = [await openOnnx(bytes), await openOnnx(bytes, { prepare: true })]
+      const { artifact, report } = await quantize(host, { format, weights: int8(), activations: { dtype: 'uint8', method }, calibration: batches })
+      expect(report.activations.filter((a) => a.status === 'quantized')).toEqual([])
+      expect(report.sites.every((s) => s.status === 'quantized')).toBe(true)
+      expect(report.sites[0].reason).toContain('float16 activations have no integer kernels')
+      const small = await openOnnx(artifact.bytes())
+      const { outputs } = await compareModels(float, small, batches, { latency: false, saturation: false })
+      expect(outputs[0].sqnr).toBeGreaterThan(30)
+      for (const h of [float, host, small]) await h.dispose()
+    }
+  })
+})
+
 describe('statistics of a model input', () => {
   it('need no run where nothing else is asked for', async () => {
     const { bytes, batches } = product('float16')

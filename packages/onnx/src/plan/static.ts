@@ -2,7 +2,7 @@ import { type Acceptance, type ActivationParams, type QTensor, quantizeBias, typ
 import { floatAttribute, isExternal, type NodeProto, tensorToHost } from '@lowbit/formats'
 import { type Graph, isOp } from '../graph/index.js'
 import { operandName, type SiteRecord, siteNode } from '../sites/index.js'
-import { hasIntegerProduct, writesIntegersOnly } from '../static/index.js'
+import { hasIntegerProduct, hasStaticProduct, writesIntegersOnly } from '../static/index.js'
 import { neverAccepted, YES } from './accept.js'
 import type { PlanBuilder } from './builder.js'
 import { decidedWeights } from './by-weight.js'
@@ -35,9 +35,8 @@ function staticFormat(name: string): Format {
 /** Integer kernels take int8 per channel or tensor, without zero points; sites without such a kernel take more, and 16 bits compute in float. */
 function acceptsStatic(record: SiteRecord, scheme: Scheme): Acceptance {
   const never = neverAccepted(scheme)
-  if (never !== undefined || !hasIntegerProduct(record.op)) return never ?? YES
+  if (never !== undefined || !hasStaticProduct(record)) return never ?? YES
   if (isWideWeight({ scheme })) return YES
-  if (record.floatType !== 'float32') return { ok: false, reason: `${record.floatType} activations have no integer kernels` }
   const reason = unsuitableWeight({ scheme })
   return reason === undefined ? YES : { ok: false, reason: `integer kernels do not take ${reason}`, instead: { dtype: 'int8', granularity: { kind: 'channel', axis: 0 }, symmetric: true } }
 }
@@ -52,16 +51,16 @@ export function planStatic(job: PlanJob, build: PlanBuilder, floatWeights: Reado
   const storage = job.settings.weightStorage
   const activations = storage === 'uint8' ? unsignedActivations(job.activations) : job.activations
   // Embedding tables are looked up as codes, transposed convolutions compute in float: nothing to calibrate.
-  for (const { owner, sites, q } of decidedWeights({ ...job, records: records.filter((r) => !hasIntegerProduct(r.op) && !floatWeights.has(r.site.tiedTo ?? r.site.id)) })) {
+  for (const { owner, sites, q } of decidedWeights({ ...job, records: records.filter((r) => !hasStaticProduct(r) && !floatWeights.has(r.site.tiedTo ?? r.site.id)) })) {
     if (owner.op === 'Gather' && isGatherable(q)) build.weight(looked(sites, owner, q))
-    else build.weight(dequantized(owner, sites, q, graph.opset(), 'run', owner.op === 'ConvTranspose' ? 'ConvTranspose has no integer operator' : undefined))
+    else build.weight(dequantized(owner, sites, q, graph.opset(), 'run', owner.op === 'ConvTranspose' ? 'ConvTranspose has no integer operator' : owner.floatType !== 'float32' && hasIntegerProduct(owner.op) ? `${owner.floatType} activations have no integer kernels: its weight alone` : undefined))
   }
   const products = new Map<NodeProto, string>()
   const shared = new Map<string, { owner: SiteRecord; sites: SiteRecord[]; q: QTensor; wide: boolean }>()
   for (const record of records) {
     const owner = record.site.tiedTo ?? record.site.id
     const decided = job.weights.get(owner)
-    if (decided === undefined || !hasIntegerProduct(record.op)) continue
+    if (decided === undefined || !hasStaticProduct(record)) continue
     const node = siteNode(graph, record)
     const wide = isWideWeight(decided)
     const input = wide ? undefined : activations.get(operandName(graph, record, 'data'))

@@ -1,6 +1,6 @@
 import { intAttribute, type NodeProto, stringAttribute, tensorToHost } from '@lowbit/formats'
 import { type Graph, isOp } from '../graph/index.js'
-import type { SiteOp } from '../sites/site-record.js'
+import type { SiteOp, SiteRecord } from '../sites/site-record.js'
 
 /** How an operator takes part in static quantization. */
 export type StaticRole =
@@ -48,6 +48,11 @@ export function writesIntegersOnly(node: NodeProto): boolean {
 /** True for sites whose product has an integer kernel. A transposed convolution has none, and a lookup is no product. */
 export function hasIntegerProduct(op: SiteOp): boolean {
   return op === 'Conv' || op === 'Gemm' || op === 'MatMul'
+}
+
+/** True for sites that static quantization computes with integers: their kernels read and write float32 scales only. */
+export function hasStaticProduct({ op, floatType }: Pick<SiteRecord, 'op' | 'floatType'>): boolean {
+  return hasIntegerProduct(op) && floatType === 'float32'
 }
 
 /** Inputs of a node that carry activations; the others are indices, shapes, limits. Positions, not names. */

@@ -4,7 +4,7 @@ import { type Graph, isOp } from '../graph/index.js'
 import { operandName, siteNode, type SiteRecord } from '../sites/site-record.js'
 import { activationLimits } from './activation-limits.js'
 import { shieldedTensors } from './masks.js'
-import { activationInputs, activationOutputs, hasIntegerProduct, staticRole, writesIntegersOnly } from './operators.js'
+import { activationInputs, activationOutputs, hasStaticProduct, staticRole, writesIntegersOnly } from './operators.js'
 import { Union } from './union.js'
 
 export interface PointOptions {
@@ -24,7 +24,7 @@ export function activationPoints(graph: Graph, records: readonly SiteRecord[], o
   const readers = new Map<string, string[]>()
   for (const record of records) {
     const { site } = record
-    if (!hasIntegerProduct(record.op)) continue
+    if (!hasStaticProduct(record)) continue
     const node = siteNode(graph, record)
     if (!takesPart(node)) continue
     const input = operandName(graph, record, 'data')
