@@ -2,9 +2,4 @@ import { library } from '../../tools/tsup.ts'
 
 export default library({
   entry: { index: 'src/index.ts', node: 'src/node.ts', 'no-node': 'src/no-node.ts', gguf: 'src/gguf/index.ts', checkpoints: 'src/checkpoints/index.ts', huggingface: 'src/huggingface/index.ts', layouts: 'src/layouts/index.ts' },
-  // Loading protobuf's hundred small modules takes longer than reading a model: they travel inside, licences at the end of the file.
-  noExternal: ['@bufbuild/protobuf', 'onnx-buf'],
-  esbuildOptions: (options) => {
-    options.legalComments = 'eof'
-  },
 })

@@ -1,7 +1,7 @@
 import { isLowbitError } from '@lowbit/core'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { graph, hostToTensor, model, node, ONNX_LIMITS, readOnnx, tensorsOf, tensorToHost, valueInfo, writeOnnx, FunctionProtoSchema, create, type GraphProto } from '@lowbit/formats'
+import { graph, hostToTensor, model, node, ONNX_LIMITS, readOnnx, tensorsOf, tensorToHost, valueInfo, writeOnnx, FunctionProtoSchema, create, type FunctionProto, type GraphProto } from '@lowbit/formats'
 import { realModel, richModel } from './models.js'
 
 /** Reads a model and everything in it; only a LowbitError may come out. */
@@ -128,7 +128,7 @@ describe('hostile ONNX files', () => {
 
   it('functions that call themselves are refused', () => {
     const recursive = model(graph({ nodes: [node('F', ['x'], ['y'], {}, 'mine')], inputs: [valueInfo('x')], outputs: [valueInfo('y')] }))
-    const f = (name: string, calls: string): ReturnType<typeof create<typeof FunctionProtoSchema>> =>
+    const f = (name: string, calls: string): FunctionProto =>
       create(FunctionProtoSchema, { name, domain: 'mine', input: ['x'], output: ['y'], node: [node(calls, ['x'], ['y'], {}, 'mine')] })
     recursive.functions = [f('F', 'G'), f('G', 'Relu')]
     expect(outcome(writeOnnx(recursive))).toBe('read')

@@ -1,7 +1,7 @@
 import { isLowbitError, type HostTensor } from '@lowbit/core'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { create, DataType, hostToTensor, ONNX_TYPES, packBits, TensorProtoSchema, tensorBytes, tensorToHost, unpackBits, type OnnxType } from '@lowbit/formats'
+import { create, DataType, hostToTensor, type Init, ONNX_TYPES, packBits, TensorProtoSchema, tensorBytes, tensorToHost, unpackBits, type OnnxType } from '@lowbit/formats'
 
 const codeOf = (error: unknown): string => (isLowbitError(error) ? error.code : `not a LowbitError: ${String(error)}`)
 const thrown = (f: () => unknown): string => {
@@ -75,7 +75,7 @@ describe('tensors', () => {
   })
 
   it('refuses what does not fit', () => {
-    const raw = (init: Parameters<typeof create<typeof TensorProtoSchema>>[1]): string => thrown(() => tensorToHost(create(TensorProtoSchema, init)))
+    const raw = (init: Init<'TensorProto'>): string => thrown(() => tensorToHost(create(TensorProtoSchema, init)))
     const bytes = new Uint8Array(4)
     expect(raw({ dataType: DataType.FLOAT, dims: [2n], rawData: bytes })).toBe('LOWBIT_SHAPE')
     expect(raw({ dataType: DataType.FLOAT, dims: [-1n], rawData: bytes })).toBe('LOWBIT_SHAPE')

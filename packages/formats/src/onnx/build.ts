@@ -1,8 +1,8 @@
-import { create } from '@bufbuild/protobuf'
 import { LowbitError } from '@lowbit/core'
 import {
   AttributeProtoSchema,
   AttributeType,
+  create,
   GraphProtoSchema,
   ModelProtoSchema,
   NodeProtoSchema,

@@ -1,8 +1,7 @@
-import { create } from '@bufbuild/protobuf'
 import { LowbitError } from '@lowbit/core'
 import { withFields } from './copy.js'
 import { mapInitializers } from './map-initializers.js'
-import { DataLocation, StringStringEntryProtoSchema, type ModelProto, type TensorProto } from './proto.js'
+import { create, DataLocation, StringStringEntryProtoSchema, type ModelProto, type TensorProto } from './proto.js'
 import { isExternal, tensorBytes } from './tensor.js'
 import { tensorsOf } from './walk.js'
 

@@ -1,4 +1,3 @@
-import { fromBinary } from '@bufbuild/protobuf'
 import { LowbitError } from '@lowbit/core'
 import { checkOnnx } from './check.js'
 import { resolveExternal, type ExternalFiles } from './external.js'
@@ -6,6 +5,7 @@ import { ONNX_LIMITS, type OnnxLimits } from './limits.js'
 import { ModelProtoSchema, type ModelProto } from './proto.js'
 import { scanProtobuf } from './scan.js'
 import { lighten } from './typed-data.js'
+import { decode } from './wire/decode.js'
 
 /** A parsed ONNX model: the plain protobuf message. Bytes fields are views of the file's bytes. */
 export type OnnxModel = ModelProto
@@ -29,9 +29,10 @@ export interface ReadOnnxOptions {
 export function readOnnx(bytes: Uint8Array, options: ReadOnnxOptions = {}): OnnxModel {
   const { name: thing = 'model' } = options
   const limits = { ...ONNX_LIMITS, ...options.limits }
-  const light = lighten(bytes, scanProtobuf(ModelProtoSchema, bytes, limits, thing), limits, thing)
-  // A plain view: what is cut from a Node Buffer would be Buffers, whose slice() does not copy.
-  const model = parse(new Uint8Array(light.bytes.buffer, light.bytes.byteOffset, light.bytes.length), limits, thing)
+  // What is cut from a Node Buffer would be Buffers, whose slice() does not copy.
+  const plain = plainView(bytes)
+  const light = lighten(plain, scanProtobuf(ModelProtoSchema, plain, limits, thing), limits, thing)
+  const model = decode(ModelProtoSchema, light.bytes)
   light.restore(model)
   if (model.graph === undefined || model.irVersion <= 0n) {
     throw new LowbitError('LOWBIT_FORMAT', { thing, found: 'no graph or no IR version', expected: 'an ONNX model', fix: 'check that the file is really ONNX' })
@@ -41,10 +42,6 @@ export function readOnnx(bytes: Uint8Array, options: ReadOnnxOptions = {}): Onnx
   return model
 }
 
-function parse(bytes: Uint8Array, limits: OnnxLimits, thing: string): OnnxModel {
-  try {
-    return fromBinary(ModelProtoSchema, bytes, { readUnknownFields: true, recursionLimit: limits.nesting })
-  } catch (cause) {
-    throw new LowbitError('LOWBIT_FORMAT', { thing, found: cause instanceof Error ? cause.message : 'bytes that do not parse', expected: 'an ONNX model', cause })
-  }
+function plainView({ buffer, byteOffset, length }: Uint8Array): Uint8Array<ArrayBuffer> {
+  return buffer instanceof ArrayBuffer ? new Uint8Array(buffer, byteOffset, length) : new Uint8Array(buffer, byteOffset, length).slice()
 }

@@ -1,60 +1,10 @@
-import { ScalarType, type DescField, type DescMessage } from '@bufbuild/protobuf'
 import { LowbitError } from '@lowbit/core'
 import { MAX_PROTOBUF_BYTES, type OnnxLimits } from './limits.js'
-import { TensorProtoSchema } from './proto.js'
 import { HEAVY_NUMBERS, type HeavySpan } from './typed-data.js'
+import { BITS32, BITS64, BYTES, END_GROUP, START_GROUP, VARINT, type Field, type Schema } from './wire/schema.js'
 
-const VARINT = 0
-const BITS64 = 1
-const BYTES = 2
-const START_GROUP = 3
-const END_GROUP = 4
-const BITS32 = 5
-
-interface FieldPlan {
-  readonly name: string
-  readonly wire: number
-  readonly repeated: boolean
-  readonly child?: DescMessage
-  readonly wide: boolean
-  /** Bytes one by one, which become objects. */
-  readonly blobs: boolean
-}
-
-/** Fields of a tensor that hold its elements as numbers. */
-const ELEMENTS: readonly string[] = ['float_data', 'int32_data', 'int64_data', 'double_data', 'uint64_data']
-
-function wireOf(field: DescField): number {
-  if (field.fieldKind === 'message') return BYTES
-  if (field.fieldKind === 'enum') return VARINT
-  if (field.fieldKind === 'list' && field.listKind !== 'scalar') return field.listKind === 'message' ? BYTES : VARINT
-  if (field.fieldKind === 'map') return BYTES
-  switch (field.scalar) {
-    case ScalarType.DOUBLE:
-    case ScalarType.FIXED64:
-    case ScalarType.SFIXED64:
-      return BITS64
-    case ScalarType.FLOAT:
-    case ScalarType.FIXED32:
-    case ScalarType.SFIXED32:
-      return BITS32
-    case ScalarType.STRING:
-    case ScalarType.BYTES:
-      return BYTES
-    default:
-      return VARINT
-  }
-}
-
-function planOf(desc: DescMessage): Map<number, FieldPlan> {
-  const plan = new Map<number, FieldPlan>()
-  for (const field of desc.fields) {
-    const child = field.fieldKind === 'message' || (field.fieldKind === 'list' && field.listKind === 'message') ? field.message : undefined
-    const wide = 'scalar' in field && (field.scalar === ScalarType.INT64 || field.scalar === ScalarType.UINT64)
-    plan.set(field.number, { name: field.name, wire: wireOf(field), repeated: field.fieldKind === 'list', wide, blobs: field.fieldKind === 'list' && field.listKind === 'scalar' && field.scalar === ScalarType.BYTES, ...(child ? { child } : {}) })
-  }
-  return plan
-}
+/** The name in onnx.proto, which a reader of an error may look up. */
+const nameOf = (field: Field): string => field.name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
 
 /**
  * Walks a protobuf file by its schema and checks every length, wire type, nesting and count before a parser allocates for it.
@@ -64,8 +14,7 @@ function planOf(desc: DescMessage): Map<number, FieldPlan> {
  * @returns the tensors whose numbers are too many for the parser, and the messages around them
  * @throws LOWBIT_FORMAT for bytes that are no such message, LOWBIT_LIMIT for more of anything than {@link OnnxLimits} allows.
  */
-export function scanProtobuf(root: DescMessage, bytes: Uint8Array, limits: OnnxLimits, thing: string): readonly HeavySpan[] {
-  const plans = new Map<DescMessage, Map<number, FieldPlan>>()
+export function scanProtobuf(root: Schema, bytes: Uint8Array, limits: OnnxLimits, thing: string): readonly HeavySpan[] {
   let pos = 0
   let messages = 0
   let numbers = 0
@@ -100,12 +49,13 @@ export function scanProtobuf(root: DescMessage, bytes: Uint8Array, limits: OnnxL
   /** Elements of the tensor that is walked now; they count for all if they are few. */
   let elements = 0
   let wideElements = 0
-  const countNumbers = (plan: FieldPlan, count: number, inTensor: boolean): void => {
-    if (plan.blobs) countMessage()
-    else if (inTensor && ELEMENTS.includes(plan.name)) {
-      if (plan.wide) wideElements += count
+  const countNumbers = (field: Field, count: number, inTensor: boolean): void => {
+    const wide = field.kind === 'int64' || field.kind === 'uint64'
+    if (field.kind === 'bytes') countMessage()
+    else if (inTensor && field.packed) {
+      if (wide) wideElements += count
       else elements += count
-    } else if (plan.wide) bigints += count
+    } else if (wide) bigints += count
     else numbers += count
     checkNumbers()
   }
@@ -134,14 +84,14 @@ export function scanProtobuf(root: DescMessage, bytes: Uint8Array, limits: OnnxL
     else if (wire === START_GROUP) skipGroup(number, end, depth + 1)
     else fail(`wire type ${wire}`)
   }
-  const packed = (plan: FieldPlan, end: number, inTensor: boolean): void => {
+  const packed = (field: Field, end: number, inTensor: boolean): void => {
     const length = varint(end)
-    if (length > end - pos) fail(`a length of ${length} in ${plan.name} where ${end - pos} bytes are left`)
+    if (length > end - pos) fail(`a length of ${length} in ${nameOf(field)} where ${end - pos} bytes are left`)
     const stop = pos + length
-    if (plan.wire !== VARINT) {
-      const size = plan.wire === BITS64 ? 8 : 4
-      if (length % size !== 0) fail(`${length} bytes of ${size}-byte numbers in ${plan.name}`)
-      countNumbers(plan, length / size, inTensor)
+    if (field.wire !== VARINT) {
+      const size = field.wire === BITS64 ? 8 : 4
+      if (length % size !== 0) fail(`${length} bytes of ${size}-byte numbers in ${nameOf(field)}`)
+      countNumbers(field, length / size, inTensor)
       pos = stop
       return
     }
@@ -150,16 +100,14 @@ export function scanProtobuf(root: DescMessage, bytes: Uint8Array, limits: OnnxL
       varint(stop)
       count++
     }
-    countNumbers(plan, count, inTensor)
+    countNumbers(field, count, inTensor)
   }
 
-  const message = (desc: DescMessage, lengthAt: number, end: number, depth: number): HeavySpan | undefined => {
+  const message = (schema: Schema, lengthAt: number, end: number, depth: number): HeavySpan | undefined => {
     countMessage()
     if (depth > limits.nesting) over('nesting')
-    let plan = plans.get(desc)
-    if (plan === undefined) plans.set(desc, (plan = planOf(desc)))
     const start = pos
-    const isTensor = desc === TensorProtoSchema
+    const isTensor = schema.name === 'TensorProto'
     const inside: HeavySpan[] = []
     if (isTensor) {
       elements = 0
@@ -170,21 +118,21 @@ export function scanProtobuf(root: DescMessage, bytes: Uint8Array, limits: OnnxL
       const number = Math.floor(tag / 8)
       const wire = tag % 8
       if (number < 1 || tag > 0xffffffff) fail(`field number ${number}`)
-      const field = plan.get(number)
+      const field = schema.byNumber.get(number)
       if (field === undefined) {
         countMessage()
         skipValue(wire, number, end, depth)
       } else if (wire !== field.wire) {
-        if (!(field.repeated && wire === BYTES)) fail(`wire type ${wire} in ${desc.name}.${field.name}`)
+        if (!(field.list && wire === BYTES)) fail(`wire type ${wire} in ${schema.name}.${nameOf(field)}`)
         packed(field, end, isTensor)
       } else if (field.child !== undefined) {
         const at = pos
         const length = varint(end)
-        if (length > end - pos) fail(`a length of ${length} in ${desc.name}.${field.name} where ${end - pos} bytes are left`)
+        if (length > end - pos) fail(`a length of ${length} in ${schema.name}.${nameOf(field)} where ${end - pos} bytes are left`)
         const found = message(field.child, at, pos + length, depth + 1)
         if (found !== undefined) inside.push(found)
       } else {
-        if (field.repeated) countNumbers(field, 1, isTensor)
+        if (field.list) countNumbers(field, 1, isTensor)
         skipValue(wire, number, end, depth)
       }
     }

@@ -1,9 +1,8 @@
-import { create } from '@bufbuild/protobuf'
 import { allocate, elementCount, LowbitError, type HostTensor, type TensorData } from '@lowbit/core'
 import { bytesOf, viewBytes } from '../bytes/views.js'
 import { packBits, unpackBits } from './bits.js'
 import { MAX_RANK } from './limits.js'
-import { DataLocation, TensorProtoSchema, type TensorProto } from './proto.js'
+import { create, DataLocation, TensorProtoSchema, type TensorProto } from './proto.js'
 import { expectOnnxType, onnxTypeFacts, type OnnxType, type TypedField } from './types.js'
 
 const nameOf = (t: TensorProto): string => `tensor '${t.name}'`

@@ -3,6 +3,7 @@ import { MAX_PROTOBUF_BYTES, type OnnxLimits } from './limits.js'
 import type { ModelProto } from './proto.js'
 import { onnxTypeFacts, onnxTypeOf, type OnnxType, type TypedField } from './types.js'
 import { tensorsOf } from './walk.js'
+import { Reader } from './wire/reader.js'
 
 /** Numbers in a tensor's typed fields from which they are read here: a parser makes a JavaScript array of them, which has an end. */
 export const HEAVY_NUMBERS = 1 << 16
@@ -21,7 +22,7 @@ export interface HeavySpan {
 
 /** A file without the numbers of its heavy tensors. */
 export interface LightFile {
-  readonly bytes: Uint8Array
+  readonly bytes: Uint8Array<ArrayBuffer>
   /** Puts the numbers in, as `raw_data`, once the rest is parsed. */
   restore(model: ModelProto): void
 }
@@ -36,7 +37,7 @@ const RAW_DATA = 9
  * `raw_data`, which means the same and takes a quarter or an eighth of the memory.
  * @throws LOWBIT_LIMIT for more than memory holds, LOWBIT_FORMAT for a number that does not fit its type
  */
-export function lighten(bytes: Uint8Array, spans: readonly HeavySpan[], limits: OnnxLimits, thing: string): LightFile {
+export function lighten(bytes: Uint8Array<ArrayBuffer>, spans: readonly HeavySpan[], limits: OnnxLimits, thing: string): LightFile {
   if (spans.length === 0) return { bytes, restore: () => {} }
   const taken: { readonly at: number; readonly raw: Uint8Array<ArrayBuffer> }[] = []
   const out = new Pieces()
@@ -79,7 +80,7 @@ export function lighten(bytes: Uint8Array, spans: readonly HeavySpan[], limits: 
 }
 
 /** The numbers of a tensor as little-endian bytes, and its other fields; undefined where they have to stay as they are. */
-function takeNumbers(bytes: Uint8Array, span: HeavySpan, limits: OnnxLimits, thing: string): { readonly raw: Uint8Array<ArrayBuffer>; readonly rest: readonly Uint8Array[] } | undefined {
+function takeNumbers(bytes: Uint8Array<ArrayBuffer>, span: HeavySpan, limits: OnnxLimits, thing: string): { readonly raw: Uint8Array<ArrayBuffer>; readonly rest: readonly Uint8Array[] } | undefined {
   const rest: Uint8Array[] = []
   const runs: { readonly field: TypedField; readonly packed: boolean; readonly from: number; readonly to: number }[] = []
   const reader = new Reader(bytes, span.start)
@@ -201,56 +202,6 @@ class NumberWriter {
         this.#at += 4
     }
     if (stored !== value) throw new LowbitError('LOWBIT_FORMAT', { thing: this.#thing, found: `the value ${value} in a tensor of ${this.#host}`, expected: 'values that fit their element type' })
-  }
-}
-
-/** Reads what a scan has found sound. */
-class Reader {
-  low = 0
-  high = 0
-  constructor(
-    readonly bytes: Uint8Array,
-    public at: number,
-  ) {}
-
-  varint(): number {
-    this.integer()
-    return this.high * 2 ** 32 + this.low
-  }
-
-  /** A varint into {@link low} and {@link high}. */
-  integer(): void {
-    let low = 0
-    let high = 0
-    for (let shift = 0; ; shift += 7) {
-      const byte = this.bytes[this.at++]
-      const bits = byte & 0x7f
-      if (shift < 28) low |= bits << shift
-      else if (shift === 28) {
-        low |= bits << 28
-        high |= bits >> 4
-      } else high |= bits << (shift - 32)
-      if (byte < 0x80) break
-    }
-    this.low = low >>> 0
-    this.high = high >>> 0
-  }
-
-  skip(wire: number): void {
-    if (wire === 0) this.integer()
-    else if (wire === 1) this.at += 8
-    else if (wire === 5) this.at += 4
-    else if (wire === 2) this.at = this.varint() + this.at
-    else this.#skipGroup()
-  }
-
-  #skipGroup(): void {
-    for (let depth = 1; depth > 0; ) {
-      const wire = this.varint() % 8
-      if (wire === 3) depth++
-      else if (wire === 4) depth--
-      else this.skip(wire)
-    }
   }
 }
 

@@ -53,7 +53,7 @@ const NAMES: readonly OnnxType[] = Object.keys(ONNX_TYPES).filter((name): name i
 export function expectOnnxType(code: number, thing: string): OnnxType {
   const type = onnxTypeOf(code)
   if (type === undefined) {
-    throw new LowbitError('LOWBIT_DTYPE', { thing, found: `element type ${DataType[code] ?? code}`, expected: NAMES.join(', ') })
+    throw new LowbitError('LOWBIT_DTYPE', { thing, found: `element type ${Object.entries(DataType).find(([, value]) => value === code)?.[0] ?? code}`, expected: NAMES.join(', ') })
   }
   return type
 }
