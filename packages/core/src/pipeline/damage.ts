@@ -2,9 +2,7 @@ import type { Batch, BatchSource, ModelHost } from '../contract/v2/host.js'
 import { throwIfAborted } from '../errors.js'
 import { decibels } from '../report/measures.js'
 import type { Damage, SiteReport } from '../report/report.js'
-import type { HostTensor } from '../tensor.js'
-import { fromBfloat16 } from '../numbers/bfloat16.js'
-import { fromFloat16 } from '../numbers/float16.js'
+import { realValues } from '../numbers/real-values.js'
 
 /** Batches of the calibration data that both models are run on. */
 const BATCHES = 4
@@ -46,29 +44,22 @@ export function estimateDamage(sites: readonly SiteReport[]): Damage | undefined
 }
 
 /** What a reader should know of it, as sentences. */
-export function damageWarnings(damage: Damage | undefined, sites: readonly SiteReport[]): readonly string[] {
+export function damageWarnings(damage: Damage | undefined, sites: readonly SiteReport[], isStatic = false): readonly string[] {
   if (damage === undefined || damage.sqnr >= (damage.batches === 0 ? RUINED : DOUBTFUL)) return []
   const worst = sites
     .filter((s) => s.status === 'quantized')
     .sort((a, b) => (a.outputSqnr ?? a.weightSqnr ?? Infinity) - (b.outputSqnr ?? b.weightSqnr ?? Infinity))
     .slice(0, 3)
     .map((s) => `'${s.id}'`)
-  const cure = `most is lost at ${worst.join(', ')}: give them more bits or smaller groups, a calibrated algorithm, or leave them in float`
+  const cure = `most is lost at ${worst.join(', ')}: give them more bits or smaller groups, a calibrated algorithm, or leave them in float${isStatic ? '; activations of 8 bits may be what ruins it: calibrate with more data, or round the weights alone' : ''}`
   if (damage.batches === 0) return [`without data the damage is only estimated, and it may be large (about ${damage.sqnr.toFixed(0)} dB in the worst case); ${cure}; compare with the original before use`]
   return [`output signal over noise on the calibration data is ${damage.sqnr.toFixed(1)} dB; ${cure}`]
 }
 
 function* pairs(before: Batch, after: Batch): Generator<readonly [ArrayLike<number>, ArrayLike<number>]> {
   for (const [name, value] of Object.entries(before)) {
-    const x = floatsOf(value)
-    const y = after[name] === undefined ? undefined : floatsOf(after[name])
+    const x = realValues(value)
+    const y = after[name] === undefined ? undefined : realValues(after[name])
     if (x !== undefined && y !== undefined && x.length === y.length) yield [x, y]
   }
-}
-
-/** Numbers of outputs that hold floats; labels and indices jump, and say nothing about noise. */
-function floatsOf({ dtype, data }: HostTensor): ArrayLike<number> | undefined {
-  if (data instanceof Float32Array || data instanceof Float64Array) return data
-  if (dtype === 'float16' && data instanceof Uint16Array) return fromFloat16(data)
-  return dtype === 'bfloat16' && data instanceof Uint16Array ? fromBfloat16(data) : undefined
 }

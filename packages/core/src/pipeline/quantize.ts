@@ -122,8 +122,8 @@ export async function quantize(opened: ModelHost, options: QuantizeOptions): Pro
     }),
   )
   const all = new Map([...rounded, ...sites])
-  const damage = await damageOf(host, [...all.values()], options, context)
-  context.warnings.push(...damageWarnings(damage, [...all.values()]))
+  const damage = outcome.damage ?? await damageOf(host, [...all.values()], options, context)
+  context.warnings.push(...damageWarnings(damage, [...all.values()], wanted !== undefined))
   if (artifact.size >= host.size()) context.warnings.push(`the file is not smaller: ${host.size()} → ${artifact.size} bytes`)
   const report = makeReport({ host, plan, format, artifact, plans, rounded: all, damage, activations, transformReports, plugins, described, warnings: [...context.warnings, ...artifact.notes], milliseconds })
   return { artifact, report, ...(plan === undefined ? {} : { plan: withReasons(plan, report.sites) }), save: (path) => artifact.save(path) }

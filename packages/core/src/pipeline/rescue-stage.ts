@@ -1,11 +1,12 @@
 import type { ActivationParams, ModelHost } from '../contract/v2/host.js'
 import { Sha256 } from '../digest/sha256.js'
 import type { QTensor } from '../qtensor.js'
-import type { ActivationReport, SiteReport } from '../report/report.js'
+import type { ActivationReport, Damage, SiteReport } from '../report/report.js'
 import { roundToNearest } from '../rounding/rtn.js'
 import type { Scheme } from '../scheme.js'
 import type { Rescued, RescueResult } from '../rescue/result.js'
-import { findRuinous, RUINED, type RescueSearch } from '../rescue/search.js'
+import { BATCHES, findRuinous, RUINED, type RescueSearch } from '../rescue/search.js'
+import { batchCount } from './batches.js'
 import type { StageContext } from './context.js'
 import { nameMatcher } from './match.js'
 import type { Override } from './options.js'
@@ -22,6 +23,8 @@ export interface RescueOutcome {
   readonly activations: readonly ActivationReport[]
   /** By id, where they changed. */
   readonly sites: ReadonlyMap<string, SiteReport>
+  /** What was measured last, where a search was made. */
+  readonly damage?: Damage
 }
 
 const WIDE: Scheme = { dtype: 'int16', granularity: { kind: 'channel', axis: 0 }, symmetric: true }
@@ -57,11 +60,16 @@ export class RescueStage {
   async run(calibrated: Calibrated, recalibrate: () => Promise<Calibrated>): Promise<RescueOutcome> {
     const isPossible = this.#context.calibration !== undefined && calibrated.activations.some((a) => a.status === 'quantized')
     const first = isPossible ? await this.#find(calibrated) : undefined
-    if (first === undefined || (first.rescued.length === 0 && first.before >= RUINED)) return { activations: calibrated.activations, sites: this.#changed }
+    if (first === undefined || (first.rescued.length === 0 && first.before >= RUINED)) return this.#outcome(calibrated.activations, first?.before)
     const isBehindWeights = first.before < RUINED && (first.after < RUINED || first.rescued.some((r) => r.kind === 'weight'))
-    if (!isBehindWeights || !(await this.#rescueWeights(calibrated))) return { activations: await this.#finish(calibrated, first, first.before), sites: this.#changed }
+    if (!isBehindWeights || !(await this.#rescueWeights(calibrated))) return this.#outcome(await this.#finish(calibrated, first, first.before), first.after)
     const again = await recalibrate()
-    return { activations: await this.#finish(again, await this.#find(again), first.before), sites: this.#changed }
+    const second = await this.#find(again)
+    return this.#outcome(await this.#finish(again, second, first.before), second.after)
+  }
+
+  #outcome(activations: readonly ActivationReport[], sqnr: number | undefined): RescueOutcome {
+    return { activations, sites: this.#changed, ...(sqnr === undefined ? {} : { damage: { sqnr, batches: Math.min(BATCHES, batchCount(this.#context.calibration) ?? BATCHES) } }) }
   }
 
   /** Looks at the weights alone, if they alone ruin the model. @returns false, and nothing changed, if they do not */

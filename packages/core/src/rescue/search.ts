@@ -40,6 +40,8 @@ interface Culprit {
 
 /** Output signal over noise, in decibels, below which a model is ruined. */
 export const RUINED = 20
+/** Batches of the data that are measured with. */
+export const BATCHES = 12
 /** Decibels from which on nothing is rescued. */
 const ENOUGH = 40
 /** A part of the noise this far from the share looked for, as a part of it, is told from few batches. */
@@ -56,7 +58,7 @@ const AS_GOOD = 10 ** 0.05
  * found is then measured in 16 bits, and stays there where that is as good as float.
  */
 export async function findRuinous(search: RescueSearch, data: BatchSource): Promise<RescueResult> {
-  const measured = await measureFloat(search, data, search.batches ?? 12)
+  const measured = await measureFloat(search, data, search.batches ?? BATCHES)
   const said = measured.warnings.length === 0 ? {} : { warnings: measured.warnings }
   const { before, after, culprits } = await findCulprits(search, measured)
   if (culprits.length === 0) return { before: decibels(before), after: decibels(before), rescued: [], ...said }

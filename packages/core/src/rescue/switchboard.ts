@@ -1,8 +1,8 @@
 import type { DecisionSet } from '../contract/v2/capabilities.js'
 import type { Batch, BatchSource, ModelHost } from '../contract/v2/host.js'
 import type { Decisions } from '../pipeline/decisions.js'
+import { realValues } from '../numbers/real-values.js'
 import { DifferenceMeter, type Energies } from '../report/measures.js'
-import type { HostTensor } from '../tensor.js'
 import { outputsUnder } from './outputs-under.js'
 import { allFloat, inFloat, type Switch } from './switches.js'
 
@@ -104,7 +104,8 @@ function energies(want: Batch, got: Batch): Energies {
   const meter = new DifferenceMeter()
   for (const [name, tensor] of Object.entries(want)) {
     const other = got[name]
-    if (isReal(tensor) && other !== undefined && isReal(other)) meter.add(tensor.data, other.data)
+    const [x, y] = [realValues(tensor), other === undefined ? undefined : realValues(other)]
+    if (x !== undefined && y !== undefined) meter.add(x, y)
   }
   return meter.energies()
 }
@@ -112,15 +113,12 @@ function energies(want: Batch, got: Batch): Energies {
 function unusual(outputs: readonly Batch[]): readonly string[] {
   const counts = new Map<string, { values: number; unusual: number }>()
   for (const [name, tensor] of outputs.flatMap((batch) => Object.entries(batch))) {
-    if (!isReal(tensor)) continue
+    const values = realValues(tensor)
+    if (values === undefined) continue
     const count = counts.get(name) ?? { values: 0, unusual: 0 }
-    for (const v of tensor.data) if (!Number.isFinite(v)) count.unusual++
-    count.values += tensor.data.length
+    for (const v of values) if (!Number.isFinite(v)) count.unusual++
+    count.values += values.length
     counts.set(name, count)
   }
   return [...counts].filter(([, count]) => count.unusual > 0).map(([name, count]) => `output '${name}': ${count.unusual} of ${count.values} values of the float model are not finite in calibration; the comparison with it leaves them out`)
-}
-
-function isReal(tensor: HostTensor): tensor is HostTensor<'float32'> | HostTensor<'float64'> {
-  return tensor.dtype === 'float32' || tensor.dtype === 'float64'
 }

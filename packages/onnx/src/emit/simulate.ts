@@ -3,7 +3,7 @@ import { addFloats, type Graph } from '../graph/index.js'
 import type { OnnxPlan } from '../plan/onnx-plan.js'
 import { upgradeOpset } from '../prepare/index.js'
 import { expectRecord, type SiteRecord, siteNode, writeRows } from '../sites/index.js'
-import { ActivationPairs } from './static.js'
+import { ActivationPairs, widenPlanned } from './static.js'
 
 /**
  * The float model that computes what a plan says: weights and biases hold the values that their codes stand for, and activations are
@@ -12,6 +12,7 @@ import { ActivationPairs } from './static.js'
  */
 export function simulatePlan(graph: Graph, records: readonly SiteRecord[], plan: Pick<OnnxPlan, 'opset' | 'weights' | 'biases' | 'activations'>): void {
   if (graph.opset() < plan.opset) upgradeOpset(graph, plan.opset)
+  const widened = widenPlanned(graph, records, plan)
   for (const weight of plan.weights) writeRows(graph, weight.sites.map((id) => expectRecord(records, id)), partsValue(weight.parts, weight.shape))
   for (const { site, codes, scales } of plan.biases) {
     const node = siteNode(graph, expectRecord(records, site))
@@ -22,4 +23,5 @@ export function simulatePlan(graph: Graph, records: readonly SiteRecord[], plan:
   const readers = new Map(plan.activations.flatMap((a) => (a.where === 'read' ? [[a.id, a.readers.flatMap((output) => graph.producer(output) ?? [])] as const] : [])))
   // The Relu or Clip that codes make superfluous stays: what is between it and its producer can still be observed.
   for (const activation of plan.activations) pairs.write(activation.where === 'written' ? { ...activation, clips: false } : activation, readers.get(activation.id) ?? [])
+  widened.restore()
 }

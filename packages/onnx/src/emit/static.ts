@@ -3,6 +3,7 @@ import { node as makeNode, type NodeProto } from '@lowbit/formats'
 import { addConstant, type Graph, MICROSOFT } from '../graph/index.js'
 import { codesOf, gridOf, type OnnxPlan, storedTensor } from '../plan/onnx-plan.js'
 import { outputAxis } from '../plan/static-weights.js'
+import { widen, type Widened } from '../static/index.js'
 import { expectRecord, fromRows, type SiteRecord, siteNode } from '../sites/index.js'
 import { activationConstants } from './activation-constants.js'
 import { dequantizeDomain } from './dequantize-weight.js'
@@ -39,6 +40,11 @@ export function writeBias(graph: Graph, record: SiteRecord, { codes, scales }: P
   ]
   graph.addNode(makeNode('DequantizeLinear', inputs, [dequantized], scales.shape.length > 0 ? { axis: 0 } : {}))
   graph.setInput(node, 2, dequantized)
+}
+
+/** Lets what a plan rounds compute in float32, as it was planned. */
+export function widenPlanned(graph: Graph, records: readonly SiteRecord[], { activations, weights }: Pick<OnnxPlan, 'activations' | 'weights'>): Widened {
+  return widen(graph, records, new Set(activations.map((a) => a.id)), new Set(weights.flatMap((w) => w.sites)))
 }
 
 /** Biases and activations of a static plan, as pairs of QuantizeLinear and DequantizeLinear. */

@@ -10,7 +10,7 @@ import { DynamicActivations, writeIntegers } from './integers.js'
 import { writeLookup } from './lookup.js'
 import { writeNBits } from './nbits.js'
 import { fuseIntegerOperators } from './qoperator.js'
-import { writeStaticActivations, writeStaticWeight } from './static.js'
+import { widenPlanned, writeStaticActivations, writeStaticWeight } from './static.js'
 
 /**
  * Writes a plan into a graph, and decides nothing.
@@ -19,6 +19,8 @@ import { writeStaticActivations, writeStaticWeight } from './static.js'
  */
 export function writePlan(graph: Graph, records: readonly SiteRecord[], plan: OnnxPlan, signal?: AbortSignal): void {
   if (graph.opset() < plan.opset) upgradeOpset(graph, plan.opset)
+  const isStatic = plan.format === 'qdq' || plan.format === 'qoperator'
+  const widened = isStatic ? widenPlanned(graph, records, plan) : undefined
   const dynamic = new DynamicActivations(graph)
   for (const weight of plan.weights) {
     throwIfAborted(signal, `writing weight '${weight.name}'`)
@@ -37,8 +39,9 @@ export function writePlan(graph: Graph, records: readonly SiteRecord[], plan: On
       default: throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: `form '${weight.form}' of weight '${weight.name}'`, found: 'unknown to ONNX' })
     }
   }
-  if (plan.format !== 'qdq' && plan.format !== 'qoperator') return
+  if (!isStatic) return
   writeStaticActivations(graph, records, plan)
+  widened?.restore()
   graph.removeDead()
   if (plan.format === 'qoperator') fuseIntegerOperators(graph)
 }

@@ -171,6 +171,27 @@ export class Graph {
     }
   }
 
+  /** Gives a tensor that an operator makes, or an input of the model, another name everywhere, outputs of the model too. */
+  rename(from: string, to: string): void {
+    const producer = this.#producers.get(from)
+    if (producer !== undefined) {
+      producer.output = producer.output.map((name) => (name === from ? to : name))
+      this.#producers.delete(from)
+      this.#producers.set(to, producer)
+    }
+    if (this.#inputs.delete(from)) {
+      this.#inputs.add(to)
+      this.proto.input = this.proto.input.map((info) => (info.name === from ? renamed(info, to) : info))
+    }
+    this.replaceUses(from, to)
+    this.renameOutput(from, to)
+  }
+
+  /** Lets an output of the model be another tensor, under that one's name. */
+  renameOutput(from: string, to: string): void {
+    this.proto.output = this.proto.output.map((info) => (info.name === from ? renamed(info, to) : info))
+  }
+
   /**
    * Gives a node's output another name and leaves its readers and the graph's outputs at the old one, so that a new
    * node can stand between.
@@ -316,6 +337,12 @@ export class Graph {
     this.#names = names
     return names
   }
+}
+
+function renamed<T extends { name: string }>(info: T, name: string): T {
+  const copy = copyMessage(info)
+  copy.name = name
+  return copy
 }
 
 const EMPTY: ReadonlySet<string> = new Set()

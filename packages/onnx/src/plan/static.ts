@@ -2,7 +2,7 @@ import { type Acceptance, type ActivationParams, type QTensor, quantizeBias, typ
 import { floatAttribute, isExternal, type NodeProto, tensorToHost } from '@lowbit/formats'
 import { type Graph, isOp } from '../graph/index.js'
 import { operandName, type SiteRecord, siteNode } from '../sites/index.js'
-import { hasIntegerProduct, hasStaticProduct, writesIntegersOnly } from '../static/index.js'
+import { hasIntegerProduct, hasStaticProduct, widen, writesIntegersOnly } from '../static/index.js'
 import { neverAccepted, YES } from './accept.js'
 import type { PlanBuilder } from './builder.js'
 import { decidedWeights } from './by-weight.js'
@@ -35,7 +35,7 @@ function staticFormat(name: string): Format {
 /** Integer kernels take int8 per channel or tensor, without zero points; sites without such a kernel take more, and 16 bits compute in float. */
 function acceptsStatic(record: SiteRecord, scheme: Scheme): Acceptance {
   const never = neverAccepted(scheme)
-  if (never !== undefined || !hasStaticProduct(record)) return never ?? YES
+  if (never !== undefined || !hasIntegerProduct(record.op)) return never ?? YES
   if (isWideWeight({ scheme })) return YES
   const reason = unsuitableWeight({ scheme })
   return reason === undefined ? YES : { ok: false, reason: `integer kernels do not take ${reason}`, instead: { dtype: 'int8', granularity: { kind: 'channel', axis: 0 }, symmetric: true } }
@@ -47,13 +47,15 @@ function acceptsStatic(record: SiteRecord, scheme: Scheme): Acceptance {
  * rounding of the weight costs
  */
 export function planStatic(job: PlanJob, build: PlanBuilder, floatWeights: ReadonlySet<string> = new Set()): void {
-  const { graph, records } = job
+  const graph = job.graph.clone()
+  const records = job.records.map((record) => ({ ...record }))
+  widen(graph, records, new Set(job.activations.keys()), new Set(job.weights.keys()))
   const storage = job.settings.weightStorage
   const activations = storage === 'uint8' ? unsignedActivations(job.activations) : job.activations
   // Embedding tables are looked up as codes, transposed convolutions compute in float: nothing to calibrate.
-  for (const { owner, sites, q } of decidedWeights({ ...job, records: records.filter((r) => !hasStaticProduct(r) && !floatWeights.has(r.site.tiedTo ?? r.site.id)) })) {
+  for (const { owner, sites, q } of decidedWeights({ weights: job.weights, records: records.filter((r) => !hasStaticProduct(r) && !floatWeights.has(r.site.tiedTo ?? r.site.id)) })) {
     if (owner.op === 'Gather' && isGatherable(q)) build.weight(looked(sites, owner, q))
-    else build.weight(dequantized(owner, sites, q, graph.opset(), 'run', owner.op === 'ConvTranspose' ? 'ConvTranspose has no integer operator' : owner.floatType !== 'float32' && hasIntegerProduct(owner.op) ? `${owner.floatType} activations have no integer kernels: its weight alone` : undefined))
+    else build.weight(dequantized(owner, sites, q, graph.opset(), 'run', owner.op === 'ConvTranspose' ? 'ConvTranspose has no integer operator' : owner.floatType !== 'float32' && hasIntegerProduct(owner.op) ? `no ${owner.floatType} activation is rounded: its weight alone` : undefined))
   }
   const products = new Map<NodeProto, string>()
   const shared = new Map<string, { owner: SiteRecord; sites: SiteRecord[]; q: QTensor; wide: boolean }>()

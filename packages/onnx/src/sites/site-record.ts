@@ -19,7 +19,8 @@ export interface SiteRecord {
   readonly weightInput: number
   readonly dataInput: number
   readonly matrix: Matrix
-  readonly floatType: 'float32' | 'float16'
+  /** What the operator computes in. It changes where a plan lets a float16 operator compute in float32. */
+  floatType: 'float32' | 'float16'
 }
 
 /**

@@ -1,4 +1,4 @@
-import { type NodeProto, tensorToHost } from '@lowbit/formats'
+import { hostToFloat32, type NodeProto, tensorToHost } from '@lowbit/formats'
 import { type Graph, isOp } from '../graph/index.js'
 
 /** What a Relu or Clip lets through; undefined for other operators and for limits that are not constant. */
@@ -9,7 +9,7 @@ export function activationLimits(graph: Graph, node: NodeProto): { readonly low:
     const name = node.input[index] ?? ''
     if (name === '') return fallback
     const constant = graph.constant(name)
-    return constant === undefined ? undefined : Number(tensorToHost(constant).data[0] ?? fallback)
+    return constant === undefined ? undefined : hostToFloat32(tensorToHost(constant))[0] ?? fallback
   }
   const low = limit(1, -Infinity)
   const high = limit(2, Infinity)

@@ -1,4 +1,4 @@
-import { isExternal, tensorToHost, type NodeProto, type TensorProto } from '@lowbit/formats'
+import { hostToFloat32, isExternal, onnxTypeOf, tensorToHost, type NodeProto, type TensorProto } from '@lowbit/formats'
 import { type Graph, isOp } from '../graph/index.js'
 import { activationInputs, staticRole } from './operators.js'
 
@@ -32,8 +32,7 @@ function isMaskConstant(constant: TensorProto | undefined): boolean {
   if (constant === undefined || constant.dims.reduce((a, b) => a * Number(b), 1) > MAX_ELEMENTS) return false
   // What a model adds or multiplies by was read when it was opened.
   if (isExternal(constant)) return false
-  const host = tensorToHost(constant)
-  if (host.dtype !== 'float32' && host.dtype !== 'float64') return false
-  for (const value of host.data) if (Number(value) < -MASK_VALUE) return true
-  return false
+  const type = onnxTypeOf(constant.dataType)
+  if (type !== 'float32' && type !== 'float64' && type !== 'float16' && type !== 'bfloat16') return false
+  return hostToFloat32(tensorToHost(constant)).some((value) => value < -MASK_VALUE)
 }

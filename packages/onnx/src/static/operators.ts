@@ -1,4 +1,4 @@
-import { intAttribute, type NodeProto, stringAttribute, tensorToHost } from '@lowbit/formats'
+import { hostToFloat32, intAttribute, type NodeProto, stringAttribute, tensorToHost } from '@lowbit/formats'
 import { type Graph, isOp } from '../graph/index.js'
 import type { SiteOp, SiteRecord } from '../sites/site-record.js'
 
@@ -50,7 +50,7 @@ export function hasIntegerProduct(op: SiteOp): boolean {
   return op === 'Conv' || op === 'Gemm' || op === 'MatMul'
 }
 
-/** True for sites that static quantization computes with integers: their kernels read and write float32 scales only. */
+/** True for sites that static quantization computes with integers: products that compute in float32, see {@link widen}. */
 export function hasStaticProduct({ op, floatType }: Pick<SiteRecord, 'op' | 'floatType'>): boolean {
   return hasIntegerProduct(op) && floatType === 'float32'
 }
@@ -86,5 +86,5 @@ function padsWithZero(graph: Graph, node: NodeProto): boolean {
   const name = node.input[2] ?? ''
   if (name === '') return true
   const value = graph.constant(name)
-  return value !== undefined && Array.from(tensorToHost(value).data, Number).every((v) => v === 0)
+  return value !== undefined && hostToFloat32(tensorToHost(value)).every((v) => v === 0)
 }

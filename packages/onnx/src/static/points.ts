@@ -4,12 +4,12 @@ import { type Graph, isOp } from '../graph/index.js'
 import { operandName, siteNode, type SiteRecord } from '../sites/site-record.js'
 import { activationLimits } from './activation-limits.js'
 import { shieldedTensors } from './masks.js'
-import { activationInputs, activationOutputs, hasStaticProduct, staticRole, writesIntegersOnly } from './operators.js'
+import { activationInputs, activationOutputs, hasIntegerProduct, staticRole, writesIntegersOnly } from './operators.js'
 import { Union } from './union.js'
 
 export interface PointOptions {
   readonly operators?: OperatorChoice
-  /** Types of the tensors, needed for anything but `default`: only float32 tensors are activations. */
+  /** Types of the tensors, needed for anything but `default`: only float32 and float16 tensors are activations. */
   readonly types?: ReadonlyMap<string, TensorRef>
 }
 
@@ -24,7 +24,7 @@ export function activationPoints(graph: Graph, records: readonly SiteRecord[], o
   const readers = new Map<string, string[]>()
   for (const record of records) {
     const { site } = record
-    if (!hasStaticProduct(record)) continue
+    if (!hasIntegerProduct(record.op)) continue
     const node = siteNode(graph, record)
     if (!takesPart(node)) continue
     const input = operandName(graph, record, 'data')
@@ -103,9 +103,12 @@ function isNonNegative(graph: Graph, name: string): boolean {
   return staticRole(graph, producer) === 'movement' && activationInputs(producer).every((i) => isNonNegative(graph, producer.input[i] ?? ''))
 }
 
+/** Types of activations. */
+const FLOATS: ReadonlySet<string> = new Set(['float32', 'float16'])
+
 function addOperators(graph: Graph, chosen: Set<string>, types: ReadonlyMap<string, TensorRef>, takesPart: (node: NodeProto) => boolean): void {
   const shielded = shieldedTensors(graph)
-  const isActivation = (name: string): boolean => types.get(name)?.dtype === 'float32' && graph.constant(name) === undefined && !shielded.has(name)
+  const isActivation = (name: string): boolean => FLOATS.has(types.get(name)?.dtype ?? '') && graph.constant(name) === undefined && !shielded.has(name)
   for (const node of graph.nodes()) {
     if (staticRole(graph, node) === 'float' || !takesPart(node)) continue
     const names = [...activationInputs(node).map((i) => node.input[i] ?? ''), ...activationOutputs(node)]
