@@ -1,3 +1,4 @@
+import { own } from '@lowbit/core'
 import { DataType, hostToTensor, hostToFloat32, isExternal, node as makeNode, type NodeProto, onnxTypeOf, tensorToHost, type TensorProto } from '@lowbit/formats'
 import { type Graph, isOp, MICROSOFT } from '../graph/index.js'
 import { type SiteRecord, siteNode } from '../sites/site-record.js'
@@ -129,7 +130,7 @@ function halfTensors(graph: Graph, sites: readonly SiteRecord[]): (name: string)
 
 /** True for an input that has the type which the operator computes in. */
 function isTyped(node: NodeProto, index: number): boolean {
-  return activationInputs(node).includes(index) || (TYPED[node.opType]?.includes(index) ?? false)
+  return activationInputs(node).includes(index) || (own(TYPED, node.opType)?.includes(index) ?? false)
 }
 
 function isHalfInput(graph: Graph, node: NodeProto, index: number): boolean {
