@@ -1,21 +1,24 @@
-import { codeRange } from '@lowbit/core'
 import { wrapCall } from '../layers/call.js'
 import { fromMatrix } from '../layers/matrix.js'
 import { separableConv2D } from '../layers/separable.js'
 import type { Layer, LayersModel, Tensor, TfCore } from '../tf.js'
-import type { StoredWeight } from './bias-room.js'
-import type { SiteState, StaticRule } from './site-state.js'
+import type { FloatModel } from './emit/layers-format.js'
+import type { SiteState } from './site-state.js'
+
+/** How a tensor is rounded: to codes from `min` to `max`. */
+export interface Rounding {
+  readonly scale: number
+  readonly zeroPoint: number
+  readonly min: number
+  readonly max: number
+}
 
 /** What the model computes with in place of its own values. */
-export interface Overlay {
-  readonly sites: readonly SiteState[]
-  /** Gain and shift of norm layers that took a scale. */
-  readonly norms: ReadonlyMap<Layer, { readonly gamma: Float32Array; readonly beta?: Float32Array }>
-  /** Factors on a tensor that nothing before it could take: it is divided by these. */
-  readonly inserted: ReadonlyMap<string, Float32Array>
-  readonly activations: ReadonlyMap<string, StaticRule>
-  /** Weights that are stored otherwise than they were decided, so that the bias behind them fits. */
-  readonly raised: ReadonlyMap<SiteState, StoredWeight>
+export interface Overlay extends Pick<FloatModel, 'sites' | 'norms' | 'inserted'> {
+  /** Values of the weights that are rounded, by site. */
+  readonly weights: ReadonlyMap<string, Float32Array>
+  /** By point. */
+  readonly activations: ReadonlyMap<string, Rounding>
 }
 
 /** Sees the tensor that a site reads, before it is quantized. */
@@ -49,7 +52,7 @@ function wrapLayer(tf: TfCore, layer: Layer, sites: readonly SiteState[], overla
     const replaced: Record<string, Tensor> = {}
     if (overlay !== null) {
       for (const site of sites) {
-        replaced[site.at.weight.member] = fromMatrix(tf, site.at, tf.tensor((overlay.raised.get(site) ?? site.q)?.values ?? site.weight, [site.at.rows, site.at.columns]))
+        replaced[site.at.weight.member] = fromMatrix(tf, site.at, tf.tensor(overlay.weights.get(site.at.id) ?? site.weight, [site.at.rows, site.at.columns]))
         if (site.bias !== undefined && site.at.weight.suffix !== '/depthwise') replaced['bias'] = tf.tensor(site.bias)
       }
     }
@@ -72,8 +75,7 @@ function read(tf: TfCore, site: SiteState, x: Tensor, overlay: Overlay | null, t
   return rule === undefined ? scaled : quantizeDequantize(tf, scaled, rule)
 }
 
-function quantizeDequantize(tf: TfCore, x: Tensor, { dtype, scale, zeroPoint }: StaticRule): Tensor {
-  const { min, max } = codeRange(dtype)
+function quantizeDequantize(tf: TfCore, x: Tensor, { scale, zeroPoint, min, max }: Rounding): Tensor {
   const codes = tf.minimum(tf.maximum(tf.add(tf.round(tf.div(x, scale)), zeroPoint), min), max)
   return tf.mul(tf.sub(codes, zeroPoint), scale)
 }

@@ -1,7 +1,7 @@
 import {
-  AbstractHost, breathe, DEFAULT_MAX_MEMORY, dequantize, elementCount, isLowbitError, LowbitError, passesByMemory, requireMemory, statisticCost, StatisticAnswers, tensor, throwIfAborted,
+  AbstractHost, breathe, codeRange, DEFAULT_MAX_MEMORY, dequantize, elementCount, isLowbitError, LowbitError, passesByMemory, requireMemory, statisticCost, StatisticAnswers, tensor, throwIfAborted,
   type Acceptance, type ActivationParams, type ActivationPoint, type ApplyResult, type Artifact, type Batch, type BatchSource, type EmitOptions, type FoldGroup, type HostSupports,
-  type HostTensor, type ModelHost, type ObserveOptions, type QTensor, type Scheme, type Site, type StatisticCost, type StatisticName, type StatisticRequest, type Statistics, type TensorRef, type Transform, type WhichModel,
+  type HostTensor, type Json, type ModelHost, type ObserveOptions, type PlansCapability, type QTensor, type Scheme, type Site, type StatisticCost, type StatisticName, type StatisticRequest, type Statistics, type TensorRef, type Transform, type WhichModel,
 } from '@lowbit/core'
 import { normsAfterSites } from '../layers/batch-norm.js'
 import { findSites } from '../layers/find-sites.js'
@@ -12,9 +12,11 @@ import { PACKAGE, VERSION } from '../version.js'
 import { accumulator, type Accumulator } from './accumulator.js'
 import { activationPoints, inputName } from './activation-points.js'
 import { inputTensors, modelInputs, modelOutputs } from './batches.js'
-import { raisedForBias } from './bias-room.js'
-import { emitters, expectEmitter } from './emit/emitters.js'
-import { LAYERS_SETTINGS, readSettings } from '../onnx/settings.js'
+import { floatGraph, type FloatGraph } from '../onnx/float-graph.js'
+import { describeSite } from './describe-site.js'
+import type { PlanContext, PlannedModel } from './emit/layers-format.js'
+import { checkSettings, expectLayersFormat, FORMATS, LAYERS_SETTINGS } from './emit/formats.js'
+import { neutralPlan } from './emit/neutral.js'
 import { findFolds, type Fold } from './fold-groups.js'
 import { forward, type Overlay, type Tap } from './forward.js'
 import { siteState, type SiteState, type StaticRule } from './site-state.js'
@@ -50,7 +52,7 @@ export function expectExportable(tf: TfCore, model: LayersModel, format: string 
   const host = new TfjsHost(tf, model, options)
   if (format !== undefined) return host.expectFormat(format, schemes)
   const refusals: string[] = []
-  for (const { format: each } of emitters) {
+  for (const { format: each } of FORMATS) {
     try {
       return host.expectFormat(each, schemes)
     } catch (error) {
@@ -78,6 +80,12 @@ class TfjsHost extends AbstractHost implements LayersHost {
   readonly #inserted = new Map<string, Float32Array>()
   /** Of fewer bits than `assignActivation` takes. */
   readonly #rules = new Map<string, StaticRule>()
+  override readonly capabilities: { readonly plans: PlansCapability } = {
+    plans: { target: (format, settings) => this.#aimAt(format, settings), plan: () => this.#plannedModel()?.plan ?? neutralPlan(this.#sites, this.#allRules()) },
+  }
+  #target: { readonly format: string; readonly settings: Readonly<Record<string, Json>> } | undefined
+  #planned: PlannedModel | undefined
+  #graph: FloatGraph | undefined
 
   constructor(tf: TfCore, model: LayersModel, options: OpenLayersOptions) {
     super()
@@ -92,13 +100,13 @@ class TfjsHost extends AbstractHost implements LayersHost {
     this.#skipped = skipped
     this.#folds = findFolds(model, this.#sites, new Set([...norms.values()].map((n) => n.layer)))
     this.supports = {
-      formats: emitters.map((e) => e.format),
+      formats: FORMATS.map((e) => e.format),
       nativeStatistics: STATISTICS,
       statistics: STATISTICS,
       transforms: ['scale', 'clip'],
       siteKinds: ['linear', 'conv', 'embedding'],
       activations: true,
-      capabilities: [],
+      capabilities: ['plans'],
       settings: LAYERS_SETTINGS,
       staticFormats: ['dequantize', 'matmul-nbits'],
       tolerance: { relative: 1e-4, reason: 'BatchNorm folding and another order of float32 sums' },
@@ -114,15 +122,7 @@ class TfjsHost extends AbstractHost implements LayersHost {
   }
 
   sites(): readonly Site[] {
-    return this.#sites.map(({ at, input }) => ({
-      id: at.id,
-      kind: at.weight.kind,
-      op: at.op,
-      weight: { name: at.variable.originalName, dtype: 'float32', rows: at.rows, columns: at.columns, shape: at.variable.shape, groups: at.groups, columnsPerChannel: at.columnsPerChannel },
-      input: { name: input, dtype: at.weight.kind === 'embedding' ? 'int32' : 'float32', ...(at.input === undefined ? {} : { shape: at.input.map((s, i) => s ?? (i === 0 ? 'batch' : `dim${i}`)) }) },
-      output: { name: at.weight.suffix === '/depthwise' ? `${at.id}.out` : at.layer.name },
-      block: at.block,
-    }))
+    return this.#sites.map(describeSite)
   }
 
   override skipped(): readonly SkippedLayer[] {
@@ -156,20 +156,21 @@ class TfjsHost extends AbstractHost implements LayersHost {
   assignRule(point: string, rule: StaticRule | null): void {
     this.assignActivation(point, null)
     if (rule !== null) this.#rules.set(point, rule)
+    this.changed()
   }
 
   expectFormat(format: string, schemes: ReadonlyMap<string, Scheme>): void {
-    const emitter = expectEmitter(format)
+    const found = expectLayersFormat(format)
     for (const [id, scheme] of schemes) {
-      const answer = emitter.accepts(this.#state(id), scheme)
+      const answer = found.accepts(this.#state(id), scheme)
       // What a format does not take stays in float there, or in another form: only a weight that nothing can say is an error.
       if (!answer.ok && format !== 'matmul-nbits') throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: `weight of '${id}'`, found: answer.reason, fix: 'train it under another scheme, or choose another format' })
     }
-    emitter.check({ tf: this.#tf, model: this.#model, ...this.#overlay() })
+    found.plan(this.#context(), {})
   }
 
   protected acceptsScheme(site: Site, scheme: Scheme, format: string): Acceptance {
-    return expectEmitter(format).accepts(this.#state(site.id), scheme)
+    return expectLayersFormat(format).accepts(this.#state(site.id), scheme)
   }
 
   protected weightOf(site: Site): Float32Array<ArrayBuffer> {
@@ -178,16 +179,19 @@ class TfjsHost extends AbstractHost implements LayersHost {
 
   protected setWeight(site: Site, weight: Float32Array): void {
     this.#state(site.id).weight.set(weight)
+    this.#reshaped()
   }
 
   protected shiftOutput(site: Site, delta: Float32Array): void {
     const state = this.#state(site.id)
     state.bias = Float32Array.from(delta, (d, i) => d + (state.bias?.[i] ?? 0))
+    this.#reshaped()
   }
 
   protected transform(group: FoldGroup, transform: Exclude<Transform, { readonly kind: 'clip' }>): ApplyResult {
     const fold = this.#folds.find((f) => f.group.id === group.id)
     if (fold === undefined || transform.kind === 'rotate') return { how: 'refused', reason: 'tfjs layers have no place for a rotation' }
+    this.#reshaped()
     return this.#scale(fold, transform.scales)
   }
 
@@ -248,9 +252,8 @@ class TfjsHost extends AbstractHost implements LayersHost {
   }
 
   protected write(format: string, options: EmitOptions): Artifact | Promise<Artifact> {
-    const emitter = expectEmitter(format)
-    readSettings(format, options.settings)
-    return emitter.emit({ tf: this.#tf, model: this.#model, ...this.#overlay() }, options)
+    checkSettings(format, options.settings ?? {})
+    return expectLayersFormat(format).plan(this.#context(), options.settings ?? {}).write(options)
   }
 
   /** Sites that nothing reads but lookups have no activation. */
@@ -258,10 +261,51 @@ class TfjsHost extends AbstractHost implements LayersHost {
     return this.#sites.some((s) => s.input === point && s.at.weight.form !== 'embedding')
   }
 
+  #aimAt(format: string | null, settings: Readonly<Record<string, Json>> = {}): void {
+    this.checkOpen()
+    if (format !== null) {
+      expectLayersFormat(format)
+      checkSettings(format, settings)
+    }
+    this.#target = format === null ? undefined : { format, settings }
+    this.changed()
+  }
+
+  /** The model as the target stores it; without one, every decision for its value. */
+  #plannedModel(): PlannedModel | undefined {
+    this.checkOpen()
+    const target = this.#target
+    if (target === undefined) return undefined
+    return (this.#planned ??= expectLayersFormat(target.format).plan(this.#context(), target.settings))
+  }
+
+  protected override changed(): void {
+    this.#planned = undefined
+  }
+
+  /** More than decisions changed. */
+  #reshaped(): void {
+    this.#graph = undefined
+    this.changed()
+  }
+
+  #context(): PlanContext {
+    const model = { tf: this.#tf, model: this.#model, sites: this.#sites, norms: this.#norms, inserted: this.#inserted }
+    return { ...model, activations: this.#allRules(), graph: () => (this.#graph ??= floatGraph(model)) }
+  }
+
+  #allRules(): ReadonlyMap<string, StaticRule> {
+    const rules = new Map(this.#rules)
+    for (const [point, params] of this.assignedActivations) rules.set(point, { kind: 'static', ...params })
+    return rules
+  }
+
   #overlay(): Overlay {
-    const activations = new Map(this.#rules)
-    for (const [point, params] of this.assignedActivations) activations.set(point, { kind: 'static', ...params })
-    return { sites: this.#sites, norms: this.#norms, inserted: this.#inserted, activations, raised: raisedForBias(this.#sites, activations) }
+    const { weights, activations } = this.#plannedModel() ?? {
+      weights: new Map(this.#sites.flatMap(({ at, q }) => (q === undefined ? [] : [[at.id, q.values] as const]))),
+      activations: new Map([...this.#allRules()].map(([point, { dtype, scale, zeroPoint }]) => [point, { scale, zeroPoint, ...codeRange(dtype) }])),
+    }
+    return { sites: this.#sites, norms: this.#norms, inserted: this.#inserted, weights, activations }
   }
 
   #forward(batch: Batch, model: 'current' | 'original', tap?: Tap): Tensor[] {

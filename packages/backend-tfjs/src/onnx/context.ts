@@ -1,18 +1,28 @@
-import type { EmitContext } from '../host/emit/emitter.js'
+import type { SiteOp } from '@lowbit/onnx'
+import type { FloatModel } from '../host/emit/layers-format.js'
 import type { SiteState } from '../host/site-state.js'
 import type { Layer } from '../tf.js'
 import type { GraphWriter } from './graph-writer.js'
-import type { FilledSettings } from './settings.js'
+import type { WeightShape } from './site-matrix.js'
+
+/** A site's operator, to be written around its weight. */
+export interface Product {
+  readonly op: SiteOp
+  /** How the operator takes the weight. */
+  readonly shape: WeightShape
+  /** Kernel sizes of a convolution. */
+  readonly kernel?: readonly number[]
+  /** @returns the name of what the operator makes */
+  readonly write: (weight: string) => string
+}
 
 /** What a layer's converter works with. */
-export interface OnnxContext extends EmitContext {
+export interface OnnxContext extends FloatModel {
   readonly writer: GraphWriter
-  readonly notes: string[]
-  /** Dense sites whose weight becomes MatMulNBits where it can. */
-  readonly nbits: boolean
-  readonly settings: FilledSettings
-  /** What a site reads: with the scale that was inserted and its quantization. */
+  /** What a site reads: divided by the scale that was inserted. */
   read(site: SiteState, x: string): string
+  /** Writes a site's operator, and notes where the site stands. @returns what it makes */
+  product(site: SiteState, product: Product): string
 }
 
 /** One call of a layer: names of its inputs, and their shapes as the model was built (`null` for free dims). */

@@ -1,30 +1,14 @@
-import { fromFloat16, toFloat16, type HostTensor } from '@lowbit/core'
+import type { HostTensor } from '@lowbit/core'
 import { graph, hostToTensor, model, node, valueInfo, type AttributeValue, type ModelProto, type NodeProto, type OnnxType, type TensorProto, type ValueInfoProto } from '@lowbit/formats'
-
-/** Type number of float32 in ONNX. */
-const FLOAT = 1
-
-/** Largest relative error of a normal float16. */
-const HALF_ERROR = 2 ** -11
-
-export interface GraphWriterOptions {
-  /** Stores scales in float16: 16 bits a group instead of 32. */
-  readonly halfScales?: boolean
-}
 
 /** Collects nodes and constants, and keeps names unique. */
 export class GraphWriter {
-  readonly #halfScales: boolean
   readonly #nodes: NodeProto[] = []
   readonly #initializers: TensorProto[] = []
   readonly #inputs: ValueInfoProto[] = []
   readonly #outputs: ValueInfoProto[] = []
   readonly #names = new Set<string>()
   readonly #domains: Record<string, number> = { '': 21 }
-
-  constructor({ halfScales = false }: GraphWriterOptions = {}) {
-    this.#halfScales = halfScales
-  }
 
   /** A name that is not taken yet. */
   name(wish: string): string {
@@ -53,14 +37,6 @@ export class GraphWriter {
 
   floats(wish: string, data: Float32Array | readonly number[], shape?: readonly number[]): string {
     return this.constant(wish, { dtype: 'float32', shape: shape ?? [data.length], data: Float32Array.from(data) })
-  }
-
-  /** Scales of a weight, as float32 to what reads them. Those that float16 cannot hold (too small, too large) stay as they are. */
-  scales(wish: string, data: Float32Array, shape: readonly number[]): string {
-    const bits = this.#halfScales ? toFloat16(data) : undefined
-    if (bits === undefined || fromFloat16(bits).some((v, i) => !(Math.abs(v - data[i]) <= HALF_ERROR * Math.abs(data[i])))) return this.floats(wish, data, shape)
-    // An engine folds the cast when it loads the model.
-    return this.op('Cast', wish, [this.constant(`${wish}_half`, { dtype: 'float16', shape, data: bits })], { to: FLOAT })
   }
 
   scalar(wish: string, value: number): string {

@@ -1,11 +1,9 @@
-import { LowbitError, tensor as hostTensor } from '@lowbit/core'
-import { ortNBits } from '@lowbit/formats/layouts'
+import { LowbitError } from '@lowbit/core'
 import type { SiteState } from '../host/site-state.js'
 import { activationName } from '../layers/batch-norm.js'
 import { numbers, setting } from '../layers/layer-variable.js'
 import { writeActivation } from './activation.js'
 import type { Converter, LayerCall, OnnxContext } from './context.js'
-import { writeWeight } from './weight.js'
 
 const siteOf = ({ sites, layer }: LayerCall, index = 0): SiteState => {
   const site = sites[index]
@@ -20,31 +18,16 @@ function withBias({ writer }: OnnxContext, site: SiteState, y: string): string {
   return writer.op('Add', `${site.at.id}/biased`, [y, writer.floats(`${site.at.id}/bias`, site.bias)])
 }
 
-/** Dense: MatMul, or ONNX Runtime's MatMulNBits. Last axis of any rank. */
-export const dense: Converter = (context, call) => {
+/** Dense: last axis of any rank. */
+const dense: Converter = (context, call) => {
   const site = siteOf(call)
   const x = context.read(site, call.inputs[0])
-  return finish(context, call, withBias(context, site, matMulNBits(context, site, x) ?? context.writer.op('MatMul', `${site.at.id}/product`, [x, writeWeight(context.writer, site, 'KN', [], context.notes)])))
+  const y = context.product(site, { op: 'MatMul', shape: 'KN', write: (weight) => context.writer.op('MatMul', `${site.at.id}/product`, [x, weight]) })
+  return finish(context, call, withBias(context, site, y))
 }
 
-function matMulNBits({ writer, nbits, settings }: OnnxContext, site: SiteState, x: string): string | undefined {
-  const q = site.q?.tensor
-  if (!nbits || q === undefined || ortNBits.refuses(q.scheme, q.shape) !== undefined || q.scheme.granularity.kind !== 'group') return undefined
-  const { buffers } = ortNBits.pack(q)
-  const { id, rows: n, columns: k } = site.at
-  const size = q.scheme.granularity.size
-  const blocks = Math.ceil(k / size)
-  const bits = /8/.test(q.scheme.dtype) ? 8 : /4/.test(q.scheme.dtype) ? 4 : 2
-  const inputs = [x]
-  for (const role of ['codes', 'scales', 'zeroPoints']) {
-    const buffer = buffers[role]
-    if (buffer === undefined) continue
-    const name = `${id}/weight_${role}`
-    if (buffer instanceof Float32Array) inputs.push(writer.scales(name, buffer, [n * blocks]))
-    else inputs.push(writer.constant(name, hostTensor('uint8', role === 'codes' ? [n, blocks, (size * bits) / 8] : [buffer.length], Uint8Array.from(buffer))))
-  }
-  const level = settings.accuracyLevel
-  return writer.op('MatMulNBits', `${id}/product`, inputs, { K: k, N: n, bits, block_size: size, ...(level === 0 ? {} : { accuracy_level: level }) }, 'com.microsoft')
+function biasOf({ writer }: OnnxContext, site: SiteState): readonly string[] {
+  return site.bias === undefined ? [] : [writer.floats(`${site.at.id}/bias`, site.bias)]
 }
 
 /** Channels last to channels first, and back. */
@@ -64,7 +47,7 @@ const conv = (form: 'conv' | 'depthwise'): Converter => (context, call) => {
 
 /** A convolution, channels last to channels last. `dilation` overrules the layer's (tfjs leaves it out for depthwise layers). */
 function convolve(context: OnnxContext, site: SiteState, group: number, x: string, dilation?: number, pointwise = false): string {
-  const { writer, notes } = context
+  const { writer } = context
   const { at } = site
   const spatial = at.variable.shape.length - 2
   const kernel = at.variable.shape.slice(0, spatial)
@@ -72,9 +55,11 @@ function convolve(context: OnnxContext, site: SiteState, group: number, x: strin
   const dilations = pointwise || dilation !== undefined ? kernel.map(() => dilation ?? 1) : numbers(at.layer, 'dilationRate', spatial, 1)
   const padding = pointwise ? 'valid' : String(setting(at.layer, 'padding'))
   const pads = padsOf(padding, kernel, dilations)
-  const inputs = [context.read(site, channelsFirst(context, x, spatial + 2, `${at.id}/nchw`)), writeWeight(writer, site, 'conv', kernel, notes)]
-  if (site.bias !== undefined) inputs.push(writer.floats(`${at.id}/bias`, site.bias))
-  const y = writer.op('Conv', `${at.id}/conv`, inputs, { kernel_shape: kernel, strides, dilations, group, ...pads })
+  const read = context.read(site, channelsFirst(context, x, spatial + 2, `${at.id}/nchw`))
+  const y = context.product(site, {
+    op: 'Conv', shape: 'conv', kernel,
+    write: (weight) => writer.op('Conv', `${at.id}/conv`, [read, weight, ...biasOf(context, site)], { kernel_shape: kernel, strides, dilations, group, ...pads }),
+  })
   return channelsLast(context, y, spatial + 2, `${at.id}/nhwc`)
 }
 
@@ -94,7 +79,7 @@ const separable: Converter = (context, call) => {
 }
 
 const transposed: Converter = (context, call) => {
-  const { writer, notes } = context
+  const { writer } = context
   const site = siteOf(call)
   const { at } = site
   const kernel = at.variable.shape.slice(0, 2)
@@ -103,22 +88,17 @@ const transposed: Converter = (context, call) => {
   // tfjs: `same` gives stride times the size, `valid` size times stride plus what the kernel reaches beyond.
   const cut = kernel.map((k, i) => (same ? Math.max(k - strides[i], 0) : 0))
   const grow = kernel.map((k, i) => Math.max(strides[i] - k, 0))
-  const inputs = [context.read(site, channelsFirst(context, call.inputs[0], 4, `${at.id}/nchw`)), writeWeight(writer, site, 'transposed', kernel, notes)]
-  if (site.bias !== undefined) inputs.push(writer.floats(`${at.id}/bias`, site.bias))
-  const y = writer.op('ConvTranspose', `${at.id}/conv`, inputs, {
-    kernel_shape: kernel,
-    strides,
-    pads: [...cut.map((c) => Math.floor(c / 2)), ...cut.map((c) => Math.ceil(c / 2))],
-    output_padding: grow,
-  })
+  const read = context.read(site, channelsFirst(context, call.inputs[0], 4, `${at.id}/nchw`))
+  const attributes = { kernel_shape: kernel, strides, pads: [...cut.map((c) => Math.floor(c / 2)), ...cut.map((c) => Math.ceil(c / 2))], output_padding: grow }
+  const y = context.product(site, { op: 'ConvTranspose', shape: 'transposed', kernel, write: (weight) => writer.op('ConvTranspose', `${at.id}/conv`, [read, weight, ...biasOf(context, site)], attributes) })
   return finish(context, call, channelsLast(context, y, 4, `${at.id}/nhwc`))
 }
 
 const embedding: Converter = (context, call) => {
-  const { writer, notes } = context
+  const { writer } = context
   const site = siteOf(call)
   const ids = writer.op('Cast', `${site.at.id}/ids`, [call.inputs[0]], { to: 7 })
-  return writer.op('Gather', `${site.at.id}/rows`, [writeWeight(writer, site, 'NK', [], notes), ids], { axis: 0 })
+  return context.product(site, { op: 'Gather', shape: 'NK', write: (weight) => writer.op('Gather', `${site.at.id}/rows`, [weight, ids], { axis: 0 }) })
 }
 
 export const WEIGHTED: Readonly<Record<string, Converter>> = {

@@ -75,8 +75,11 @@ export interface PlannedBias {
 export type PlannedActivation =
   /** Rounded where it is written: everything that reads it, outputs of the model too, sees rounded values. */
   | { readonly id: string; readonly where: 'written'; readonly params: ActivationParams; /** The Relu or Clip before it is left out: the codes clip as tightly. */ readonly clips: boolean }
-  /** Rounded for some readers, named by the first tensor that each makes; the rest sees floats. */
-  | { readonly id: string; readonly where: 'read'; readonly params: ActivationParams; readonly readers: readonly string[] }
+  /**
+   * Rounded for some readers, named by the first tensor that each makes; the rest sees floats. `codes`: the smallest and the largest
+   * code, where they are fewer than the type of `params` has.
+   */
+  | { readonly id: string; readonly where: 'read'; readonly params: ActivationParams; readonly codes?: readonly [number, number]; readonly readers: readonly string[] }
   /** Rounded to parameters that are found at run time, for all products that read it. */
   | { readonly id: string; readonly where: 'run'; readonly dtype: string; readonly readers: readonly string[] }
   | { readonly id: string; readonly where: 'nowhere'; readonly reason: string }

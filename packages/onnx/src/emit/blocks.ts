@@ -5,7 +5,7 @@ import { lookupBlock } from '../plan/lookups.js'
 import { codesOf, gridOf } from '../plan/onnx-plan.js'
 import { expectStoredType, storedArray } from '../plan/stored-codes.js'
 import { type SiteRecord, siteNode } from '../sites/index.js'
-import { store, stores } from './store.js'
+import { store, storeScales, stores } from './store.js'
 
 /** Embeddings that look up blocks of codes and scale what they found (com.microsoft GatherBlockQuantized). */
 export function writeBlocks(graph: Graph, weight: PlannedWeight, sites: readonly SiteRecord[]): void {
@@ -17,7 +17,7 @@ export function writeBlocks(graph: Graph, weight: PlannedWeight, sites: readonly
   const isByte = /8$/.test(expectStoredType(q.scheme, `weight of site '${owner.site.id}'`))
   const type = isByte ? 'uint8' : expectStoredType(q.scheme, `weight of site '${owner.site.id}'`)
   const moved = (values: ArrayLike<number>): ReturnType<typeof storedArray> => storedArray(type, shift === 0 ? values : Array.from(values, (v) => v + shift))
-  const inputs = [store(graph, weight, 'codes', base, moved(q.codes)), '', store(graph, weight, 'scales', `${base}_scale`, new Float32Array(q.params.scales))]
+  const inputs = [store(graph, weight, 'codes', base, moved(q.codes)), '', storeScales(graph, weight, owner, `${base}_scale`, q.params.scales)]
   if (stores(weight, 'zeroPoints')) inputs.push(store(graph, weight, 'zeroPoints', `${base}_zero_point`, moved(zeroPointsOf(q))))
   graph.setOpset(MICROSOFT, Math.max(1, graph.opset(MICROSOFT)))
   for (const record of sites) {

@@ -6,7 +6,7 @@ import { codesOf } from '../plan/onnx-plan.js'
 import { expectStoredType, storedArray, type StoredType } from '../plan/stored-codes.js'
 import { fromRows, type SiteRecord, transpose } from '../sites/index.js'
 import { expandRows } from './expand-rows.js'
-import { store, stores } from './store.js'
+import { store, storeScales, stores } from './store.js'
 import { added, baseName, firstColumns, reshaped } from './weight-nodes.js'
 
 /**
@@ -102,7 +102,7 @@ interface Dequantized {
 }
 
 function dequantizeLinear(graph: Graph, weight: PlannedWeight, record: SiteRecord, { type, codes, scales, zeros, axis, blockSize }: Dequantized): string {
-  const inputs = [codes, store(graph, weight, 'scales', `${baseName(record)}_scale`, new Float32Array(scales))]
+  const inputs = [codes, storeScales(graph, weight, record, `${baseName(record)}_scale`, scales)]
   if (stores(weight, 'zeroPoints')) inputs.push(store(graph, weight, 'zeroPoints', `${baseName(record)}_zero_point`, storedArray(type, zeros)))
   const out = graph.freshName(`${baseName(record)}_dequantized`)
   const domain = dequantizeDomain(graph, type, axis !== undefined, record.floatType)

@@ -4,7 +4,7 @@ import { addFloats, type Graph } from '../graph/index.js'
 import { storedTensor } from '../plan/onnx-plan.js'
 import type { storedArray, StoredType } from '../plan/stored-codes.js'
 import type { SiteRecord } from '../sites/index.js'
-import { store } from './store.js'
+import { store, storeScales } from './store.js'
 import { added, baseName, firstColumns, reshaped } from './weight-nodes.js'
 
 export interface CodeRows {
@@ -36,7 +36,7 @@ export function expandRows(graph: Graph, weight: PlannedWeight, record: SiteReco
     const centre = Float32Array.from({ length: planned.shape[0] ?? 1 }, (_, i) => (zeros?.[i] ?? 0) + offset)
     out = added(graph, record, 'Sub', [out, store(graph, weight, 'zeroPoints', `${base}_zero_point`, centre)])
   }
-  out = added(graph, record, 'Mul', [out, store(graph, weight, 'scales', `${base}_scale`, new Float32Array(scales))])
+  out = added(graph, record, 'Mul', [out, storeScales(graph, weight, { ...record, floatType: 'float32' }, `${base}_scale`, scales)])
   return record.floatType === 'float16' ? added(graph, record, 'Cast', [out], { to: DataType.FLOAT16 }) : out
 }
 

@@ -4,7 +4,7 @@ import type { Graph } from '../graph/index.js'
 import { codesOf } from '../plan/onnx-plan.js'
 import { storedArray } from '../plan/stored-codes.js'
 import { pointWeightAt, type SiteRecord, siteNode } from '../sites/index.js'
-import { store, stores } from './store.js'
+import { store, storeScales, stores } from './store.js'
 
 /** ONNX element type numbers that Cast takes. */
 const CAST = { float32: 1, float16: 10 } as const
@@ -17,7 +17,7 @@ export function writeLookup(graph: Graph, weight: PlannedWeight, sites: readonly
   const base = `${owner.site.weight.name}_q`
   const perEntry = q.scheme.granularity.kind === 'channel'
   const codes = store(graph, weight, 'codes', base, storedArray(q.scheme.dtype === 'uint8' ? 'uint8' : 'int8', q.codes))
-  const scales = store(graph, weight, 'scales', `${base}_scale`, new Float32Array(q.params.scales))
+  const scales = storeScales(graph, weight, owner, `${base}_scale`, q.params.scales)
   const zeroPoints = stores(weight, 'zeroPoints') ? store(graph, weight, 'zeroPoints', `${base}_zero_point`, Float32Array.from(zeroPointsOf(q))) : undefined
   for (const record of sites) {
     const gather = siteNode(graph, record)

@@ -5,7 +5,7 @@ import { addInts, type Graph, MICROSOFT } from '../graph/index.js'
 import { codesOf } from '../plan/onnx-plan.js'
 import { type SiteRecord, siteNode } from '../sites/index.js'
 import { gemmAsMatMul } from './gemm-as-matmul.js'
-import { store, stores } from './store.js'
+import { store, storeScales, stores } from './store.js'
 
 /** Codes and scales in blocks, as MatMulNBits has them. */
 interface StoredBlocks {
@@ -41,7 +41,7 @@ function storeBlocks(graph: Graph, weight: PlannedWeight, owner: SiteRecord): St
   const bits = bitsOf(scheme.dtype)
   if (!(codes instanceof Uint8Array) || !(scales instanceof Float32Array)) throw new LowbitError('LOWBIT_INTERNAL', { thing: 'layout ort-nbits', found: 'buffers of other types' })
   const base = `${owner.site.weight.name}_q${bits}`
-  const inputs = [store(graph, weight, 'codes', base, new Uint8Array(codes)), store(graph, weight, 'scales', `${base}_scale`, new Float32Array(scales))]
+  const inputs = [store(graph, weight, 'codes', base, new Uint8Array(codes)), storeScales(graph, weight, owner, `${base}_scale`, scales)]
   if (stores(weight, 'zeroPoints') && (zeroPoints instanceof Uint8Array || zeroPoints instanceof Float32Array)) inputs.push(store(graph, weight, 'zeroPoints', `${base}_zero_point`, zeroPoints.slice()))
   return { bits, size: scheme.granularity.kind === 'group' ? scheme.granularity.size : owner.matrix.columns, inputs }
 }

@@ -1,6 +1,6 @@
 import { type ActivationParams, type PlannedActivation, type PlannedBias, type PlannedWeight } from '@lowbit/core'
 import { node as makeNode, type NodeProto } from '@lowbit/formats'
-import { addConstant, type Graph, MICROSOFT } from '../graph/index.js'
+import { addConstant, addFloats, type Graph, MICROSOFT } from '../graph/index.js'
 import { codesOf, gridOf, type OnnxPlan, storedTensor } from '../plan/onnx-plan.js'
 import { outputAxis } from '../plan/static-weights.js'
 import { widen, type Widened } from '../static/index.js'
@@ -68,7 +68,7 @@ export class ActivationPairs {
 
   write(activation: PlannedActivation, readers: readonly NodeProto[]): void {
     if (activation.where === 'written') this.#atSource(activation.id, activation.params, activation.clips)
-    if (activation.where === 'read') this.#forReaders(activation.id, activation.params, readers)
+    if (activation.where === 'read') this.#forReaders(activation.id, activation.params, readers, activation.codes)
   }
 
   #atSource(name: string, params: ActivationParams, clips: boolean): void {
@@ -94,15 +94,24 @@ export class ActivationPairs {
     graph.addNode(before)
   }
 
-  #forReaders(name: string, params: ActivationParams, readers: readonly NodeProto[]): void {
+  #forReaders(name: string, params: ActivationParams, readers: readonly NodeProto[], codes?: readonly [number, number]): void {
     const graph = this.#graph
     const dequantized = graph.freshName(`${name}_dq`)
-    this.#pair(name, dequantized, name, params)
+    this.#pair(codes === undefined ? name : this.#clipped(name, params, codes), dequantized, name, params)
     for (const reader of readers) {
       reader.input.forEach((input, index) => {
         if (input === name) graph.setInput(reader, index, dequantized)
       })
     }
+  }
+
+  /** QuantizeLinear saturates at the ends of its type; narrower codes are clipped before. */
+  #clipped(name: string, { scale, zeroPoint }: ActivationParams, codes: readonly [number, number]): string {
+    const graph = this.#graph
+    const out = graph.freshName(`${name}_clipped`)
+    const limits = codes.map((code, i) => addFloats(graph, `${name}_${i === 0 ? 'low' : 'high'}`, Float32Array.of((code - zeroPoint) * scale), []))
+    graph.addNode(makeNode('Clip', [name, ...limits], [out]))
+    return out
   }
 
   #pair(from: string, to: string, base: string, params: ActivationParams): void {

@@ -21,6 +21,8 @@ export function writePlan(graph: Graph, records: readonly SiteRecord[], plan: On
   if (graph.opset() < plan.opset) upgradeOpset(graph, plan.opset)
   const isStatic = plan.format === 'qdq' || plan.format === 'qoperator'
   const widened = isStatic ? widenPlanned(graph, records, plan) : undefined
+  // Before products become operators that name their inputs otherwise.
+  if (!isStatic) writeStaticActivations(graph, records, plan)
   const dynamic = new DynamicActivations(graph)
   for (const weight of plan.weights) {
     throwIfAborted(signal, `writing weight '${weight.name}'`)

@@ -1,7 +1,7 @@
 import { PLAN_VERSION, type Json, type PlannedActivation, type PlannedBias, type PlannedSite, type PlannedWeight, type QTensor, type StoredTensor } from '@lowbit/core'
 import type { SiteRecord } from '../sites/index.js'
-import { withHalfScales } from './half-scales.js'
-import { gridPart, type OnnxPlan, type OnnxWeight, type WeightForm } from './onnx-plan.js'
+import { fitHalf, withHalfScales } from './half-scales.js'
+import { gridPart, type OnnxPlan, type OnnxWeight, stored, type WeightForm } from './onnx-plan.js'
 
 /** A weight for the plan. */
 export interface NewWeight {
@@ -28,8 +28,16 @@ export class PlanBuilder {
   readonly #activations: PlannedActivation[] = []
   readonly #notes: string[] = []
   readonly #names = new Map<string, number>()
+  readonly #halfScales: boolean
+  #isHalved = false
 
-  weight({ owner, sites, q: decided, form, tensors, shift = 0, operator, input = 'float', reason }: NewWeight): void {
+  /** @param halfScales - scales are stored in float16 where they lose nothing to speak of */
+  constructor(halfScales = false) {
+    this.#halfScales = halfScales
+  }
+
+  weight({ owner, sites, q: decided, form, tensors: wished, shift = 0, operator, input = 'float', reason }: NewWeight): void {
+    const tensors = this.#halfScales && fitHalf(decided) ? wished.map((t) => this.#halved(t)) : wished
     const q = tensors.some((t) => t.role === 'scales' && t.type === 'float16') ? withHalfScales(decided) : decided
     const name = this.#name(owner.site.weight.name)
     const weight: OnnxWeight = { name, sites: sites.map((r) => r.site.id), shape: [owner.matrix.rows, owner.matrix.columns], form, parts: [gridPart(q, shift, `weight of site '${owner.site.id}'`)], tensors }
@@ -57,6 +65,14 @@ export class PlanBuilder {
 
   note(sentence: string): void {
     this.#notes.push(sentence)
+  }
+
+  /** Scales, and nothing else: a `shift` is a product of them, and would lose more. */
+  #halved(tensor: StoredTensor): StoredTensor {
+    if (tensor.role !== 'scales' || tensor.type !== 'float32') return tensor
+    if (!this.#isHalved) this.note('scales are stored in float16: each is off by at most 2^-11 of itself')
+    this.#isHalved = true
+    return stored(tensor.role, 'float16', tensor.shape)
   }
 
   build(format: string, settings: Readonly<Record<string, Json>>, opset: number, records: readonly SiteRecord[]): OnnxPlan {

@@ -1,6 +1,7 @@
 import type { QTensor } from '@lowbit/core'
 import type { SiteRecord } from '../sites/index.js'
 import type { PlanJob } from './format.js'
+import { withWholeZeros } from './stored-codes.js'
 
 /** Sites that share a weight, once, with its codes. */
 export interface DecidedWeight {
@@ -17,8 +18,9 @@ export function decidedWeights({ records, weights }: Pick<PlanJob, 'records' | '
   const found = new Map<string, { owner: SiteRecord; sites: SiteRecord[]; q: QTensor }>()
   for (const record of records) {
     const owner = record.site.tiedTo ?? record.site.id
-    const q = weights.get(owner)
-    if (q === undefined) continue
+    const decided = weights.get(owner)
+    if (decided === undefined) continue
+    const q = withWholeZeros(decided)
     const key = JSON.stringify([owner, apart && record.op === 'Gather'])
     const known = found.get(key)
     if (known === undefined) found.set(key, { owner: record, sites: [record], q })

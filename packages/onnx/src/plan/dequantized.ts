@@ -11,11 +11,17 @@ import { expectStoredType, plainGranularity, type StoredType, wholeZeroPoints } 
  * weight. Groups are blocked quantization from opset 21 on; below, and with float zero points, each group becomes a channel of an
  * `[N · groups, size]` matrix that is then reshaped, which every opset has.
  */
-export function dequantized(owner: SiteRecord, sites: readonly SiteRecord[], weight: QTensor, opset: number, expand: Expand = 'run', reason?: string): NewWeight {
+export function dequantized(owner: SiteRecord, sites: readonly SiteRecord[], weight: QTensor, opset: number, expand: Expand = 'run', reason?: string, input: NewWeight['input'] = 'float'): NewWeight {
   const q = plainGranularity(weight)
   const form = expand === 'load' ? 'expanded' : formOf(owner, q, opset)
   const type = expectStoredType(q.scheme, `weight of site '${owner.site.id}'`)
-  return { owner, sites, q, form, tensors: TENSORS[form](owner, q, type), operator: (record) => record.op, reason }
+  const isRounded = typeof input === 'function' && sites.some((s) => input(s) === 'static')
+  const tensors = TENSORS[form](owner, q, type)
+  // Beside a rounded input int8 gets its zeros written out: ONNX Runtime's rewrite to uint8 (x64quantprecision) makes a scalar of
+  // absent ones, and fails.
+  const needsZeros = isRounded && type === 'int8' && form === 'in-place' && !tensors.some((t) => t.role === 'zeroPoints')
+  const zeros = needsZeros ? [stored('zeroPoints', type, q.scheme.granularity.kind === 'channel' ? [owner.matrix.rows] : [])] : []
+  return { owner, sites, q, form, tensors: [...tensors, ...zeros], operator: (record) => record.op, reason, input }
 }
 
 type Dequantized = Extract<WeightForm, 'in-place' | 'blocked' | 'regrouped' | 'expanded'>

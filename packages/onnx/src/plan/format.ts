@@ -4,6 +4,11 @@ import type { SiteRecord } from '../sites/index.js'
 import type { PlanBuilder } from './builder.js'
 import type { FilledSettings } from './settings.js'
 
+/** Parameters of an activation; `codes` where fewer codes are used than its type has, as training in 4 bits leaves them. Weight-only formats alone hold such. */
+export interface DecidedActivation extends ActivationParams {
+  readonly codes?: readonly [number, number]
+}
+
 /** What a format plans from. Nothing of it is changed. */
 export interface PlanJob {
   /** At the opset of the plan. */
@@ -13,7 +18,7 @@ export interface PlanJob {
   /** Codes by the owner of the weight; what is missing stays in float. */
   readonly weights: ReadonlyMap<string, QTensor>
   /** Tensor → parameters; what is missing stays in float. */
-  readonly activations: ReadonlyMap<string, ActivationParams>
+  readonly activations: ReadonlyMap<string, DecidedActivation>
   readonly settings: FilledSettings
 }
 

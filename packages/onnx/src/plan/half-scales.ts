@@ -37,6 +37,11 @@ export function withHalfScales(q: QTensor): QTensor {
   return { ...q, codes, params: { ...q.params, scales } }
 }
 
+/** True if every scale is within 2^-11 of a float16. */
+export function fitHalf({ params: { scales } }: QTensor): boolean {
+  return scales.every((s) => Math.abs(roundToFloat16(s) - s) <= NORMAL_ERROR * Math.abs(s))
+}
+
 function halfOf(scale: number): number {
   const half = roundToFloat16(scale)
   return half === 0 && scale !== 0 ? Math.sign(scale) * SMALLEST : half

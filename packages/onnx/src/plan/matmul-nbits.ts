@@ -7,6 +7,7 @@ import { dequantized } from './dequantized.js'
 import type { Format } from './format.js'
 import { blockLooked, isBlockGatherable, isGatherable, looked } from './lookups.js'
 import { stored } from './onnx-plan.js'
+import { planReads } from './reads.js'
 import { storedType, widen } from './stored-codes.js'
 
 /** ONNX Runtime has kernels for these block sizes. */
@@ -25,7 +26,8 @@ export const matmulNBits: Format = {
   plan(job, build) {
     const opset = job.graph.opset()
     const { expand } = job.settings
-    for (const { owner, sites, q } of decidedWeights(job)) {
+    const read = planReads(job, build)
+    for (const { owner, sites, q } of decidedWeights(read)) {
       const lookups = sites.filter((s) => s.op === 'Gather')
       const products = sites.filter((s) => s.op !== 'Gather')
       const [product] = products
@@ -33,12 +35,12 @@ export const matmulNBits: Format = {
         const reason = fallbackReason(product, q.scheme)
         if (reason !== undefined) build.note(`${product.site.id}: ${reason}; DequantizeLinear instead`)
         // A table that is dequantized for an output layer serves its lookups as well.
-        build.weight(dequantized(owner, sites, q, opset, expand, reason))
+        build.weight(dequantized(owner, sites, q, opset, expand, reason, read.inputOf))
         continue
       }
       const weight = product === undefined ? undefined : inBlocks(product, products, q)
       const isShared = weight !== undefined && lookups.length > 0 && isBlockGatherable(q) && isShareable(owner, weight.q)
-      if (weight !== undefined) build.weight(isShared ? { ...weight, sites: [...products, ...lookups] } : weight)
+      if (weight !== undefined) build.weight({ ...weight, input: read.inputOf, ...(isShared ? { sites: [...products, ...lookups] } : {}) })
       const [first] = lookups
       if (first === undefined || isShared) continue
       if (isBlockGatherable(q)) build.weight(blockLooked(lookups, first, q))

@@ -1,8 +1,9 @@
-import type { ActivationParams, Json, QTensor } from '@lowbit/core'
+import type { Json, QTensor } from '@lowbit/core'
 import type { Graph } from '../graph/index.js'
 import { upgradeOpset } from '../prepare/index.js'
 import type { SiteRecord } from '../sites/index.js'
 import { PlanBuilder } from './builder.js'
+import type { DecidedActivation } from './format.js'
 import { expectFormat } from './formats.js'
 import type { OnnxPlan } from './onnx-plan.js'
 import { readSettings, settingsOf } from './settings.js'
@@ -11,7 +12,7 @@ import { qdq, planStatic } from './static.js'
 /** What was decided about a model: by the owner of a weight, and by tensor. What is missing stays in float. */
 export interface Decisions {
   readonly weights: ReadonlyMap<string, QTensor>
-  readonly activations: ReadonlyMap<string, ActivationParams>
+  readonly activations: ReadonlyMap<string, DecidedActivation>
 }
 
 /**
@@ -21,7 +22,8 @@ export interface Decisions {
  */
 export function planModel(graph: Graph, records: readonly SiteRecord[], decisions: Decisions, name: string, settings: Readonly<Record<string, Json>> = {}): OnnxPlan {
   const format = expectFormat(name)
-  const build = new PlanBuilder()
+  const filled = readSettings(name, settings)
+  const build = new PlanBuilder(filled.scales === 'float16')
   const { oldest } = format
   const from = graph.opset()
   const upgraded = oldest !== undefined && from < oldest.below
@@ -30,7 +32,6 @@ export function planModel(graph: Graph, records: readonly SiteRecord[], decision
     upgradeOpset(at, oldest.to)
     build.note(`opset ${from} upgraded to ${at.opset()}: ${oldest.reason}`)
   }
-  const filled = readSettings(name, settings)
   format.plan({ graph: at, records, weights: decisions.weights, activations: decisions.activations, settings: filled }, build)
   return build.build(name, settingsOf(name, filled), at.opset(), records)
 }

@@ -5,6 +5,7 @@ export interface OnnxSettings {
   readonly accuracyLevel?: 0 | 1 | 2 | 3 | 4
   readonly expand?: 'run' | 'load'
   readonly weightStorage?: 'uint8' | 'int8'
+  readonly scales?: 'float32' | 'float16'
 }
 
 /** The settings of every format, with the formats that read them: the host shows them, `emit` is held to them. */
@@ -29,6 +30,13 @@ export const ONNX_SETTINGS = {
     default: 'uint8',
     when: { format: ['dynamic', 'qdq', 'qoperator'] },
     about: 'uint8 moves signed codes up by 128, exact on every CPU; int8 leaves them as they are',
+  },
+  scales: {
+    type: 'choice',
+    values: ['float32', 'float16'],
+    default: 'float32',
+    when: { format: ['matmul-nbits', 'dequantize'] },
+    about: 'type of stored scales of float32 models; float16 is off by at most 2^-11 of each',
   },
 } as const satisfies Declarations & { readonly [K in keyof OnnxSettings]: unknown }
 

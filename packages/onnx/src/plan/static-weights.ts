@@ -1,4 +1,4 @@
-import { LowbitError, type QTensor, type StoredTensor } from '@lowbit/core'
+import { codeRange, LowbitError, type QTensor, type StoredTensor, zeroPointsOf } from '@lowbit/core'
 import type { SiteRecord } from '../sites/index.js'
 import { stored } from './onnx-plan.js'
 import type { WeightStorage } from './settings.js'
@@ -23,15 +23,24 @@ export function expectSuitable(record: SiteRecord, q: QTensor): void {
   throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: `weight of '${record.site.id}'`, found: reason, expected: 'int8 symmetric, per tensor or per channel', fix: 'integer kernels take no other weights: choose int8, or a weight-only format' })
 }
 
-/** The same weight over coarser scales: a bias that has to fit int32 has raised some. */
+/**
+ * The same weight over coarser scales, one in all or one a row: a bias that has to fit int32 has raised some.
+ * @throws LOWBIT_NONFINITE for a scale that a bias without end asks for
+ */
 export function withScales(q: QTensor, scales: Float32Array<ArrayBuffer>): QTensor {
   const [rows = 0, columns = 0] = q.shape
-  const perChannel = q.scheme.granularity.kind === 'channel'
-  const codes = Int8Array.from(q.codes)
+  const perRow = q.params.scales.length > 1
+  const zeros = zeroPointsOf(q)
+  const { min, max } = codeRange(q.scheme.dtype)
+  const codes = q.codes.slice()
   for (let n = 0; n < rows; n++) {
-    const granule = perChannel ? n : 0
-    const ratio = (q.params.scales[granule] ?? 1) / (scales[granule] ?? 1)
-    if (ratio !== 1) for (let i = n * columns; i < (n + 1) * columns; i++) codes[i] = Math.round(codes[i] * ratio)
+    const granule = perRow ? n : 0
+    const before = q.params.scales[granule] ?? 1
+    const after = scales[granule] ?? 1
+    if (before === after) continue
+    if (!Number.isFinite(after)) throw new LowbitError('LOWBIT_NONFINITE', { thing: 'weight scale', found: String(after), expected: 'a finite number', fix: 'look at the bias of the layer' })
+    const zero = zeros[granule] ?? 0
+    for (let i = n * columns; i < (n + 1) * columns; i++) codes[i] = Math.min(max, Math.max(min, Math.round((q.codes[i] - zero) * (before / after)) + zero))
   }
   return { ...q, codes, params: { ...q.params, scales } }
 }

@@ -32,6 +32,22 @@ export function widen(q: QTensor, dtype: 'int4' | 'uint4' | 'int8' | 'uint8'): Q
   }
 }
 
+/**
+ * The same values without zero points, where all of those are one odd multiple of a half (balanced levels): codes are doubled and
+ * scales halved, which is exact. Other codes are given back as they are.
+ */
+export function withWholeZeros(q: QTensor): QTensor {
+  if (q.scheme.zeroPoint !== 'float') return q
+  const zeros = zeroPointsOf(q)
+  const [zero = 0] = zeros
+  if (Number.isInteger(zero) || !Number.isInteger(2 * zero) || zeros.some((z) => z !== zero)) return q
+  const doubled = Int16Array.from(q.codes, (code) => 2 * (code - zero))
+  const fits = (limit: number): boolean => doubled.every((code) => code >= -limit && code < limit)
+  const { granularity } = q.scheme
+  if (!fits(128)) return q
+  return { shape: q.shape, scheme: { dtype: fits(8) ? 'int4' : 'int8', granularity, symmetric: true }, codes: Int8Array.from(doubled), params: { shape: q.params.shape, scales: q.params.scales.map((s) => s / 2) } }
+}
+
 /** Groups along K that are as long as K are channels: one form less to tell apart. */
 export function plainGranularity(q: QTensor): QTensor {
   const { granularity } = q.scheme

@@ -1,53 +1,89 @@
-import { LowbitError, Sha256, type QTensor } from '@lowbit/core'
+import { elementCount, isIntegerCode, LowbitError, partOf, PLAN_VERSION, Sha256, zeroPointsOf, type Artifact, type Codes, type EmitOptions, type Plan, type PlannedSite, type PlannedWeight, type QTensor } from '@lowbit/core'
 import type { io } from '@tensorflow/tfjs-core'
 import { layerVariable, type LayerVariable } from '../../layers/layer-variable.js'
 import { fromMatrix } from '../../layers/matrix.js'
 import type { SiteState } from '../site-state.js'
 import { artifact } from './artifact.js'
-import type { EmitContext, Emitter } from './emitter.js'
+import type { FloatModel, LayersFormat, PlanContext } from './layers-format.js'
+
+/** Why weights of finer schemes are stored as floats. */
+const VALUES = 'tfjs layers hold codes with one scale a tensor only: its rounded values are stored in float32'
 
 /**
  * TensorFlow.js's own format: `model.json` and its weights. Weights with one 8- or 16-bit scale a tensor are stored as codes, which
- * tfjs expands on loading; finer schemes have no place in the format and are stored as the float values of their codes.
+ * tfjs expands on loading; finer schemes have no place in the format and are stored as the float values of their codes. Activations
+ * stay in float: tfjs layers compute in float32.
  */
-export const layersEmitter: Emitter = {
+export const layersFormat: LayersFormat = {
   format: 'layers',
   accepts: (_, scheme) => (scheme.granularity.kind === 'token' ? { ok: false, reason: 'weights have no scale a token' } : { ok: true }),
-  check: expectLayers,
-  async emit(context, options) {
+  plan(context) {
     expectLayers(context)
-    const values = layerValues(context)
-    const notes: string[] = []
-    if (context.activations.size > 0) notes.push(`${context.activations.size} quantized activations are left in float: tfjs layers compute in float32`)
-    const specs: io.WeightsManifestEntry[] = []
-    const chunks: Uint8Array[] = []
-    for (const variable of context.model.weights) {
-      const own = values.get(variable.originalName)
-      const shape = variable.shape.map((s) => s ?? 1)
-      const codes = own?.q === undefined ? undefined : tensorCodes(own.q, own.order)
-      const data = codes?.codes ?? own?.data ?? Float32Array.from(variable.read().dataSync<'float32'>())
-      specs.push({ name: variable.originalName, shape, dtype: 'float32', ...(codes === undefined ? {} : { quantization: codes.quantization }) })
-      chunks.push(new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
-      values.delete(variable.originalName)
+    const plan = planLayers(context)
+    return {
+      plan,
+      weights: new Map(context.sites.flatMap(({ at, q }) => (q === undefined ? [] : [[at.id, q.values] as const]))),
+      activations: new Map(),
+      write: (options) => writeLayers(context, plan, options),
     }
-    // Biases of layers that had none.
-    for (const [name, { data, shape }] of values) {
-      specs.push({ name, shape, dtype: 'float32' })
-      chunks.push(new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
-    }
-    const weights = join(chunks)
-    const topology: unknown = context.model.toJSON(null, false)
-    for (const site of context.sites) if (ownBias(site) === undefined && site.bias !== undefined && site.norm === undefined) setUseBias(topology, site.at.layer.name)
-    const common = { format: 'layers-model', generatedBy: 'lowbit', convertedBy: null, modelTopology: topology, ...(options.provenance === undefined ? {} : { userDefinedMetadata: { 'lowbit.recipe': options.provenance.recipe } }) }
-    const encode = (value: unknown): Uint8Array<ArrayBuffer> => new TextEncoder().encode(JSON.stringify(value))
-    // Named after what it holds: another model in the same folder keeps its own.
-    const name = `weights.${new Sha256().update(weights).hex().slice(0, 16)}.bin`
-    const main = encode({ ...common, weightsManifest: [{ paths: [name], weights: specs }] })
-    return artifact('layers', [{ bytes: main }, { name, bytes: weights }], notes, encode({ ...common, weightSpecs: specs, weightData: toBase64(weights) }))
   },
 }
 
-function expectLayers(context: EmitContext): void {
+function planLayers({ sites, activations }: PlanContext): Plan {
+  const weights = sites.flatMap(({ at, q }): PlannedWeight[] => {
+    if (q === undefined) return []
+    const type = codesType(q.tensor) ?? 'float32'
+    const { shape } = at.variable
+    const bytes = elementCount(shape) * { uint8: 1, uint16: 2, float32: 4 }[type]
+    return [{ name: at.variable.originalName, sites: [at.id], shape: [at.rows, at.columns], form: type === 'float32' ? 'values' : 'codes', parts: [partOf(q.tensor)], tensors: [{ role: type === 'float32' ? 'values' : 'codes', type, shape, bytes }] }]
+  })
+  const byId = new Map(weights.flatMap((w) => w.sites.map((id) => [id, w] as const)))
+  return {
+    plan: PLAN_VERSION,
+    format: 'layers',
+    settings: {},
+    sites: sites.map(({ at }): PlannedSite => {
+      const weight = byId.get(at.id)
+      if (weight === undefined) return { site: at.id, status: 'float', operator: at.op, input: 'float', reason: 'nothing was decided for it' }
+      return { site: at.id, status: 'quantized', operator: at.op, weight: weight.name, input: 'float', ...(weight.form === 'values' ? { reason: VALUES } : {}) }
+    }),
+    weights,
+    biases: [],
+    activations: [...activations.keys()].map((id) => ({ id, where: 'nowhere', reason: 'tfjs layers compute in float32' })),
+    notes: activations.size === 0 ? [] : [`${activations.size} quantized activations are left in float: tfjs layers compute in float32`],
+  }
+}
+
+function writeLayers(context: PlanContext, { notes }: Plan, options: EmitOptions): Artifact {
+  const values = layerValues(context)
+  const specs: io.WeightsManifestEntry[] = []
+  const chunks: Uint8Array[] = []
+  for (const variable of context.model.weights) {
+    const own = values.get(variable.originalName)
+    const shape = variable.shape.map((s) => s ?? 1)
+    const codes = own?.q === undefined ? undefined : tensorCodes(own.q, own.order)
+    const data = codes?.codes ?? own?.data ?? Float32Array.from(variable.read().dataSync<'float32'>())
+    specs.push({ name: variable.originalName, shape, dtype: 'float32', ...(codes === undefined ? {} : { quantization: codes.quantization }) })
+    chunks.push(new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
+    values.delete(variable.originalName)
+  }
+  // Biases of layers that had none.
+  for (const [name, { data, shape }] of values) {
+    specs.push({ name, shape, dtype: 'float32' })
+    chunks.push(new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
+  }
+  const weights = join(chunks)
+  const topology: unknown = context.model.toJSON(null, false)
+  for (const site of context.sites) if (ownBias(site) === undefined && site.bias !== undefined && site.norm === undefined) setUseBias(topology, site.at.layer.name)
+  const common = { format: 'layers-model', generatedBy: 'lowbit', convertedBy: null, modelTopology: topology, ...(options.provenance === undefined ? {} : { userDefinedMetadata: { 'lowbit.recipe': options.provenance.recipe } }) }
+  const encode = (value: unknown): Uint8Array<ArrayBuffer> => new TextEncoder().encode(JSON.stringify(value))
+  // Named after what it holds: another model in the same folder keeps its own.
+  const name = `weights.${new Sha256().update(weights).hex().slice(0, 16)}.bin`
+  const main = encode({ ...common, weightsManifest: [{ paths: [name], weights: specs }] })
+  return artifact('layers', [{ bytes: main }, { name, bytes: weights }], notes, encode({ ...common, weightSpecs: specs, weightData: toBase64(weights) }))
+}
+
+function expectLayers(context: FloatModel): void {
   const inserted = [...context.inserted.keys()]
   if (inserted.length > 0) {
     throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: `scale on '${inserted[0]}'`, found: 'no layer takes it, and the layers format has no place for it', fix: "emit 'dequantize' (ONNX), or leave this group out" })
@@ -83,7 +119,7 @@ interface LayerValue {
 }
 
 /** Values of the variables that differ from the model's own, by name. */
-function layerValues({ tf, sites, norms }: EmitContext): Map<string, LayerValue> {
+function layerValues({ tf, sites, norms }: PlanContext): Map<string, LayerValue> {
   const values = new Map<string, LayerValue>()
   const set = (variable: LayerVariable | undefined, data: Float32Array): void => {
     if (variable !== undefined) values.set(variable.originalName, { shape: variable.shape, data: Float32Array.from(data) })
@@ -117,19 +153,31 @@ function ownBias({ at }: SiteState): LayerVariable | undefined {
 }
 
 /** Codes of a tensor with one scale, as tfjs stores them: `value = code · scale + min`. */
-function tensorCodes(q: QTensor, order: Float32Array | undefined): { codes: Uint8Array | Uint16Array; quantization: { dtype: 'uint8' | 'uint16'; scale: number; min: number } } | undefined {
-  if (q.scheme.granularity.kind !== 'tensor' || order === undefined) return undefined
+/** The type that a weight's codes are stored in; undefined where the format has no place for them. */
+function codesType({ scheme, codes }: QTensor): 'uint8' | 'uint16' | undefined {
+  if (scheme.granularity.kind !== 'tensor' || !isIntegerCode(scheme.dtype)) return undefined
+  const { low, high } = reach(codes)
+  return high - low > 255 ? 'uint16' : 'uint8'
+}
+
+function reach(codes: Codes): { readonly low: number; readonly high: number } {
   let low = Infinity
   let high = -Infinity
-  for (const code of q.codes) {
+  for (const code of codes) {
     low = Math.min(low, code)
     high = Math.max(high, code)
   }
+  return { low, high }
+}
+
+function tensorCodes(q: QTensor, order: Float32Array | undefined): { codes: Uint8Array | Uint16Array; quantization: { dtype: 'uint8' | 'uint16'; scale: number; min: number } } | undefined {
+  const dtype = codesType(q)
+  if (dtype === undefined || order === undefined) return undefined
+  const { low } = reach(q.codes)
   const scale = q.params.scales[0]
-  const wide = high - low > 255
   const shifted = Array.from(order, (i) => q.codes[i] - low)
-  const codes = wide ? Uint16Array.from(shifted) : Uint8Array.from(shifted)
-  return { codes, quantization: { dtype: wide ? 'uint16' : 'uint8', scale, min: (low - (q.params.zeroPoints?.[0] ?? 0)) * scale } }
+  const codes = dtype === 'uint16' ? Uint16Array.from(shifted) : Uint8Array.from(shifted)
+  return { codes, quantization: { dtype, scale, min: (low - zeroPointsOf(q)[0]) * scale } }
 }
 
 function setUseBias(topology: unknown, name: string): void {
