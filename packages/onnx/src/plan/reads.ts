@@ -20,10 +20,10 @@ export interface ReadJob extends PlanJob {
 export function planReads(job: PlanJob, build: PlanBuilder): ReadJob {
   if (job.activations.size === 0) return { ...job, inputOf: () => 'float' }
   const { graph, records } = job
-  const products = new Set(records.filter((r) => hasIntegerProduct(r.op) || r.op === 'ConvTranspose').map((r) => siteNode(graph, r)))
+  const products = new Set(records.filter((r) => r.floatType === 'float32' && (hasIntegerProduct(r.op) || r.op === 'ConvTranspose')).map((r) => siteNode(graph, r)))
   for (const [id, { codes, ...params }] of job.activations) {
     const readers = graph.consumers(id).filter((node) => products.has(node) && node.input[0] === id)
-    if (readers.length === 0) build.activation({ id, where: 'nowhere', reason: 'no product with a stored weight reads it' })
+    if (readers.length === 0) build.activation({ id, where: 'nowhere', reason: 'no product of float32 with a stored weight reads it' })
     else build.activation({ id, where: 'read', params, ...(codes === undefined ? {} : { codes }), readers: readers.map((node) => node.output[0] ?? '') })
   }
   const inputOf = (record: SiteRecord): 'static' | 'float' => (products.has(siteNode(graph, record)) && job.activations.has(operandName(graph, record, 'data')) ? 'static' : 'float')
