@@ -1,4 +1,5 @@
 import { LowbitError } from './errors.js'
+import type { QTensor } from './qtensor.js'
 import type { HostTensor } from './tensor.js'
 
 /**
@@ -18,6 +19,14 @@ export interface GroupedTensor {
   readonly minima?: Float32Array
   /** Whole numbers that the codes stand for, −128 to 127. */
   readonly levels?: Int8Array
+}
+
+/** Codes along K that share a scale: all of a row where a matrix `[N, K]` has no groups. What `int8-group` activations follow. */
+export function groupAlongK(weights: QTensor | GroupedTensor): number {
+  const columns = weights.shape[1] ?? 1
+  if (!('scheme' in weights)) return Math.min(weights.group, columns)
+  const { granularity } = weights.scheme
+  return granularity.kind === 'group' ? Math.min(granularity.size, columns) : columns
 }
 
 /**

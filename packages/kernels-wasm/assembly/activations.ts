@@ -5,7 +5,7 @@ import * as Job from './job'
 const FLOOR: f32 = 7.888609052210118e-31
 
 /**
- * Quantizes rows of floats to int8, symmetric, one scale a row (`scale = absmax / 127`, codes `rint(x · (127 / absmax))`),
+ * Quantizes rows of floats to int8, symmetric, one scale a row or a group (`scale = absmax / 127`, codes `rint(x · (127 / absmax))`),
  * and lays them out as the kernel of this tier and kind reads them. Padding becomes code 0.
  * Returns 0, or 1 + the index of the first row that holds a NaN or an infinity. `scratch`: 64 bytes.
  */
@@ -18,12 +18,7 @@ export function quantizeRows(job: usize, scratch: usize): i32 {
 /** Rows `from` to `to`. */
 export function quantizeRange(job: usize, from: i32, to: i32, scratch: usize): i32 {
   for (let m = from; m < to; m++) {
-    const x = Job.pointer(job, Job.X) + <usize>m * Job.pointer(job, Job.X_STRIDE)
-    const top = absmax(x, Job.word(job, Job.COLUMNS), scratch)
-    if (!(top < f32.MAX_VALUE) && top != f32.MAX_VALUE) return m + 1
-    const bounded = max<f32>(top, FLOOR)
-    store<f32>(Job.pointer(job, Job.ACT_SCALES) + (<usize>m << 2), bounded / <f32>127)
-    quantizeRow(job, m, x, <f32>127 / bounded, scratch)
+    if (!quantizeRow(job, m, Job.pointer(job, Job.X) + <usize>m * Job.pointer(job, Job.X_STRIDE), scratch)) return m + 1
   }
   return 0
 }
@@ -32,9 +27,11 @@ function absmax(x: usize, count: i32, scratch: usize): f32 {
   let top = f32x4.splat(0)
   let k = 0
   for (; k + 4 <= count; k += 4) top = f32x4.max(top, f32x4.abs(v128.load(x + (<usize>k << 2))))
-  memory.fill(scratch, 0, 16)
-  memory.copy(scratch, x + (<usize>k << 2), <usize>(count - k) << 2)
-  top = f32x4.max(top, f32x4.abs(v128.load(scratch)))
+  if (k < count) {
+    memory.fill(scratch, 0, 16)
+    memory.copy(scratch, x + (<usize>k << 2), <usize>(count - k) << 2)
+    top = f32x4.max(top, f32x4.abs(v128.load(scratch)))
+  }
   return max<f32>(max<f32>(f32x4.extract_lane(top, 0), f32x4.extract_lane(top, 1)), max<f32>(f32x4.extract_lane(top, 2), f32x4.extract_lane(top, 3)))
 }
 
@@ -54,19 +51,28 @@ const SHIFTER: f32 = 12582912
   return i8x16.narrow_i16x8_s(i16x8.narrow_i32x4_s(four(x, inverse), four(x + 16, inverse)), i16x8.narrow_i32x4_s(four(x + 32, inverse), four(x + 48, inverse)))
 }
 
-function quantizeRow(job: usize, m: i32, x: usize, inverse: f32, scratch: usize): void {
+/** False if the row is not finite. */
+function quantizeRow(job: usize, m: i32, x: usize, scratch: usize): bool {
   const groups = Job.word(job, Job.GROUPS), group = Job.word(job, Job.GROUP), used = Job.word(job, Job.GROUP_USED)
   const sub = Job.word(job, Job.SUB), columns = Job.word(job, Job.COLUMNS), offset = Job.word(job, Job.OFFSET)
   const kind = Job.word(job, Job.KIND)
   const bytes = ASC_FEATURE_RELAXED_SIMD && kind != Job.Q8
   // where sums begin in 32 bits there is one start for a group
   const wide = !bytes || (kind != Job.Q4 && kind != Job.Q2)
-  const factor = f32x4.splat(inverse)
+  const grouped = Job.word(job, Job.ACT_GROUPS), scaled = Job.word(job, Job.MINIMA)
   let a = Job.pointer(job, Job.ACT) + <usize>m * Job.pointer(job, Job.ACT_STRIDE)
   let init = Job.pointer(job, Job.INIT) + <usize>m * Job.pointer(job, Job.INIT_STRIDE)
-  let sums = Job.pointer(job, Job.SUMS) + (<usize>(m * groups) << 2)
+  let end = Job.pointer(job, Job.ENDS) + (<usize>(m * groups) << 3)
+  let scale: f32 = 0, factor = f32x4.splat(0)
   for (let g = 0; g < groups; g++) {
     const count = min(used, columns - g * used)
+    if (g == 0 || grouped) {
+      const top = absmax(x, grouped ? count : columns, scratch)
+      if (!(top <= f32.MAX_VALUE)) return false
+      const bounded = max<f32>(top, FLOOR)
+      scale = bounded / <f32>127
+      factor = f32x4.splat(<f32>127 / bounded)
+    }
     let total = i32x4.splat(0), pairs = i16x8.splat(0)
     for (let k = 0; k < group; k += 16) {
       let from = x
@@ -103,7 +109,9 @@ function quantizeRow(job: usize, m: i32, x: usize, inverse: f32, scratch: usize)
       store<i32>(init, -offset * sum)
       init += 4
     }
-    store<f32>(sums, <f32>sum)
-    sums += 4
+    store<f32>(end, scale)
+    store<f32>(end, scaled ? <f32>sum * scale : <f32>sum, 4)
+    end += 8
   }
+  return true
 }

@@ -1,7 +1,7 @@
 import { fourthPairMask, highNibbleMask, highPairMask, lowPairMask, nibbleMask, thirdPairMask } from './constants'
 import { dot } from './dot'
 import * as Job from './job'
-import { addGroup, addGroupZero, finish } from './output'
+import { endGroup, store } from './output'
 
 /**
  * One row of activations × codes of four and two bits by the four-way dot product, laid out as in `gemv-q4.ts` and
@@ -35,7 +35,7 @@ function pairUnsigned(job: usize, block: i32, other: i32, m: i32): void {
   let w = Job.pointer(job, Job.CODES) + <usize>block * bytes, u = Job.pointer(job, Job.CODES) + <usize>other * bytes
   let a = Job.pointer(job, Job.ACT) + <usize>m * Job.pointer(job, Job.ACT_STRIDE)
   let init = Job.pointer(job, Job.INIT) + <usize>m * Job.pointer(job, Job.INIT_STRIDE)
-  let sum = Job.pointer(job, Job.SUMS) + (<usize>(m * groups) << 2)
+  let end = Job.pointer(job, Job.ENDS) + (<usize>(m * groups) << 3)
   let scale = Job.pointer(job, Job.SCALES) + <usize>block * table, zero = zeros + <usize>block * table
   const low = nibbleMask(), high = highNibbleMask()
   let y0 = f32x4.splat(0), y1 = y0, y2 = y0, y3 = y0
@@ -68,25 +68,17 @@ function pairUnsigned(job: usize, block: i32, other: i32, m: i32): void {
     d1 = i32x4.add(d1, i32x4.shr_s(e1, 4))
     d2 = i32x4.add(d2, i32x4.shr_s(e2, 4))
     d3 = i32x4.add(d3, i32x4.shr_s(e3, 4))
-    if (zeros) {
-      const s = v128.load32_splat(sum)
-      y0 = addGroupZero(y0, d0, scale, zero, s, minima)
-      y1 = addGroupZero(y1, d1, scale + 16, zero + 16, s, minima)
-      y2 = addGroupZero(y2, d2, scale + far, zero + far, s, minima)
-      y3 = addGroupZero(y3, d3, scale + far + 16, zero + far + 16, s, minima)
-    } else {
-      y0 = addGroup(y0, d0, scale)
-      y1 = addGroup(y1, d1, scale + 16)
-      y2 = addGroup(y2, d2, scale + far)
-      y3 = addGroup(y3, d3, scale + far + 16)
-    }
+    y0 = endGroup(y0, d0, end, scale, zeros, zero, minima)
+    y1 = endGroup(y1, d1, end, scale + 16, zeros, zero + 16, minima)
+    y2 = endGroup(y2, d2, end, scale + far, zeros, zero + far, minima)
+    y3 = endGroup(y3, d3, end, scale + far + 16, zeros, zero + far + 16, minima)
     init += 4
-    sum += 4
+    end += 8
     scale += 32
     zero += 32
   }
-  finish(job, block, m, y0, y1)
-  finish(job, other, m, y2, y3)
+  store(job, block, m, y0, y1)
+  store(job, other, m, y2, y3)
 }
 
 /** 4-bit codes where it is not known to be. */
@@ -96,7 +88,7 @@ function pairShifted(job: usize, block: i32, other: i32, m: i32): void {
   let w = Job.pointer(job, Job.CODES) + <usize>block * bytes, u = Job.pointer(job, Job.CODES) + <usize>other * bytes
   let a = Job.pointer(job, Job.ACT) + <usize>m * Job.pointer(job, Job.ACT_STRIDE)
   let init = Job.pointer(job, Job.INIT) + <usize>m * Job.pointer(job, Job.INIT_STRIDE)
-  let sum = Job.pointer(job, Job.SUMS) + (<usize>(m * groups) << 2)
+  let end = Job.pointer(job, Job.ENDS) + (<usize>(m * groups) << 3)
   let scale = Job.pointer(job, Job.SCALES) + <usize>block * table, zero = zeros + <usize>block * table
   const low = nibbleMask()
   let y0 = f32x4.splat(0), y1 = y0, y2 = y0, y3 = y0
@@ -129,25 +121,17 @@ function pairShifted(job: usize, block: i32, other: i32, m: i32): void {
     d1 = i32x4.add(d1, e1)
     d2 = i32x4.add(d2, e2)
     d3 = i32x4.add(d3, e3)
-    if (zeros) {
-      const s = v128.load32_splat(sum)
-      y0 = addGroupZero(y0, d0, scale, zero, s, minima)
-      y1 = addGroupZero(y1, d1, scale + 16, zero + 16, s, minima)
-      y2 = addGroupZero(y2, d2, scale + far, zero + far, s, minima)
-      y3 = addGroupZero(y3, d3, scale + far + 16, zero + far + 16, s, minima)
-    } else {
-      y0 = addGroup(y0, d0, scale)
-      y1 = addGroup(y1, d1, scale + 16)
-      y2 = addGroup(y2, d2, scale + far)
-      y3 = addGroup(y3, d3, scale + far + 16)
-    }
+    y0 = endGroup(y0, d0, end, scale, zeros, zero, minima)
+    y1 = endGroup(y1, d1, end, scale + 16, zeros, zero + 16, minima)
+    y2 = endGroup(y2, d2, end, scale + far, zeros, zero + far, minima)
+    y3 = endGroup(y3, d3, end, scale + far + 16, zeros, zero + far + 16, minima)
     init += 4
-    sum += 4
+    end += 8
     scale += 32
     zero += 32
   }
-  finish(job, block, m, y0, y1)
-  finish(job, other, m, y2, y3)
+  store(job, block, m, y0, y1)
+  store(job, other, m, y2, y3)
 }
 
 /** The last block, if their number is odd. */
@@ -157,7 +141,7 @@ function rowQ4(job: usize, block: i32, m: i32): void {
   let w = Job.pointer(job, Job.CODES) + <usize>block * Job.pointer(job, Job.BLOCK_BYTES)
   let a = Job.pointer(job, Job.ACT) + <usize>m * Job.pointer(job, Job.ACT_STRIDE)
   let init = Job.pointer(job, Job.INIT) + <usize>m * Job.pointer(job, Job.INIT_STRIDE)
-  let sum = Job.pointer(job, Job.SUMS) + (<usize>(m * groups) << 2)
+  let end = Job.pointer(job, Job.ENDS) + (<usize>(m * groups) << 3)
   let scale = Job.pointer(job, Job.SCALES) + table, zero = zeros + table
   const mask = nibbleMask()
   let y0 = f32x4.splat(0), y1 = f32x4.splat(0)
@@ -179,20 +163,14 @@ function rowQ4(job: usize, block: i32, m: i32): void {
     }
     d0 = i32x4.add(d0, e0)
     d1 = i32x4.add(d1, e1)
-    if (zeros) {
-      const s = v128.load32_splat(sum)
-      y0 = addGroupZero(y0, d0, scale, zero, s, minima)
-      y1 = addGroupZero(y1, d1, scale + 16, zero + 16, s, minima)
-    } else {
-      y0 = addGroup(y0, d0, scale)
-      y1 = addGroup(y1, d1, scale + 16)
-    }
+    y0 = endGroup(y0, d0, end, scale, zeros, zero, minima)
+    y1 = endGroup(y1, d1, end, scale + 16, zeros, zero + 16, minima)
     init += 4
-    sum += 4
+    end += 8
     scale += 32
     zero += 32
   }
-  finish(job, block, m, y0, y1)
+  store(job, block, m, y0, y1)
 }
 
 /** 2-bit codes, each shifted down. */
@@ -202,7 +180,7 @@ function rowQ2(job: usize, block: i32, m: i32): void {
   let w = Job.pointer(job, Job.CODES) + <usize>block * Job.pointer(job, Job.BLOCK_BYTES)
   let a = Job.pointer(job, Job.ACT) + <usize>m * Job.pointer(job, Job.ACT_STRIDE)
   let init = Job.pointer(job, Job.INIT) + <usize>m * Job.pointer(job, Job.INIT_STRIDE)
-  let sum = Job.pointer(job, Job.SUMS) + (<usize>(m * groups) << 2)
+  let end = Job.pointer(job, Job.ENDS) + (<usize>(m * groups) << 3)
   let scale = Job.pointer(job, Job.SCALES) + table, zero = zeros + table
   const mask = lowPairMask()
   let y0 = f32x4.splat(0), y1 = f32x4.splat(0)
@@ -225,20 +203,14 @@ function rowQ2(job: usize, block: i32, m: i32): void {
     }
     d0 = i32x4.add(d0, e0)
     d1 = i32x4.add(d1, e1)
-    if (zeros) {
-      const s = v128.load32_splat(sum)
-      y0 = addGroupZero(y0, d0, scale, zero, s, minima)
-      y1 = addGroupZero(y1, d1, scale + 16, zero + 16, s, minima)
-    } else {
-      y0 = addGroup(y0, d0, scale)
-      y1 = addGroup(y1, d1, scale + 16)
-    }
+    y0 = endGroup(y0, d0, end, scale, zeros, zero, minima)
+    y1 = endGroup(y1, d1, end, scale + 16, zeros, zero + 16, minima)
     init += 4
-    sum += 4
+    end += 8
     scale += 32
     zero += 32
   }
-  finish(job, block, m, y0, y1)
+  store(job, block, m, y0, y1)
 }
 
 /** 2-bit codes where the second operand is unsigned. */
@@ -248,7 +220,7 @@ function rowQ2Unsigned(job: usize, block: i32, m: i32): void {
   let w = Job.pointer(job, Job.CODES) + <usize>block * Job.pointer(job, Job.BLOCK_BYTES)
   let a = Job.pointer(job, Job.ACT) + <usize>m * Job.pointer(job, Job.ACT_STRIDE)
   let init = Job.pointer(job, Job.INIT) + <usize>m * Job.pointer(job, Job.INIT_STRIDE)
-  let sum = Job.pointer(job, Job.SUMS) + (<usize>(m * groups) << 2)
+  let end = Job.pointer(job, Job.ENDS) + (<usize>(m * groups) << 3)
   let scale = Job.pointer(job, Job.SCALES) + table, zero = zeros + table
   const first = lowPairMask(), second = highPairMask(), third = thirdPairMask(), fourth = fourthPairMask()
   let y0 = f32x4.splat(0), y1 = f32x4.splat(0)
@@ -269,18 +241,12 @@ function rowQ2Unsigned(job: usize, block: i32, m: i32): void {
     }
     d0 = i32x4.add(i32x4.add(d0, i32x4.shr_s(e0, 2)), i32x4.add(i32x4.shr_s(f0, 4), i32x4.shr_s(h0, 6)))
     d1 = i32x4.add(i32x4.add(d1, i32x4.shr_s(e1, 2)), i32x4.add(i32x4.shr_s(f1, 4), i32x4.shr_s(h1, 6)))
-    if (zeros) {
-      const s = v128.load32_splat(sum)
-      y0 = addGroupZero(y0, d0, scale, zero, s, minima)
-      y1 = addGroupZero(y1, d1, scale + 16, zero + 16, s, minima)
-    } else {
-      y0 = addGroup(y0, d0, scale)
-      y1 = addGroup(y1, d1, scale + 16)
-    }
+    y0 = endGroup(y0, d0, end, scale, zeros, zero, minima)
+    y1 = endGroup(y1, d1, end, scale + 16, zeros, zero + 16, minima)
     init += 4
-    sum += 4
+    end += 8
     scale += 32
     zero += 32
   }
-  finish(job, block, m, y0, y1)
+  store(job, block, m, y0, y1)
 }

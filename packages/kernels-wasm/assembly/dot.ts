@@ -1,6 +1,6 @@
 import { rowsByDot } from './dot-rows'
 import * as Job from './job'
-import { addGroup, addGroupZero, finish } from './output'
+import { endGroup, endTile, store } from './output'
 import { unpackBytes } from './unpack'
 
 /**
@@ -42,26 +42,13 @@ export function multiplyDot(job: usize, from: i32, to: i32, scratch: usize): voi
   return ASC_FEATURE_RELAXED_SIMD ? i32x4.relaxed_dot_i8x16_i7x16_add_s(x, w, c) : c
 }
 
-/** Adds a finished group to eight results. */
-// @ts-ignore: decorator
-@inline function group(y: usize, d0: v128, d1: v128, scale: usize, zeros: usize, zero: usize, sum: usize, minima: i32): void {
-  if (zeros) {
-    const s = v128.load32_splat(sum)
-    v128.store(y, addGroupZero(v128.load(y), d0, scale, zero, s, minima))
-    v128.store(y, addGroupZero(v128.load(y, 16), d1, scale + 16, zero + 16, s, minima), 16)
-  } else {
-    v128.store(y, addGroup(v128.load(y), d0, scale))
-    v128.store(y, addGroup(v128.load(y, 16), d1, scale + 16), 16)
-  }
-}
-
 function row(job: usize, block: i32, m: i32): void {
   const groups = Job.word(job, Job.GROUPS), steps = Job.word(job, Job.GROUP) >> 3
   const table = <usize>(block * groups) << 5, zeros = Job.pointer(job, Job.ZEROS), minima = Job.word(job, Job.MINIMA)
   let w = Job.pointer(job, Job.CODES) + <usize>block * Job.pointer(job, Job.BLOCK_BYTES)
   let a = Job.pointer(job, Job.ACT) + <usize>m * Job.pointer(job, Job.ACT_STRIDE)
   let init = Job.pointer(job, Job.INIT) + <usize>m * Job.pointer(job, Job.INIT_STRIDE)
-  let sum = Job.pointer(job, Job.SUMS) + (<usize>(m * groups) << 2)
+  let end = Job.pointer(job, Job.ENDS) + (<usize>(m * groups) << 3)
   let scale = Job.pointer(job, Job.SCALES) + table, zero = zeros + table
   let y0 = f32x4.splat(0), y1 = f32x4.splat(0)
   for (let g = 0; g < groups; g++) {
@@ -77,20 +64,14 @@ function row(job: usize, block: i32, m: i32): void {
     }
     d0 = i32x4.add(d0, e0)
     d1 = i32x4.add(d1, e1)
-    if (zeros) {
-      const s = v128.load32_splat(sum)
-      y0 = addGroupZero(y0, d0, scale, zero, s, minima)
-      y1 = addGroupZero(y1, d1, scale + 16, zero + 16, s, minima)
-    } else {
-      y0 = addGroup(y0, d0, scale)
-      y1 = addGroup(y1, d1, scale + 16)
-    }
+    y0 = endGroup(y0, d0, end, scale, zeros, zero, minima)
+    y1 = endGroup(y1, d1, end, scale + 16, zeros, zero + 16, minima)
     init += 4
-    sum += 4
+    end += 8
     scale += 32
     zero += 32
   }
-  finish(job, block, m, y0, y1)
+  store(job, block, m, y0, y1)
 }
 
 /** Four rows of activations × eight of weights; their float sums wait where the results will stand. */
@@ -101,9 +82,9 @@ function tile(job: usize, block: i32, m: i32, w: usize): void {
   let a0 = Job.pointer(job, Job.ACT) + <usize>m * stride
   let a1 = a0 + stride, a2 = a1 + stride, a3 = a2 + stride
   let init = Job.pointer(job, Job.INIT) + <usize>m * initStride
-  let sum = Job.pointer(job, Job.SUMS) + (<usize>(m * groups) << 2)
+  let end = Job.pointer(job, Job.ENDS) + (<usize>(m * groups) << 3)
   let scale = Job.pointer(job, Job.SCALES) + table, zero = zeros + table
-  const out = Job.pointer(job, Job.OUT_STRIDE), row = <usize>groups << 2
+  const out = Job.pointer(job, Job.OUT_STRIDE), row = <usize>groups << 3
   const y0 = Job.pointer(job, Job.OUT) + <usize>m * out + (<usize>block << 5), y1 = y0 + out, y2 = y1 + out, y3 = y2 + out
   memory.fill(y0, 0, 32), memory.fill(y1, 0, 32), memory.fill(y2, 0, 32), memory.fill(y3, 0, 32)
   for (let g = 0; g < groups; g++) {
@@ -127,17 +108,17 @@ function tile(job: usize, block: i32, m: i32, w: usize): void {
       a2 += 4
       a3 += 4
     }
-    group(y0, c00, c01, scale, zeros, zero, sum, minima)
-    group(y1, c10, c11, scale, zeros, zero, sum + row, minima)
-    group(y2, c20, c21, scale, zeros, zero, sum + 2 * row, minima)
-    group(y3, c30, c31, scale, zeros, zero, sum + 3 * row, minima)
+    endTile(y0, c00, c01, end, scale, zeros, zero, minima)
+    endTile(y1, c10, c11, end + row, scale, zeros, zero, minima)
+    endTile(y2, c20, c21, end + 2 * row, scale, zeros, zero, minima)
+    endTile(y3, c30, c31, end + 3 * row, scale, zeros, zero, minima)
     init += 4
-    sum += 4
+    end += 8
     scale += 32
     zero += 32
   }
-  finish(job, block, m, v128.load(y0), v128.load(y0, 16))
-  finish(job, block, m + 1, v128.load(y1), v128.load(y1, 16))
-  finish(job, block, m + 2, v128.load(y2), v128.load(y2, 16))
-  finish(job, block, m + 3, v128.load(y3), v128.load(y3, 16))
+  store(job, block, m, v128.load(y0), v128.load(y0, 16))
+  store(job, block, m + 1, v128.load(y1), v128.load(y1, 16))
+  store(job, block, m + 2, v128.load(y2), v128.load(y2, 16))
+  store(job, block, m + 3, v128.load(y3), v128.load(y3, 16))
 }

@@ -1,5 +1,5 @@
 import * as Job from './job'
-import { addGroup, addGroupZero, finish } from './output'
+import { endGroup, store } from './output'
 
 /**
  * Int8 weights of one scale a row × many rows of activations with seven products of half the size in each direction instead
@@ -134,11 +134,10 @@ export function gemmStrassen(job: usize, from: i32, to: i32, scratch: usize): i3
 function finishRows(job: usize, block: i32, d: usize): void {
   const table = <usize>block << 5, zeros = Job.pointer(job, Job.ZEROS), minima = Job.word(job, Job.MINIMA)
   const scale = Job.pointer(job, Job.SCALES) + table, zero = zeros + table
+  let end = Job.pointer(job, Job.ENDS)
   for (let m = 0; m < Job.word(job, Job.M); m++) {
-    if (zeros) {
-      const s = v128.load32_splat(Job.pointer(job, Job.SUMS) + (<usize>m << 2))
-      finish(job, block, m, addGroupZero(f32x4.splat(0), v128.load(d), scale, zero, s, minima), addGroupZero(f32x4.splat(0), v128.load(d, 16), scale + 16, zero + 16, s, minima))
-    } else finish(job, block, m, addGroup(f32x4.splat(0), v128.load(d), scale), addGroup(f32x4.splat(0), v128.load(d, 16), scale + 16))
+    store(job, block, m, endGroup(f32x4.splat(0), v128.load(d), end, scale, zeros, zero, minima), endGroup(f32x4.splat(0), v128.load(d, 16), end, scale + 16, zeros, zero + 16, minima))
+    end += 8
     d += 32
   }
 }

@@ -1,7 +1,7 @@
 import { ones16 } from './constants'
 import { gemmStrassen } from './gemm-strassen'
 import * as Job from './job'
-import { addGroup, addGroupZero, finish } from './output'
+import { endTile, store } from './output'
 import { unpackBytes, unpackWords } from './unpack'
 
 /** Scratch before the unpacked codes: float sums of a tile, 32-bit sums of a tile. */
@@ -32,31 +32,10 @@ export function gemm(job: usize, from: i32, to: i32, scratch: usize): void {
   }
 }
 
-/** Adds the finished group of one activation row to its float sums at `y`. */
-// @ts-ignore: decorator
-@inline function group(y: usize, d0: v128, d1: v128, scale: usize, zeros: usize, zero: usize, sum: usize, minima: i32): void {
-  if (zeros) {
-    const s = v128.load32_splat(sum)
-    v128.store(y, addGroupZero(v128.load(y), d0, scale, zero, s, minima))
-    v128.store(y, addGroupZero(v128.load(y, 16), d1, scale + 16, zero + 16, s, minima), 16)
-  } else {
-    v128.store(y, addGroup(v128.load(y), d0, scale))
-    v128.store(y, addGroup(v128.load(y, 16), d1, scale + 16), 16)
-  }
-}
-
-/** The same with minima that are there already. */
-// @ts-ignore: decorator
-@inline function groupMinima(y: usize, d0: v128, d1: v128, scale: usize, z0: v128, z1: v128, sum: usize): void {
-  const s = v128.load32_splat(sum)
-  v128.store(y, f32x4.add(addGroup(v128.load(y), d0, scale), f32x4.mul(z0, s)))
-  v128.store(y, f32x4.add(addGroup(v128.load(y, 16), d1, scale + 16), f32x4.mul(z1, s)), 16)
-}
-
 // @ts-ignore: decorator
 @inline function finishTile(job: usize, block: i32, m: i32, y: usize): void {
   for (let i = 0; i < 4; i++) {
-    finish(job, block, m + i, v128.load(y), v128.load(y, 16))
+    store(job, block, m + i, v128.load(y), v128.load(y, 16))
     y += 32
   }
 }
@@ -69,7 +48,8 @@ function tileBytes(job: usize, block: i32, m: i32, w: usize, y: usize): void {
   let a1 = a0 + stride, a2 = a1 + stride, a3 = a2 + stride
   let i0 = Job.pointer(job, Job.INIT) + <usize>m * initStride
   let i1 = i0 + initStride, i2 = i1 + initStride, i3 = i2 + initStride
-  let sum = Job.pointer(job, Job.SUMS) + (<usize>(m * groups) << 2)
+  const row = <usize>groups << 3
+  let end = Job.pointer(job, Job.ENDS) + <usize>m * row
   const table = <usize>(block * groups) << 5
   let scale = Job.pointer(job, Job.SCALES) + table
   const zeros = Job.pointer(job, Job.ZEROS), minima = Job.word(job, Job.MINIMA)
@@ -141,14 +121,14 @@ function tileBytes(job: usize, block: i32, m: i32, w: usize, y: usize): void {
           continue
         }
       }
-      group(y, c00, c01, scale, zeros, zero, sum, minima)
-      group(y + 32, c10, c11, scale, zeros, zero, sum + (<usize>groups << 2), minima)
-      group(y + 64, c20, c21, scale, zeros, zero, sum + (<usize>groups << 3), minima)
-      group(y + 96, c30, c31, scale, zeros, zero, sum + <usize>groups * 12, minima)
+      endTile(y, c00, c01, end, scale, zeros, zero, minima)
+      endTile(y + 32, c10, c11, end + row, scale, zeros, zero, minima)
+      endTile(y + 64, c20, c21, end + 2 * row, scale, zeros, zero, minima)
+      endTile(y + 96, c30, c31, end + 3 * row, scale, zeros, zero, minima)
     }
     scale += 32
     zero += 32
-    sum += 4
+    end += 8
   }
   finishTile(job, block, m, y)
 }
@@ -163,8 +143,8 @@ function tileGroups(job: usize, block: i32, m: i32, w: usize, y: usize): void {
   let i1 = i0 + initStride, i2 = i1 + initStride, i3 = i2 + initStride
   const table = <usize>(block * groups) << 5
   let scale = Job.pointer(job, Job.SCALES) + table
-  const zeros = Job.pointer(job, Job.ZEROS), row = <usize>groups << 2
-  let zero = zeros + table, sum = Job.pointer(job, Job.SUMS) + <usize>m * row
+  const zeros = Job.pointer(job, Job.ZEROS), minima = Job.word(job, Job.MINIMA), row = <usize>groups << 3
+  let zero = zeros + table, end = Job.pointer(job, Job.ENDS) + <usize>m * row
   const quads = Job.word(job, Job.SUB) >> 4
   const ones = ones16()
   memory.fill(y, 0, 128)
@@ -218,21 +198,13 @@ function tileGroups(job: usize, block: i32, m: i32, w: usize, y: usize): void {
     }
     c00 = i32x4.dot_i16x8_s(c00, ones), c01 = i32x4.dot_i16x8_s(c01, ones), c10 = i32x4.dot_i16x8_s(c10, ones), c11 = i32x4.dot_i16x8_s(c11, ones)
     c20 = i32x4.dot_i16x8_s(c20, ones), c21 = i32x4.dot_i16x8_s(c21, ones), c30 = i32x4.dot_i16x8_s(c30, ones), c31 = i32x4.dot_i16x8_s(c31, ones)
-    if (zeros) {
-      const z0 = v128.load(zero), z1 = v128.load(zero, 16)
-      groupMinima(y, c00, c01, scale, z0, z1, sum)
-      groupMinima(y + 32, c10, c11, scale, z0, z1, sum + row)
-      groupMinima(y + 64, c20, c21, scale, z0, z1, sum + 2 * row)
-      groupMinima(y + 96, c30, c31, scale, z0, z1, sum + 3 * row)
-      zero += 32
-      sum += 4
-    } else {
-      group(y, c00, c01, scale, 0, 0, 0, 0)
-      group(y + 32, c10, c11, scale, 0, 0, 0, 0)
-      group(y + 64, c20, c21, scale, 0, 0, 0, 0)
-      group(y + 96, c30, c31, scale, 0, 0, 0, 0)
-    }
+    endTile(y, c00, c01, end, scale, zeros, zero, minima)
+    endTile(y + 32, c10, c11, end + row, scale, zeros, zero, minima)
+    endTile(y + 64, c20, c21, end + 2 * row, scale, zeros, zero, minima)
+    endTile(y + 96, c30, c31, end + 3 * row, scale, zeros, zero, minima)
     scale += 32
+    zero += 32
+    end += 8
   }
   finishTile(job, block, m, y)
 }
@@ -245,7 +217,8 @@ function tileWords(job: usize, block: i32, m: i32, w: usize, y: usize): void {
   let a1 = a0 + stride, a2 = a1 + stride, a3 = a2 + stride
   let i0 = Job.pointer(job, Job.INIT) + <usize>m * initStride
   let i1 = i0 + initStride, i2 = i1 + initStride, i3 = i2 + initStride
-  let sum = Job.pointer(job, Job.SUMS) + (<usize>(m * groups) << 2)
+  const row = <usize>groups << 3
+  let end = Job.pointer(job, Job.ENDS) + <usize>m * row
   const table = <usize>(block * groups) << 5
   let scale = Job.pointer(job, Job.SCALES) + table
   const zeros = Job.pointer(job, Job.ZEROS), minima = Job.word(job, Job.MINIMA)
@@ -300,13 +273,13 @@ function tileWords(job: usize, block: i32, m: i32, w: usize, y: usize): void {
       a2 += 16
       a3 += 16
     }
-    group(y, c00, c01, scale, zeros, zero, sum, minima)
-    group(y + 32, c10, c11, scale, zeros, zero, sum + (<usize>groups << 2), minima)
-    group(y + 64, c20, c21, scale, zeros, zero, sum + (<usize>groups << 3), minima)
-    group(y + 96, c30, c31, scale, zeros, zero, sum + <usize>groups * 12, minima)
+    endTile(y, c00, c01, end, scale, zeros, zero, minima)
+    endTile(y + 32, c10, c11, end + row, scale, zeros, zero, minima)
+    endTile(y + 64, c20, c21, end + 2 * row, scale, zeros, zero, minima)
+    endTile(y + 96, c30, c31, end + 3 * row, scale, zeros, zero, minima)
     scale += 32
     zero += 32
-    sum += 4
+    end += 8
   }
   finishTile(job, block, m, y)
 }

@@ -1,6 +1,6 @@
 import { nibbleMask, nibbleMask16, ones16 } from './constants'
 import * as Job from './job'
-import { addGroup, addGroupZero, finish } from './output'
+import { addGroup, endGroup, store } from './output'
 
 /**
  * One row of activations × 4-bit codes. Eight rows of weights stand in the lanes of two vectors, four codes each:
@@ -47,6 +47,7 @@ function pair(job: usize, block: i32, other: i32, m: i32): void {
   let a = Job.pointer(job, Job.ACT) + <usize>m * Job.pointer(job, Job.ACT_STRIDE)
   let start = Job.pointer(job, Job.INIT) + <usize>m * Job.pointer(job, Job.INIT_STRIDE)
   let s = Job.pointer(job, Job.SCALES) + <usize>block * table, t = Job.pointer(job, Job.SCALES) + <usize>other * table
+  let end = Job.pointer(job, Job.ENDS) + (<usize>(m * groups) << 3)
   const mask = nibbleMask(), ones = ones16()
   let y0 = f32x4.splat(0), y1 = y0, y2 = y0, y3 = y0
   for (let g = groups; g > 0; g--) {
@@ -58,20 +59,21 @@ function pair(job: usize, block: i32, other: i32, m: i32): void {
     c0 = next(c0, w + 64, x0, x1, mask), c1 = next(c1, w + 80, x0, x1, mask), c2 = next(c2, u + 64, x0, x1, mask), c3 = next(c3, u + 80, x0, x1, mask)
     x0 = v128.load32_splat(a, 24), x1 = v128.load32_splat(a, 28)
     c0 = next(c0, w + 96, x0, x1, mask), c1 = next(c1, w + 112, x0, x1, mask), c2 = next(c2, u + 96, x0, x1, mask), c3 = next(c3, u + 112, x0, x1, mask)
-    const i = v128.load32_splat(start)
-    y0 = addGroup(y0, i32x4.dot_i16x8_s(i16x8.add(c0, i), ones), s)
-    y1 = addGroup(y1, i32x4.dot_i16x8_s(i16x8.add(c1, i), ones), s + 16)
-    y2 = addGroup(y2, i32x4.dot_i16x8_s(i16x8.add(c2, i), ones), t)
-    y3 = addGroup(y3, i32x4.dot_i16x8_s(i16x8.add(c3, i), ones), t + 16)
+    const i = v128.load32_splat(start), by = v128.load32_splat(end)
+    y0 = addGroup(y0, i32x4.dot_i16x8_s(i16x8.add(c0, i), ones), by, s)
+    y1 = addGroup(y1, i32x4.dot_i16x8_s(i16x8.add(c1, i), ones), by, s + 16)
+    y2 = addGroup(y2, i32x4.dot_i16x8_s(i16x8.add(c2, i), ones), by, t)
+    y3 = addGroup(y3, i32x4.dot_i16x8_s(i16x8.add(c3, i), ones), by, t + 16)
     w += 128
     u += 128
     a += 32
     s += 32
     t += 32
     start += 4
+    end += 8
   }
-  finish(job, block, m, y0, y1)
-  finish(job, other, m, y2, y3)
+  store(job, block, m, y0, y1)
+  store(job, other, m, y2, y3)
 }
 
 /** The same with minima, whose codes begin at 0: no start is needed. */
@@ -79,7 +81,7 @@ function pairMinima(job: usize, block: i32, other: i32, m: i32): void {
   const bytes = Job.pointer(job, Job.BLOCK_BYTES), groups = Job.word(job, Job.GROUPS), table = <usize>groups << 5
   let w = Job.pointer(job, Job.CODES) + <usize>block * bytes, u = Job.pointer(job, Job.CODES) + <usize>other * bytes
   let a = Job.pointer(job, Job.ACT) + <usize>m * Job.pointer(job, Job.ACT_STRIDE)
-  let start = Job.pointer(job, Job.SUMS) + (<usize>(m * groups) << 2)
+  let end = Job.pointer(job, Job.ENDS) + (<usize>(m * groups) << 3)
   let s = Job.pointer(job, Job.SCALES) + <usize>block * table, t = Job.pointer(job, Job.SCALES) + <usize>other * table
   let zero = Job.pointer(job, Job.ZEROS) + <usize>block * table, far = Job.pointer(job, Job.ZEROS) + <usize>other * table
   const mask = nibbleMask(), ones = ones16()
@@ -93,22 +95,22 @@ function pairMinima(job: usize, block: i32, other: i32, m: i32): void {
     c0 = next(c0, w + 64, x0, x1, mask), c1 = next(c1, w + 80, x0, x1, mask), c2 = next(c2, u + 64, x0, x1, mask), c3 = next(c3, u + 80, x0, x1, mask)
     x0 = v128.load32_splat(a, 24), x1 = v128.load32_splat(a, 28)
     c0 = next(c0, w + 96, x0, x1, mask), c1 = next(c1, w + 112, x0, x1, mask), c2 = next(c2, u + 96, x0, x1, mask), c3 = next(c3, u + 112, x0, x1, mask)
-    const sum = v128.load32_splat(start)
-    y0 = f32x4.add(addGroup(y0, i32x4.dot_i16x8_s(c0, ones), s), f32x4.mul(v128.load(zero), sum))
-    y1 = f32x4.add(addGroup(y1, i32x4.dot_i16x8_s(c1, ones), s + 16), f32x4.mul(v128.load(zero, 16), sum))
-    y2 = f32x4.add(addGroup(y2, i32x4.dot_i16x8_s(c2, ones), t), f32x4.mul(v128.load(far), sum))
-    y3 = f32x4.add(addGroup(y3, i32x4.dot_i16x8_s(c3, ones), t + 16), f32x4.mul(v128.load(far, 16), sum))
+    const by = v128.load32_splat(end), sum = v128.load32_splat(end, 4)
+    y0 = f32x4.add(addGroup(y0, i32x4.dot_i16x8_s(c0, ones), by, s), f32x4.mul(v128.load(zero), sum))
+    y1 = f32x4.add(addGroup(y1, i32x4.dot_i16x8_s(c1, ones), by, s + 16), f32x4.mul(v128.load(zero, 16), sum))
+    y2 = f32x4.add(addGroup(y2, i32x4.dot_i16x8_s(c2, ones), by, t), f32x4.mul(v128.load(far), sum))
+    y3 = f32x4.add(addGroup(y3, i32x4.dot_i16x8_s(c3, ones), by, t + 16), f32x4.mul(v128.load(far, 16), sum))
     w += 128
     u += 128
     a += 32
     s += 32
     t += 32
-    start += 4
+    end += 8
     zero += 32
     far += 32
   }
-  finish(job, block, m, y0, y1)
-  finish(job, other, m, y2, y3)
+  store(job, block, m, y0, y1)
+  store(job, other, m, y2, y3)
 }
 
 function relaxed32(job: usize, block: i32, m: i32): void {
@@ -118,7 +120,7 @@ function relaxed32(job: usize, block: i32, m: i32): void {
   let w = Job.pointer(job, Job.CODES) + <usize>block * Job.pointer(job, Job.BLOCK_BYTES)
   let a = Job.pointer(job, Job.ACT) + <usize>m * Job.pointer(job, Job.ACT_STRIDE)
   let init = Job.pointer(job, Job.INIT) + <usize>m * Job.pointer(job, Job.INIT_STRIDE)
-  let sum = Job.pointer(job, Job.SUMS) + (<usize>(m * groups) << 2)
+  let end = Job.pointer(job, Job.ENDS) + (<usize>(m * groups) << 3)
   let scale = Job.pointer(job, Job.SCALES) + table
   let zero = zeros + table
   const subs = Job.word(job, Job.GROUP) >> 5
@@ -142,19 +144,13 @@ function relaxed32(job: usize, block: i32, m: i32): void {
       a += 32
       init += 4
     }
-    if (zeros) {
-      const s = v128.load32_splat(sum)
-      y0 = addGroupZero(y0, d0, scale, zero, s, minima)
-      y1 = addGroupZero(y1, d1, scale + 16, zero + 16, s, minima)
-      zero += 32
-      sum += 4
-    } else {
-      y0 = addGroup(y0, d0, scale)
-      y1 = addGroup(y1, d1, scale + 16)
-    }
+    y0 = endGroup(y0, d0, end, scale, zeros, zero, minima)
+    y1 = endGroup(y1, d1, end, scale + 16, zeros, zero + 16, minima)
+    end += 8
     scale += 32
+    zero += 32
   }
-  finish(job, block, m, y0, y1)
+  store(job, block, m, y0, y1)
 }
 
 /** Groups of 16, or that end in a half of 32: half the unrolling. */
@@ -165,7 +161,7 @@ function relaxed16(job: usize, block: i32, m: i32): void {
   let w = Job.pointer(job, Job.CODES) + <usize>block * Job.pointer(job, Job.BLOCK_BYTES)
   let a = Job.pointer(job, Job.ACT) + <usize>m * Job.pointer(job, Job.ACT_STRIDE)
   let init = Job.pointer(job, Job.INIT) + <usize>m * Job.pointer(job, Job.INIT_STRIDE)
-  let sum = Job.pointer(job, Job.SUMS) + (<usize>(m * groups) << 2)
+  let end = Job.pointer(job, Job.ENDS) + (<usize>(m * groups) << 3)
   let scale = Job.pointer(job, Job.SCALES) + table
   let zero = zeros + table
   const subs = Job.word(job, Job.GROUP) >> 4
@@ -185,19 +181,13 @@ function relaxed16(job: usize, block: i32, m: i32): void {
       a += 16
       init += 4
     }
-    if (zeros) {
-      const s = v128.load32_splat(sum)
-      y0 = addGroupZero(y0, d0, scale, zero, s, minima)
-      y1 = addGroupZero(y1, d1, scale + 16, zero + 16, s, minima)
-      zero += 32
-      sum += 4
-    } else {
-      y0 = addGroup(y0, d0, scale)
-      y1 = addGroup(y1, d1, scale + 16)
-    }
+    y0 = endGroup(y0, d0, end, scale, zeros, zero, minima)
+    y1 = endGroup(y1, d1, end, scale + 16, zeros, zero + 16, minima)
+    end += 8
     scale += 32
+    zero += 32
   }
-  finish(job, block, m, y0, y1)
+  store(job, block, m, y0, y1)
 }
 
 /**
@@ -220,7 +210,7 @@ function widened(job: usize, block: i32, m: i32): void {
   let w = Job.pointer(job, Job.CODES) + <usize>block * Job.pointer(job, Job.BLOCK_BYTES)
   let a = Job.pointer(job, Job.ACT) + <usize>m * Job.pointer(job, Job.ACT_STRIDE)
   let init = Job.pointer(job, Job.INIT) + <usize>m * Job.pointer(job, Job.INIT_STRIDE)
-  let sum = Job.pointer(job, Job.SUMS) + (<usize>(m * groups) << 2)
+  let end = Job.pointer(job, Job.ENDS) + (<usize>(m * groups) << 3)
   let scale = Job.pointer(job, Job.SCALES) + table
   let zero = zeros + table
   const steps = Job.word(job, Job.GROUP) >> 4, mask = nibbleMask16()
@@ -238,17 +228,11 @@ function widened(job: usize, block: i32, m: i32): void {
       a += 32
     }
     init += 4
-    if (zeros) {
-      const s = v128.load32_splat(sum)
-      y0 = addGroupZero(y0, d0, scale, zero, s, minima)
-      y1 = addGroupZero(y1, d1, scale + 16, zero + 16, s, minima)
-      zero += 32
-      sum += 4
-    } else {
-      y0 = addGroup(y0, d0, scale)
-      y1 = addGroup(y1, d1, scale + 16)
-    }
+    y0 = endGroup(y0, d0, end, scale, zeros, zero, minima)
+    y1 = endGroup(y1, d1, end, scale + 16, zeros, zero + 16, minima)
+    end += 8
     scale += 32
+    zero += 32
   }
-  finish(job, block, m, y0, y1)
+  store(job, block, m, y0, y1)
 }

@@ -1,5 +1,5 @@
 import * as Job from './job'
-import { addGroup, addGroupZero, finish } from './output'
+import { endGroup, store } from './output'
 
 /**
  * One row of activations × int8 codes, widened to 16 bits as they are loaded. Of sixteen bytes the first eight hold
@@ -21,7 +21,7 @@ function widened(job: usize, block: i32, m: i32): void {
   let w = Job.pointer(job, Job.CODES) + <usize>block * Job.pointer(job, Job.BLOCK_BYTES)
   let a = Job.pointer(job, Job.ACT) + <usize>m * Job.pointer(job, Job.ACT_STRIDE)
   let init = Job.pointer(job, Job.INIT) + <usize>m * Job.pointer(job, Job.INIT_STRIDE)
-  let sum = Job.pointer(job, Job.SUMS) + (<usize>(m * groups) << 2)
+  let end = Job.pointer(job, Job.ENDS) + (<usize>(m * groups) << 3)
   let scale = Job.pointer(job, Job.SCALES) + table
   let zero = zeros + table
   const steps = Job.word(job, Job.GROUP) >> 4
@@ -53,17 +53,11 @@ function widened(job: usize, block: i32, m: i32): void {
       a += 32
     }
     init += 4
-    if (zeros) {
-      const s = v128.load32_splat(sum)
-      y0 = addGroupZero(y0, d0, scale, zero, s, minima)
-      y1 = addGroupZero(y1, d1, scale + 16, zero + 16, s, minima)
-      zero += 32
-      sum += 4
-    } else {
-      y0 = addGroup(y0, d0, scale)
-      y1 = addGroup(y1, d1, scale + 16)
-    }
+    y0 = endGroup(y0, d0, end, scale, zeros, zero, minima)
+    y1 = endGroup(y1, d1, end, scale + 16, zeros, zero + 16, minima)
+    end += 8
     scale += 32
+    zero += 32
   }
-  finish(job, block, m, y0, y1)
+  store(job, block, m, y0, y1)
 }

@@ -35,10 +35,10 @@ export const ACT_STRIDE: usize = 60
 /** −OFFSET · (sum of activation codes): 16-bit pairs for each SUB, or 32 bits for each group. Sums start there. */
 export const INIT: usize = 64
 export const INIT_STRIDE: usize = 68
-/** Sums of activation codes as f32 `[M, groups]`, filled where there are ZEROS. */
-export const SUMS: usize = 72
-/** Scale of each activation row, f32 `[M]`. */
-export const ACT_SCALES: usize = 76
+/** For each row and group of activations their scale and the sum of their codes, f32 `[M, groups, 2]`; where there are minima the sum is scaled. */
+export const ENDS: usize = 72
+/** 1 if each group of a row of activations has a scale of its own; 0 if a row has one. */
+export const ACT_GROUPS: usize = 76
 /** Bias, f32 padded to the blocks; 0 for none. */
 export const BIAS: usize = 80
 /** Output, f32 `[M, OUT_STRIDE / 4]`. */

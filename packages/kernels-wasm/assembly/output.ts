@@ -2,25 +2,29 @@ import * as Job from './job'
 
 /**
  * The float part of every integer kernel, in one order so that all tiers give the same bits:
- * `y = fl(y + fl(float(acc) · scale))`, group after group; where there are zero points
+ * `y = fl(y + fl(fl(float(acc) · d) · scale))`, group after group, d the scale of the activations; where there are zero points
  * `float(acc)` becomes `fl(float(acc) + fl(zero · sum))`, and where there are minima `fl(minimum · sum)` is added to y after that.
+ * At `end` stand d and the sum ({@link Job.ENDS}).
  */
 // @ts-ignore: decorator
-@inline export function addGroup(y: v128, acc: v128, scale: usize): v128 {
-  return f32x4.add(y, f32x4.mul(f32x4.convert_i32x4_s(acc), v128.load(scale)))
-}
-// @ts-ignore: decorator
-@inline export function addGroupZero(y: v128, acc: v128, scale: usize, zero: usize, sum: v128, minima: i32): v128 {
-  const a = f32x4.convert_i32x4_s(acc), z = f32x4.mul(v128.load(zero), sum)
-  if (minima) return f32x4.add(f32x4.add(y, f32x4.mul(a, v128.load(scale))), z)
-  return f32x4.add(y, f32x4.mul(f32x4.add(a, z), v128.load(scale)))
+@inline export function endGroup(y: v128, acc: v128, end: usize, scale: usize, zeros: usize, zero: usize, minima: i32): v128 {
+  const by = v128.load32_splat(end)
+  if (!zeros) return addGroup(y, acc, by, scale)
+  const z = f32x4.mul(v128.load(zero), v128.load32_splat(end, 4))
+  if (minima) return f32x4.add(addGroup(y, acc, by, scale), z)
+  return f32x4.add(y, f32x4.mul(f32x4.mul(f32x4.add(f32x4.convert_i32x4_s(acc), z), by), v128.load(scale)))
 }
 
-/** Stores eight outputs: `y · activation scale + bias`. */
 // @ts-ignore: decorator
-@inline export function finish(job: usize, block: i32, m: i32, y0: v128, y1: v128): void {
-  const scale = v128.load32_splat(Job.pointer(job, Job.ACT_SCALES) + (<usize>m << 2))
-  store(job, block, m, f32x4.mul(y0, scale), f32x4.mul(y1, scale))
+@inline export function addGroup(y: v128, acc: v128, by: v128, scale: usize): v128 {
+  return f32x4.add(y, f32x4.mul(f32x4.mul(f32x4.convert_i32x4_s(acc), by), v128.load(scale)))
+}
+
+/** The same for eight results of a tile, whose sums wait in memory at `y`. */
+// @ts-ignore: decorator
+@inline export function endTile(y: usize, d0: v128, d1: v128, end: usize, scale: usize, zeros: usize, zero: usize, minima: i32): void {
+  v128.store(y, endGroup(v128.load(y), d0, end, scale, zeros, zero, minima))
+  v128.store(y, endGroup(v128.load(y, 16), d1, end, scale + 16, zeros, zero + 16, minima), 16)
 }
 
 /** Stores eight outputs with the bias added, if there is one. */

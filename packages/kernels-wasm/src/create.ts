@@ -4,7 +4,7 @@ import { SCHEMES, type ByteDot } from './format.js'
 import { instantiate, makeMemory, moduleBytes, type WasmTier } from './instance.js'
 import { Pool, possibleThreads } from './pool.js'
 import { probeRelaxedSimd } from './probe.js'
-import { PROGRAMS } from './program/supports.js'
+import { ACTIVATIONS, PROGRAMS } from './program/supports.js'
 import { ROUNDINGS } from './roundings.js'
 import { ScalarKernels } from './scalar-kernels.js'
 import { WasmKernels } from './wasm-kernels.js'
@@ -36,7 +36,7 @@ export async function createWasmKernels(options: WasmKernelOptions = {}): Promis
   const memory = makeMemory(shared)
   const exports = instantiate(module, memory)
   const pool = shared ? await Pool.start(wanted - 1, module, memory, exports, (sentence) => findings.push(sentence), options.workerUrl) : undefined
-  return new WasmKernels({ exports, memory, pool, dots: { relaxed: tier === 'relaxed-simd', bytes: byteDot }, supports: { tier, threads: pool?.threads ?? 1, synchronous: true, reproducible: 'rows', schemes: SCHEMES, programs: PROGRAMS, findings, ...ROUNDINGS } })
+  return new WasmKernels({ exports, memory, pool, dots: { relaxed: tier === 'relaxed-simd', bytes: byteDot }, supports: { tier, threads: pool?.threads ?? 1, synchronous: true, reproducible: 'rows', schemes: SCHEMES, activations: ACTIVATIONS, programs: PROGRAMS, findings, ...ROUNDINGS } })
 }
 
 function chooseTier(wanted: Tier | undefined): { tier: Tier; findings: string[]; byteDot?: ByteDot } {

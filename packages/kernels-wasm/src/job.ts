@@ -3,7 +3,7 @@
  */
 export const JOB_WORDS = [
   'kind', 'm', 'groups', 'group', 'groupUsed', 'sub', 'columns', 'codes', 'blockBytes', 'scales', 'zeros', 'offset',
-  'x', 'xStride', 'act', 'actStride', 'init', 'initStride', 'sums', 'actScales', 'bias', 'out', 'outStride', 'split', 'minima',
+  'x', 'xStride', 'act', 'actStride', 'init', 'initStride', 'ends', 'actGroups', 'bias', 'out', 'outStride', 'split', 'minima',
 ] as const
 
 export type Job = { readonly [word in (typeof JOB_WORDS)[number]]: number }

@@ -4,7 +4,7 @@ import {
 import { SCHEMES } from './format.js'
 import { checkFloats, checkProduct, disposed } from './checks.js'
 import { scalarPrograms } from './program/scalar-program.js'
-import { PROGRAMS } from './program/supports.js'
+import { ACTIVATIONS, PROGRAMS } from './program/supports.js'
 import { ROUNDINGS } from './roundings.js'
 import { floatProduct, integerProduct, ScalarWeights, weightAt, type ScalarMatrix } from './scalar-products.js'
 import { codeSource, isCoded, isGrouped, readWeights, tableAt, widened } from './weights.js'
@@ -25,7 +25,7 @@ export class ScalarKernels implements SyncKernelProvider {
   #alive = true
 
   constructor(findings: readonly string[] = []) {
-    this.supports = { tier: 'scalar', threads: 1, synchronous: true, reproducible: 'rows', schemes: SCHEMES, programs: PROGRAMS, findings, ...ROUNDINGS }
+    this.supports = { tier: 'scalar', threads: 1, synchronous: true, reproducible: 'rows', schemes: SCHEMES, activations: ACTIVATIONS, programs: PROGRAMS, findings, ...ROUNDINGS }
   }
 
   prepack(source: KernelWeights, { layout }: PrepackOptions = {}): PackedWeights {
@@ -44,7 +44,7 @@ export class ScalarKernels implements SyncKernelProvider {
     const matrix = this.#matrix(weights)
     const product = checkProduct(x, weights, out, options)
     if (matrix.format === undefined || options.activations === 'float32') floatProduct(x.data, matrix, product.rows, options.bias, product.out.data)
-    else integerProduct(x, matrix, matrix.format, options.bias, product.out.data)
+    else integerProduct(x, matrix, matrix.format, options.activations ?? 'int8', options.bias, product.out.data)
     return product.out
   }
 

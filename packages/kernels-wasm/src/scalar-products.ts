@@ -1,4 +1,4 @@
-import { quantizeRows, type HostTensor, type PackedWeights } from '@lowbit/core'
+import { quantizeGroups, type HostTensor, type PackedWeights } from '@lowbit/core'
 import type { Format } from './format.js'
 
 /** Weights as the plain loops read them: one stored code a byte, or floats. */
@@ -54,10 +54,11 @@ export function floatProduct(x: Float32Array, matrix: ScalarMatrix, m: number, b
   }
 }
 
-/** Rows of floats `[m, K]`, quantized one by one, × codes. @throws LOWBIT_NONFINITE */
-export function integerProduct(x: HostTensor<'float32'>, matrix: ScalarMatrix, format: Format, bias: Float32Array | undefined, out: Float32Array): void {
+/** Rows of floats `[m, K]`, quantized one by one or in the groups of the weights, × codes. @throws LOWBIT_NONFINITE */
+export function integerProduct(x: HostTensor<'float32'>, matrix: ScalarMatrix, format: Format, activations: 'int8' | 'int8-group', bias: Float32Array | undefined, out: Float32Array): void {
   const { rows, columns, values, scales, zeros } = matrix
-  const { codes, scales: actScales } = quantizeRows(x)
+  const isGrouped = activations === 'int8-group'
+  const { codes, scales: steps } = quantizeGroups(x, isGrouped ? format.groupUsed : columns)
   for (let i = 0; i < out.length; i++) {
     const m = Math.floor(i / rows)
     const n = i % rows
@@ -71,15 +72,15 @@ export function integerProduct(x: HostTensor<'float32'>, matrix: ScalarMatrix, f
         total += a
       }
       const at = n * format.groups + g
-      let term = Math.fround(sum)
+      const step = steps[isGrouped ? m * format.groups + g : m] ?? 0
+      const term = Math.fround(sum)
       if (format.minima) {
-        y = Math.fround(Math.fround(y + Math.fround(term * (scales[at] ?? 0))) + Math.fround((zeros?.[at] ?? 0) * total))
+        y = Math.fround(Math.fround(y + Math.fround(Math.fround(term * step) * (scales[at] ?? 0))) + Math.fround((zeros?.[at] ?? 0) * Math.fround(total * step)))
         continue
       }
-      if (zeros !== undefined) term = Math.fround(term + Math.fround((zeros[at] ?? 0) * total))
-      y = Math.fround(y + Math.fround(term * (scales[at] ?? 0)))
+      const moved = zeros === undefined ? term : Math.fround(term + Math.fround((zeros[at] ?? 0) * total))
+      y = Math.fround(y + Math.fround(Math.fround(moved * step) * (scales[at] ?? 0)))
     }
-    y = Math.fround(y * (actScales[m] ?? 0))
     out[i] = bias === undefined ? y : y + (bias[n] ?? 0)
   }
 }

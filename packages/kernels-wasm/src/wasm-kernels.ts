@@ -33,8 +33,7 @@ interface Workspace {
   readonly actStride: number
   readonly init: number
   readonly initStride: number
-  readonly sums: number
-  readonly actScales: number
+  readonly ends: number
   readonly bias: number
   readonly out: number
   readonly outStride: number
@@ -94,7 +93,7 @@ export class WasmKernels implements SyncKernelProvider {
     if (options.bias !== undefined) f32.set(options.bias, space.bias / 4)
     writeJob(new Int32Array(this.#memory.buffer), space.job, {
       ...space, ...matrix.format, kind: jobKind(matrix.format), minima: matrix.format.minima ? 1 : 0, m: product.rows, columns: matrix.columns, codes: matrix.codes.at, blockBytes: matrix.blockBytes,
-      scales: matrix.scales?.at ?? 0, zeros: matrix.zeros?.at ?? 0, xStride: matrix.columns * 4, bias: options.bias === undefined ? 0 : space.bias,
+      scales: matrix.scales?.at ?? 0, zeros: matrix.zeros?.at ?? 0, actGroups: options.activations === 'int8-group' ? 1 : 0, xStride: matrix.columns * 4, bias: options.bias === undefined ? 0 : space.bias,
     })
     if (!floats) {
       const bad = this.#exports.quantizeRows(space.job, space.scratch)
@@ -176,8 +175,8 @@ export class WasmKernels implements SyncKernelProvider {
     const strassen = !floats && format.kind === 8 && format.dot === undefined && format.groups === 1 && m >= STRASSEN.rows && columns >= STRASSEN.columns && blocks >= STRASSEN.blocks
     const scratchStride = line(Math.max(256 + padded * 16 + columns * 32, strassen ? rows * 128 + 7 * (padded * 8 + 192) : 0))
     const sizes = {
-      job: JOB_WORDS.length * 4, x: rows * columns * 4, act: rows * actStride, init: rows * initStride, sums: rows * format.groups * 4,
-      actScales: rows * 4, bias: outStride, out: rows * outStride, scratch: scratchStride * this.supports.threads,
+      job: JOB_WORDS.length * 4, x: rows * columns * 4, act: rows * actStride, init: rows * initStride, ends: rows * format.groups * 8,
+      bias: outStride, out: rows * outStride, scratch: scratchStride * this.supports.threads,
       split: strassen ? (7 * rows * padded) / 2 : 0,
     }
     const total = Object.values(sizes).reduce((sum, bytes) => sum + line(bytes), 0)
@@ -192,8 +191,8 @@ export class WasmKernels implements SyncKernelProvider {
       return at - line(bytes)
     }
     return {
-      job: place(sizes.job), x: place(sizes.x), act: place(sizes.act), actStride, init: place(sizes.init), initStride, sums: place(sizes.sums),
-      actScales: place(sizes.actScales), bias: place(sizes.bias), out: place(sizes.out), outStride, scratch: place(sizes.scratch), scratchStride,
+      job: place(sizes.job), x: place(sizes.x), act: place(sizes.act), actStride, init: place(sizes.init), initStride, ends: place(sizes.ends),
+      bias: place(sizes.bias), out: place(sizes.out), outStride, scratch: place(sizes.scratch), scratchStride,
       split: strassen ? place(sizes.split) : 0,
     }
   }

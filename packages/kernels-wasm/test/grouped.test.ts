@@ -19,7 +19,7 @@ describe('grouped weights', () => {
       const x = toyActivations(m, k, seed)
       using a = scalar.prepack(t)
       using b = simd.prepack(t)
-      for (const activations of ['int8', 'float32'] as const) {
+      for (const activations of ['int8', 'int8-group', 'float32'] as const) {
         const wanted = scalar.matmul(x, a, undefined, { activations }).data
         expect(simd.matmul(x, b, undefined, { activations }).data).toEqual(wanted)
       }

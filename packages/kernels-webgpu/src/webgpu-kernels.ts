@@ -87,12 +87,13 @@ export class WebGpuKernels implements KernelProvider {
    *
    * Activations from the host are quantized there, to the codes of core's oracle. Those on the device are quantized on the device: a
    * value within a few units in the last place of the middle of two codes may get the other one, and NaN or infinity are not noticed.
-   * @throws LOWBIT_SHAPE, LOWBIT_DTYPE, LOWBIT_NONFINITE, LOWBIT_LIMIT, LOWBIT_DISPOSED
+   * @throws LOWBIT_SHAPE, LOWBIT_DTYPE, LOWBIT_NONFINITE, LOWBIT_LIMIT, LOWBIT_DISPOSED, LOWBIT_UNSUPPORTED for `int8-group`
    */
   matmulOnDevice(x: HostTensor<'float32'> | GpuInput, weights: PackedWeights, options: GpuMatmulOptions = {}): GpuTensor {
     const matrix = this.#matrix(weights)
     const m = 'buffer' in x ? checkOnDevice(x, matrix) : checkActivations(x, matrix)
     checkBias(options.bias, matrix.rows)
+    if (options.activations === 'int8-group') throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: 'activations', found: options.activations, expected: 'int8 or float32', fix: '@lowbit/kernels-wasm has it' })
     const own: GPUBuffer[] = []
     const keep = (buffer: GPUBuffer): GPUBuffer => {
       own.push(buffer)

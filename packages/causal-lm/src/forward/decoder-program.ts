@@ -12,7 +12,7 @@ export interface DecoderProgramOptions {
   /** Positions of the caches. */
   readonly context: number
   readonly cache: CacheType
-  /** Inputs of quantized matrices. A model that was trained with rounded inputs always has `int8`; its head has not. */
+  /** Inputs of quantized matrices: codes with a scale for each group of the weights, or floats. A model that was trained with rounded inputs always has `int8` with a scale a token, as it learned; its head has floats. */
   readonly activations: 'int8' | 'float32'
   /** Keep the residual stream in buffers `hidden.0` (the embedding) to `hidden.<layers>` (before the last norm). Default false. */
   readonly trace?: boolean
@@ -26,7 +26,8 @@ export function decoderProgram(config: ModelConfig, options: DecoderProgramOptio
   const { width, heads, kvHeads, headSize, hidden, vocabulary, biases, layers } = config
   const { norms, activation } = architectureOf(config)
   const { epsilon } = config
-  const activations = config.roundedInputs ? 'int8' : options.activations
+  const inputs = options.activations === 'int8' ? 'int8-group' : 'float32'
+  const activations = config.roundedInputs ? 'int8' : inputs
   const steps: ProgramStep[] = []
   const trace = (index: number): void => {
     if (options.trace === true) steps.push({ op: 'copy', from: 'x', to: `hidden.${index}` })
@@ -76,7 +77,7 @@ export function decoderProgram(config: ModelConfig, options: DecoderProgramOptio
   steps.push(
     { op: 'select', from: 'x', to: 'last' },
     { op: 'norm', from: 'last', to: 'last', epsilon, gain: 'norm' },
-    { op: 'linear', from: 'last', products: [{ matrix: headName(config), to: 'logits' }], activations: config.roundedInputs ? 'float32' : options.activations },
+    { op: 'linear', from: 'last', products: [{ matrix: headName(config), to: 'logits' }], activations: config.roundedInputs ? 'float32' : inputs },
   )
   if (config.outputSoftcap !== undefined) steps.push({ op: 'softcap', from: 'logits', to: 'logits', cap: config.outputSoftcap })
 

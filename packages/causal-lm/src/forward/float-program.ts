@@ -1,16 +1,16 @@
 import {
-  checkProgram, checkProgramInput, isLowbitError, LowbitError, quantizeRows, roundToFloat16, stepName,
+  checkProgram, checkProgramInput, groupAlongK, isLowbitError, LowbitError, roundedGroups, roundToFloat16, stepName,
   type CacheShape, type HostTensor, type Program, type ProgramInput, type ProgramStep, type SyncCompiledProgram,
 } from '@lowbit/core'
-import { isQuantized, matrixFloats, type ModelMatrix } from '../weights/matrix.js'
+import { matrixFloats, type ModelMatrix } from '../weights/matrix.js'
 
 type Step<Op extends ProgramStep['op']> = Extract<ProgramStep, { readonly op: Op }>
 
 /** A matrix as the interpreter keeps it. */
 interface FloatMatrix {
   readonly values: Float32Array
-  /** It held codes: its products round their input where the step says so. */
-  readonly quantized: boolean
+  /** It held codes, so many with one scale: its products round their input where the step says so. */
+  readonly group: number | undefined
 }
 
 /** Keys and values of all positions, `[context, heads · size]`, as rounded by the type of the cache. */
@@ -30,7 +30,7 @@ export function compileFloat(program: Program, bindings: { readonly matrices: Re
     matrices: Object.fromEntries(Object.entries(bindings.matrices).map(([name, { shape: [rows, columns] }]) => [name, { rows, columns }])),
     vectors: bindings.vectors,
   })
-  const matrices = new Map(Object.keys(program.matrices).map((name) => [name, { values: matrixFloats(bindings.matrices[name]).data, quantized: isQuantized(bindings.matrices[name]) }]))
+  const matrices = new Map(Object.keys(program.matrices).map((name) => [name, { values: matrixFloats(bindings.matrices[name]).data, group: groupOf(bindings.matrices[name]) }]))
   return new FloatProgram(program, matrices, new Map(Object.keys(program.vectors).map((name) => [name, bindings.vectors[name]])))
 }
 
@@ -170,11 +170,13 @@ class FloatProgram implements SyncCompiledProgram {
     const columns = this.#width(step.from)
     const x = this.#values(step.from)
     if (x.length === 0) return
-    const rounds = step.activations !== 'float32' && step.products.some(({ matrix }) => known(this.#matrices, matrix).quantized)
-    const rounded = rounds ? roundedRows(x, columns, where) : x
+    const rounded = new Map<number, Float32Array>()
     for (const { matrix, bias, to } of step.products) {
-      const { values, quantized } = known(this.#matrices, matrix)
-      product(quantized ? rounded : x, columns, values, bias === undefined ? undefined : known(this.#vectors, bias), this.#values(to))
+      const { values, group } = known(this.#matrices, matrix)
+      const along = step.activations === 'float32' || group === undefined ? 0 : step.activations === 'int8-group' ? group : columns
+      const input = along === 0 ? x : (rounded.get(along) ?? roundedRows(x, columns, along, where))
+      rounded.set(along, input)
+      product(input, columns, values, bias === undefined ? undefined : known(this.#vectors, bias), this.#values(to))
     }
   }
 
@@ -235,6 +237,8 @@ class FloatProgram implements SyncCompiledProgram {
   }
 }
 
+const groupOf = (matrix: ModelMatrix): number | undefined => ('codes' in matrix ? groupAlongK(matrix) : undefined)
+
 function known<T>(all: ReadonlyMap<string, T>, name: string): T {
   const found = all.get(name)
   if (found === undefined) throw new LowbitError('LOWBIT_INTERNAL', { thing: 'program', found: `${name} is not there` })
@@ -269,11 +273,10 @@ function product(x: Float32Array, columns: number, w: Float32Array, bias: Float3
   }
 }
 
-/** Rows rounded as kernels quantize activations: `code · scale`. */
-function roundedRows(x: Float32Array, columns: number, where: () => string): Float32Array {
+/** Rows rounded as kernels quantize activations, each `group` values with a scale: `code · scale`. */
+function roundedRows(x: Float32Array, columns: number, group: number, where: () => string): Float32Array {
   try {
-    const { codes, scales } = quantizeRows({ dtype: 'float32', shape: [x.length / columns, columns], data: x.slice() })
-    return Float32Array.from(codes, (code, i) => code * scales[Math.floor(i / columns)])
+    return Float32Array.from(roundedGroups({ dtype: 'float32', shape: [x.length / columns, columns], data: x.slice() }, group))
   } catch (cause) {
     if (!isLowbitError(cause, 'LOWBIT_NONFINITE')) throw cause
     throw new LowbitError('LOWBIT_NONFINITE', { ...cause.parts, thing: `${where()}: ${cause.parts.thing}`, cause })
@@ -281,6 +284,6 @@ function roundedRows(x: Float32Array, columns: number, where: () => string): Flo
 }
 
 function store({ heads, size, type }: CacheShape, cache: Float32Array, rows: Float32Array, start: number, where: () => string): void {
-  const kept = type === 'float32' ? rows : type === 'float16' ? rows.map(roundToFloat16) : roundedRows(rows, size, where)
+  const kept = type === 'float32' ? rows : type === 'float16' ? rows.map(roundToFloat16) : roundedRows(rows, size, size, where)
   cache.set(kept, start * heads * size)
 }

@@ -14,7 +14,7 @@ export interface OpenCausalLmOptions extends LoadOptions {
   readonly context?: number
   /** How keys and values are kept. Default `float16`, as llama.cpp. */
   readonly cache?: CacheType
-  /** Inputs of quantized matrices: `int8` a token (default) or `float32`, which is slower. */
+  /** Inputs of quantized matrices: `int8` (default), with a scale for each group of the weights, or `float32`, which is slower. */
   readonly activations?: 'int8' | 'float32'
   /** In place of the file's own; `none`: the file's is not read, and the model takes tokens only. */
   readonly tokenizer?: Tokenizer | 'none'

@@ -1,3 +1,4 @@
+import type { KernelActivations } from '../contract/v2/kernels.js'
 import type { BufferShape, CacheShape, MatrixShape, Program, ProgramStep, ProgramSupports } from '../contract/v2/programs.js'
 import { LowbitError } from '../errors.js'
 
@@ -10,9 +11,10 @@ export interface BoundSizes {
 /**
  * Holds a program against its own declarations and against what its names are bound to, before memory is allocated.
  * @param supports what the provider runs; left out: everything
+ * @param activations `KernelSupports.activations`
  * @throws LOWBIT_SHAPE for sizes that do not fit, LOWBIT_ARGUMENT for anything else, LOWBIT_UNSUPPORTED; the step is named
  */
-export function checkProgram(program: Program, bound: BoundSizes, supports?: ProgramSupports): void {
+export function checkProgram(program: Program, bound: BoundSizes, supports?: ProgramSupports, activations: readonly KernelActivations[] = supports === undefined ? ACTIVATIONS : ['int8', 'float32']): void {
   for (const name of ['rows', 'wanted', 'context'] as const) whole(program[name], 1, `program: ${name}`)
   if (program.wanted > program.rows) throw argument('program: wanted', `${program.wanted}`, `at most rows (${program.rows})`)
   for (const [name, { rows, columns }] of Object.entries(program.matrices)) {
@@ -41,11 +43,14 @@ export function checkProgram(program: Program, bound: BoundSizes, supports?: Pro
   if (!Array.isArray(program.steps) || program.steps.length === 0) throw argument('program: steps', 'none', 'at least one')
   program.steps.forEach((step, index) => {
     if (supports !== undefined && !supports.ops.includes(step.op)) throw unsupported(stepName(step, index), String(step.op), supports.ops)
+    if (step.op === 'linear' && step.activations !== undefined && ACTIVATIONS.includes(step.activations) && !activations.includes(step.activations)) throw unsupported(`${stepName(step, index)}: activations`, step.activations, activations)
     checkStep(new Names(program, stepName(step, index)), step)
   })
   const output = new Names(program, 'output').buffer(program.output)
   if (rowsOf(output) !== 'wanted') throw argument('output', `buffer ${program.output} of all rows`, "a buffer with rows: 'wanted'")
 }
+
+const ACTIVATIONS: readonly KernelActivations[] = ['int8', 'int8-group', 'float32']
 
 /** `step 7 (linear)`: how errors call a step. */
 export function stepName(step: ProgramStep, index: number): string {
@@ -73,7 +78,7 @@ function checkStep(names: Names, step: ProgramStep): void {
     case 'linear': {
       const { width } = names.buffer(step.from)
       if (!Array.isArray(step.products) || step.products.length === 0) throw argument(`${names.where}: products`, 'none', 'at least one')
-      if (step.activations !== undefined && step.activations !== 'int8' && step.activations !== 'float32') throw argument(`${names.where}: activations`, String(step.activations), 'int8 or float32')
+      if (step.activations !== undefined && !ACTIVATIONS.includes(step.activations)) throw argument(`${names.where}: activations`, String(step.activations), ACTIVATIONS.join(', '))
       const written = new Set<string>()
       for (const { matrix, bias, to } of step.products) {
         const { rows, columns } = names.matrix(matrix)

@@ -38,6 +38,40 @@ export function quantizeRows(x: HostTensor<'float32'>, options: ActivationOption
   return symmetric ? { codes, scales } : { codes, scales, zeroPoints }
 }
 
+/**
+ * Symmetric codes as of {@link quantizeRows}, each `group` values of a row (and what is left of it) with a scale of their own:
+ * `scales` is `[M, ceil(K / group)]`.
+ * @throws LOWBIT_NONFINITE naming the row
+ */
+export function quantizeGroups(x: HostTensor<'float32'>, group: number): ActivationCodes {
+  const columns = x.shape[x.shape.length - 1] ?? 1
+  if (group >= columns) return quantizeRows(x)
+  const rows = x.data.length / columns
+  const groups = Math.ceil(columns / group)
+  const codes = new Int8Array(x.data.length)
+  const scales = new Float32Array(rows * groups)
+  for (let row = 0; row < rows; row++) {
+    expectFiniteRow(x.data.subarray(row * columns, (row + 1) * columns), row)
+    for (let g = 0; g < groups; g++) {
+      const from = row * columns + g * group
+      const data = x.data.slice(from, Math.min(from + group, (row + 1) * columns))
+      const part = quantizeRows({ dtype: 'float32', shape: [1, data.length], data })
+      codes.set(part.codes, from)
+      scales.set(part.scales, row * groups + g)
+    }
+  }
+  return { codes, scales }
+}
+
+/** `code · scale` of such codes, in double precision. */
+export function roundedGroups(x: HostTensor<'float32'>, group: number): Float64Array<ArrayBuffer> {
+  const columns = x.shape[x.shape.length - 1] ?? 1
+  const each = Math.min(group, columns)
+  const groups = Math.ceil(columns / each)
+  const { codes, scales } = quantizeGroups(x, each)
+  return Float64Array.from(codes, (code, i) => code * (scales[Math.floor(i / columns) * groups + Math.floor((i % columns) / each)] ?? 0))
+}
+
 function expectFiniteRow(values: Float32Array, row: number): void {
   const at = values.findIndex((v) => !Number.isFinite(v))
   if (at >= 0) throw new LowbitError('LOWBIT_NONFINITE', { thing: `activation row ${row}`, found: `${values[at] ?? NaN} at column ${at}`, expected: 'finite values', fix: "activations: 'float32' lets them through" })

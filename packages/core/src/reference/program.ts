@@ -1,5 +1,5 @@
 import type { CacheShape, Program, ProgramInput, ProgramStep } from '../contract/v2/programs.js'
-import { dequantizeGrouped, type GroupedTensor } from '../grouped-tensor.js'
+import { dequantizeGrouped, groupAlongK, type GroupedTensor } from '../grouped-tensor.js'
 import { checkProgram, stepName } from '../program/check-program.js'
 import { checkProgramInput } from '../program/check-input.js'
 import { isLowbitError, LowbitError } from '../errors.js'
@@ -7,7 +7,7 @@ import { fromBfloat16 } from '../numbers/bfloat16.js'
 import { fromFloat16, roundToFloat16 } from '../numbers/float16.js'
 import type { QTensor } from '../qtensor.js'
 import { hasDType, type HostTensor } from '../tensor.js'
-import { quantizeRows } from './activations.js'
+import { roundedGroups } from './activations.js'
 import { dequantize } from './dequantize.js'
 
 /** What the reference takes as weights. */
@@ -34,7 +34,7 @@ export interface ReferenceProgram {
 export function referenceProgram(program: Program, bindings: ReferenceBindings): ReferenceProgram {
   const matrices = new Map(Object.entries(bindings.matrices).map(([name, weights]) => [name, floats(weights)]))
   checkProgram(program, { matrices: Object.fromEntries([...matrices].map(([name, { shape: [rows = 0, columns = 0] }]) => [name, { rows, columns }])), vectors: bindings.vectors })
-  const state = new State(program, matrices, bindings.vectors, new Set(Object.entries(bindings.matrices).filter(([, weights]) => 'dtype' in weights).map(([name]) => name)))
+  const state = new State(program, matrices, bindings.vectors, new Map(Object.entries(bindings.matrices).flatMap(([name, weights]) => ('dtype' in weights ? [] : [[name, groupAlongK(weights)]]))))
   return {
     run: (input) => {
       const { rows, wanted, start, tokens } = checkProgramInput(program, input)
@@ -65,7 +65,7 @@ class State {
   readonly program: Program
   readonly #matrices: ReadonlyMap<string, HostTensor<'float32'>>
   readonly #vectors: Readonly<Record<string, Float32Array>>
-  readonly #floats: ReadonlySet<string>
+  readonly #groups: ReadonlyMap<string, number>
   readonly #buffers = new Map<string, Float64Array>()
   readonly #caches = new Map<string, CacheValues>()
   rows = 0
@@ -73,8 +73,8 @@ class State {
   start = 0
   tokens: ArrayLike<number> = []
 
-  constructor(program: Program, matrices: ReadonlyMap<string, HostTensor<'float32'>>, vectors: Readonly<Record<string, Float32Array>>, floats: ReadonlySet<string>) {
-    this.#floats = floats
+  constructor(program: Program, matrices: ReadonlyMap<string, HostTensor<'float32'>>, vectors: Readonly<Record<string, Float32Array>>, groups: ReadonlyMap<string, number>) {
+    this.#groups = groups
     this.program = program
     this.#matrices = matrices
     this.#vectors = vectors
@@ -105,9 +105,9 @@ class State {
   matrix(name: string): HostTensor<'float32'> {
     return present(this.#matrices.get(name), name)
   }
-  /** Were these weights floats before? */
-  isFloat(matrix: string): boolean {
-    return this.#floats.has(matrix)
+  /** Codes along K that share a scale; undefined for weights that were floats. */
+  groupOf(matrix: string): number | undefined {
+    return this.#groups.get(matrix)
   }
   vector(name: string): Float32Array {
     return present(this.#vectors[name], name)
@@ -180,10 +180,11 @@ function norm(state: State, { from, to, epsilon, gain, segments = 1 }: Step<'nor
 function linear(state: State, step: Step<'linear'>, where: string): void {
   const k = state.width(step.from)
   const x = state.values(step.from)
-  const rounded = (step.activations ?? 'int8') === 'int8' && step.products.some(({ matrix }) => !state.isFloat(matrix)) ? asCodes(x, k, where) : x
+  const { activations = 'int8' } = step
   for (const { matrix, bias, to } of step.products) {
     const { data } = state.matrix(matrix)
-    const input = state.isFloat(matrix) ? x : rounded
+    const group = state.groupOf(matrix)
+    const input = group === undefined || activations === 'float32' ? x : asCodes(x, k, activations === 'int8' ? k : group, where)
     const y = state.values(to)
     const n = state.width(to)
     const biases = bias === undefined ? undefined : state.vector(bias)
@@ -197,11 +198,10 @@ function linear(state: State, step: Step<'linear'>, where: string): void {
   }
 }
 
-/** `code · scale` of rows of `columns`, as activations are quantized. */
-function asCodes(x: Float64Array, columns: number, where: string): Float64Array {
+/** `code · scale` of rows of `columns`, each `group` of them with a scale, as activations are quantized. */
+function asCodes(x: Float64Array, columns: number, group: number, where: string): Float64Array {
   try {
-    const { codes, scales } = quantizeRows({ dtype: 'float32', shape: [x.length / columns, columns], data: Float32Array.from(x) })
-    return Float64Array.from(codes, (code, i) => code * (scales[Math.floor(i / columns)] ?? 0))
+    return roundedGroups({ dtype: 'float32', shape: [x.length / columns, columns], data: Float32Array.from(x) }, group)
   } catch (cause) {
     if (!isLowbitError(cause, 'LOWBIT_NONFINITE')) throw cause
     throw new LowbitError('LOWBIT_NONFINITE', { ...cause.parts, thing: `${where}: ${cause.parts.thing}`, cause })
@@ -234,7 +234,7 @@ function rope(state: State, { buffer, heads, rotated, cos, sin, style }: Step<'r
 function store({ heads, size, type }: CacheShape, cache: Float64Array, rows: Float64Array, start: number): void {
   for (let first = 0; first < rows.length; first += size) {
     const part = rows.subarray(first, first + size)
-    const kept = type === 'float32' ? part.map(Math.fround) : type === 'float16' ? part.map((v) => roundToFloat16(Math.fround(Math.min(Math.max(v, -65504), 65504)))) : asCodes(part, size, 'append')
+    const kept = type === 'float32' ? part.map(Math.fround) : type === 'float16' ? part.map((v) => roundToFloat16(Math.fround(Math.min(Math.max(v, -65504), 65504)))) : asCodes(part, size, size, 'append')
     cache.set(kept, start * heads * size + first)
   }
 }

@@ -1,7 +1,8 @@
 import { granuleIndex, paramShape, type QTensor } from '../qtensor.js'
 import { allocateCodes, zeroPointsOf } from '../reference/codes.js'
 import { dequantize } from '../reference/dequantize.js'
-import { quantizeRows } from '../reference/activations.js'
+import { quantizeGroups, quantizeRows } from '../reference/activations.js'
+import type { KernelActivations } from '../contract/v2/kernels.js'
 import { codeRange, type IntegerCode } from '../scheme.js'
 import { weightScheme } from '../weight-scheme.js'
 import { elementCount, tensor, type HostTensor } from '../tensor.js'
@@ -54,9 +55,9 @@ export interface ExactProduct {
   readonly terms: number
 }
 
-/** `x × wᵀ + bias`: with int8 activations the sums over each group are exact integers. */
-export function exactProduct(x: HostTensor<'float32'>, weight: QTensor | HostTensor<'float32'>, bias: Float32Array | undefined, activations: 'int8' | 'float32'): ExactProduct {
-  return 'codes' in weight && activations === 'int8' ? integerProduct(x, weight, bias) : floatProduct(x, 'codes' in weight ? dequantize(weight) : weight, bias)
+/** `x × wᵀ + bias`: with int8 activations the sums over each group are exact integers, and each has its scale with `int8-group`. */
+export function exactProduct(x: HostTensor<'float32'>, weight: QTensor | HostTensor<'float32'>, bias: Float32Array | undefined, activations: KernelActivations): ExactProduct {
+  return 'codes' in weight && activations !== 'float32' ? integerProduct(x, weight, bias, activations === 'int8-group') : floatProduct(x, 'codes' in weight ? dequantize(weight) : weight, bias)
 }
 
 function floatProduct(x: HostTensor<'float32'>, w: HostTensor<'float32'>, bias: Float32Array | undefined): ExactProduct {
@@ -80,12 +81,13 @@ function floatProduct(x: HostTensor<'float32'>, w: HostTensor<'float32'>, bias: 
   return { values, magnitudes, terms: k }
 }
 
-function integerProduct(x: HostTensor<'float32'>, q: QTensor, bias: Float32Array | undefined): ExactProduct {
+function integerProduct(x: HostTensor<'float32'>, q: QTensor, bias: Float32Array | undefined, isGrouped: boolean): ExactProduct {
   const [n = 0, k = 0] = q.shape
-  const activations = quantizeRows(x)
-  const m = activations.scales.length
   const { granularity } = q.scheme
   const group = granularity.kind === 'group' ? granularity.size : k
+  const groups = Math.ceil(k / group)
+  const activations = isGrouped ? quantizeGroups(x, group) : quantizeRows(x)
+  const m = x.data.length / k
   const granuleOf = granuleIndex(granularity, q.shape)
   const zeroPoints = zeroPointsOf(q)
   const values = new Float64Array(m * n)
@@ -105,13 +107,12 @@ function integerProduct(x: HostTensor<'float32'>, q: QTensor, bias: Float32Array
         codes += a * (q.codes[column * k + j] ?? 0)
         total += a
       }
-      const scale = q.params.scales[granule] ?? 0
+      const scale = (q.params.scales[granule] ?? 0) * (activations.scales[isGrouped ? row * groups + from / group : row] ?? 0)
       sum += (codes - zero * total) * scale
       size += (Math.abs(codes) + Math.abs(zero * total) + 128 * Math.abs(total)) * Math.abs(scale)
     }
-    const scale = activations.scales[row] ?? 0
-    values[i] = sum * scale + (bias?.[column] ?? 0)
-    magnitudes[i] = size * scale + Math.abs(bias?.[column] ?? 0)
+    values[i] = sum + (bias?.[column] ?? 0)
+    magnitudes[i] = size + Math.abs(bias?.[column] ?? 0)
   }
-  return { values, magnitudes, terms: Math.ceil(k / group) }
+  return { values, magnitudes, terms: groups }
 }

@@ -1,4 +1,4 @@
-import type { KernelProvider, KernelSupports, PackedWeights } from '../contract/v2/kernels.js'
+import type { KernelActivations, KernelProvider, KernelSupports, PackedWeights } from '../contract/v2/kernels.js'
 import { isLowbitError, type ErrorCode } from '../errors.js'
 import { checkPlugin } from '../plugin.js'
 import type { QTensor } from '../qtensor.js'
@@ -70,7 +70,7 @@ export function kernelSuite(options: KernelSuiteOptions): readonly Skipped[] {
           const random = toyRandom(17)
           const upTo = (top: number): number => 1 + Math.floor(random() * top)
           for (let i = 0; i < rounds; i++) {
-            for (const activations of ['int8', 'float32'] as const) await product(kernels, weight, upTo(i % 2 === 0 ? 2 : 9), upTo(40), upTo(300), activations, i)
+            for (const activations of activationsOf(supports)) await product(kernels, weight, upTo(i % 2 === 0 ? 2 : 9), upTo(40), upTo(300), activations, i)
           }
         }))
         runner.it('gives back the values it packed', () => using(options, async (kernels) => {
@@ -126,6 +126,8 @@ export function kernelSuite(options: KernelSuiteOptions): readonly Skipped[] {
   return skipped
 }
 
+const activationsOf = (supports: KernelSupports): readonly KernelActivations[] => supports.activations ?? ['int8', 'float32']
+
 async function using(options: KernelSuiteOptions, body: (kernels: Provider) => void | Promise<void>): Promise<void> {
   const kernels = await options.factory()
   try {
@@ -156,7 +158,7 @@ async function integers(kernels: Provider, weight: ToyWeight, m: number, n: numb
   for (let i = 0; i < y.data.length; i++) check(y.data[i] === values[i], `${weight.name} [${m}, ${k}] × [${n}, ${k}]: sum ${i} is ${y.data[i]}, expected ${values[i]}`)
 }
 
-async function product(kernels: Provider, weight: ToyWeight, m: number, n: number, k: number, activations: 'int8' | 'float32', seed: number): Promise<void> {
+async function product(kernels: Provider, weight: ToyWeight, m: number, n: number, k: number, activations: KernelActivations, seed: number): Promise<void> {
   const q = toyWeights(weight, n, k, seed)
   const x = toyActivations(m, k, seed + 1)
   const bias = seed % 2 === 0 ? undefined : Float32Array.from({ length: n }, (_, i) => i / 3)
@@ -166,8 +168,8 @@ async function product(kernels: Provider, weight: ToyWeight, m: number, n: numbe
   within(kernels, y, exactProduct(x, q, bias, activations), activations, `${weight.name} [${m}, ${k}] × [${n}, ${k}] with ${activations}`)
 }
 
-function within(kernels: Provider, y: HostTensor<'float32'>, exact: ReturnType<typeof exactProduct>, activations: 'int8' | 'float32', what: string): void {
-  const { perTerm, fixed } = activations === 'int8' ? kernels.supports.integerRounding : kernels.supports.floatRounding
+function within(kernels: Provider, y: HostTensor<'float32'>, exact: ReturnType<typeof exactProduct>, activations: KernelActivations, what: string): void {
+  const { perTerm, fixed } = activations === 'float32' ? kernels.supports.floatRounding : kernels.supports.integerRounding
   check(y.data.length === exact.values.length, `${what}: ${y.data.length} results, expected ${exact.values.length}`)
   for (let i = 0; i < y.data.length; i++) close(y.data[i], exact.values[i] ?? NaN, (perTerm * exact.terms + fixed) * 2 ** -24 * (exact.magnitudes[i] ?? 0) + 2 ** -140, `${what}: result ${i}`)
 }
@@ -207,7 +209,7 @@ async function biased(kernels: Provider, weight: ToyWeight): Promise<void> {
   using packed = kernels.prepack(q)
   const bias = Float32Array.from({ length: 10 }, (_, i) => 100 + i)
   const x = zeros('float32', [2, 40])
-  for (const activations of ['int8', 'float32'] as const) {
+  for (const activations of activationsOf(kernels.supports)) {
     const y = await kernels.matmul(x, packed, undefined, { bias, activations })
     check(y.data.every((v, i) => v === bias[i % 10]), 'zero activations do not give the bias')
   }

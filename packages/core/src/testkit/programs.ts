@@ -1,4 +1,4 @@
-import type { KernelProvider, KernelSupports, KernelWeights } from '../contract/v2/kernels.js'
+import type { KernelActivations, KernelProvider, KernelSupports, KernelWeights } from '../contract/v2/kernels.js'
 import type { CacheType, CompiledProgram, Program, ProgramInput, ProgramOp, ProgramStep, ProgramSupports } from '../contract/v2/programs.js'
 import { isLowbitError, type ErrorCode } from '../errors.js'
 import { referenceProgram, type ReferenceBindings, type ReferenceProgram, type ReferenceWeights } from '../reference/program.js'
@@ -53,7 +53,7 @@ export function programSuite(options: ProgramSuiteOptions): readonly Skipped[] {
   runner.describe(`programs ${supports.tier}, ${supports.threads} threads`, () => {
     for (const [name, weights] of WEIGHTS) {
       runner.it(`multiplies by ${name}, bit for bit the same for one row and many`, () => using(options, async (kernels) => {
-        for (const activations of ['int8', 'float32'] as const) {
+        for (const activations of activationsOf(supports)) {
           for (const [n, k] of [[24, 64], [19, 288]] as const) await product(kernels, weights(n, k, n * 7 + k), n, k, activations)
         }
       }))
@@ -74,7 +74,7 @@ export function programSuite(options: ProgramSuiteOptions): readonly Skipped[] {
       runner.it(`attends over a ${cache} cache: shared heads, windows, caps, long contexts`, () => using(options, (kernels) => attention(kernels, cache)))
     }
     for (const decoder of DECODERS) {
-      if (decoder.cache !== undefined && !caches.includes(decoder.cache)) continue
+      if ((decoder.cache !== undefined && !caches.includes(decoder.cache)) || !activationsOf(supports).includes(decoder.activations ?? 'int8')) continue
       runner.it(`runs a decoder ${JSON.stringify(decoder)}`, () => using(options, (kernels) => wholeDecoder(kernels, decoder)))
     }
     runner.it('gives the same bits for a prompt at once, in pieces and token by token', () => using(options, pieces))
@@ -90,7 +90,10 @@ const DECODERS: readonly ToyDecoderOptions[] = [
   { activations: 'float32', extras: true, window: 5, activation: 'gelu' },
   { extras: true, activation: 'relu2', cache: 'int8' },
   { cache: 'float16' },
+  { activations: 'int8-group', cache: 'float16' },
 ]
+
+const activationsOf = (supports: KernelSupports): readonly KernelActivations[] => supports.activations ?? ['int8', 'float32']
 
 async function using(options: ProgramSuiteOptions, body: (kernels: KernelProvider) => Promise<void>): Promise<void> {
   const kernels = await options.factory()
@@ -146,7 +149,7 @@ function halves(dtype: 'float16' | 'bfloat16', n: number, k: number, seed: numbe
   return { dtype, shape: [n, k], data } as ReferenceWeights
 }
 
-async function product(kernels: KernelProvider, weights: ReferenceWeights, n: number, k: number, activations: 'int8' | 'float32'): Promise<void> {
+async function product(kernels: KernelProvider, weights: ReferenceWeights, n: number, k: number, activations: KernelActivations): Promise<void> {
   const rows = 9
   const program: Program = {
     ...EMPTY, rows, wanted: rows, matrices: { m: { rows: n, columns: k } }, vectors: { b: n }, buffers: { x: { width: k, rows: 'wanted' }, y: { width: n, rows: 'wanted' }, z: { width: n, rows: 'wanted' } },

@@ -1,3 +1,4 @@
+import type { KernelActivations } from '../contract/v2/kernels.js'
 import type { CacheType, Program, ProgramStep } from '../contract/v2/programs.js'
 import type { GroupedTensor } from '../grouped-tensor.js'
 import type { ReferenceWeights } from '../reference/program.js'
@@ -17,7 +18,7 @@ export interface ToyDecoderOptions {
   readonly cache?: CacheType
   readonly window?: number
   readonly activation?: 'silu' | 'gelu' | 'relu2'
-  readonly activations?: 'int8' | 'float32'
+  readonly activations?: KernelActivations
   /** Norms of queries and keys, biases of q/k/v, a sub-norm before the last product of each half, a cap on the logits. */
   readonly extras?: boolean
   readonly seed?: number

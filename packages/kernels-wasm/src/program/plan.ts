@@ -77,8 +77,7 @@ interface Activations {
   readonly actStride: number
   readonly init: Offset
   readonly initStride: number
-  readonly sums: Offset
-  readonly actScales: Offset
+  readonly ends: Offset
 }
 
 /**
@@ -199,7 +198,7 @@ class Planner {
       const job = this.#job((base) => ({
         ...jobOf(matrix), m: 0, x: base + from.at, xStride: from.stride, out: base + this.#buffer(to).at, outStride: this.#buffer(to).stride,
         bias: bias === undefined ? 0 : base + this.#vector(bias), split: 0,
-        act: base + (view?.act ?? 0), actStride: view?.actStride ?? 0, init: base + (view?.init ?? 0), initStride: view?.initStride ?? 0, sums: base + (view?.sums ?? 0), actScales: base + (view?.actScales ?? 0),
+        act: base + (view?.act ?? 0), actStride: view?.actStride ?? 0, init: base + (view?.init ?? 0), initStride: view?.initStride ?? 0, ends: base + (view?.ends ?? 0), actGroups: step.activations === 'int8-group' ? 1 : 0,
       }))
       if (first) this.#row(step.from, (base) => ({ op: OPS.quantize, p1: base + job, step: index }))
       products.push((base) => ({ op: OPS.linear, n1: matrix.blocks, n2: floats ? 1 : 0, p1: base + job, step: index }))
@@ -213,12 +212,12 @@ class Planner {
     const padded = format.groups * format.group
     const actStride = line(padded * 2)
     const initStride = line(Math.max(format.groups, padded / format.sub) * 4)
-    const sizes = [rows * actStride, rows * initStride, rows * format.groups * 4, rows * 4].map(line)
+    const sizes = [rows * actStride, rows * initStride, rows * format.groups * 8].map(line)
     const total = sizes.reduce((sum, size) => sum + size, 0)
     let room = this.#turns[turn]
     if (room === undefined || room.size < total) this.#turns[turn] = room = { size: total, at: this.#arena.take(total) }
-    const [act = 0, init = 0, sums = 0] = sizes
-    return { key, act: room.at, actStride, init: room.at + act, initStride, sums: room.at + act + init, actScales: room.at + act + init + sums }
+    const [act = 0, init = 0] = sizes
+    return { key, act: room.at, actStride, init: room.at + act, initStride, ends: room.at + act + init }
   }
 
   /** A matrix without a product: what `embed` reads. */
@@ -226,7 +225,7 @@ class Planner {
     const known = this.#tables.get(name)
     if (known !== undefined) return known
     const matrix = this.#matrix(name)
-    const at = this.#job(() => ({ ...jobOf(matrix), m: 0, x: 0, xStride: 0, out: 0, outStride: 0, bias: 0, split: 0, act: 0, actStride: 0, init: 0, initStride: 0, sums: 0, actScales: 0 }))
+    const at = this.#job(() => ({ ...jobOf(matrix), m: 0, x: 0, xStride: 0, out: 0, outStride: 0, bias: 0, split: 0, act: 0, actStride: 0, init: 0, initStride: 0, ends: 0, actGroups: 0 }))
     this.#tables.set(name, at)
     return at
   }
@@ -270,11 +269,11 @@ function present<T>(value: T | undefined, name: string): T {
 
 /** Products whose activations lie the same way share them. */
 function layoutKey(format: Format): string {
-  const { groups, group, groupUsed, sub, offset } = format
-  return [jobKind(format), groups, group, groupUsed, sub, offset].join()
+  const { groups, group, groupUsed, sub, offset, minima } = format
+  return [jobKind(format), groups, group, groupUsed, sub, offset, minima].join()
 }
 
-function jobOf(matrix: PackedMatrix): Omit<Job, 'm' | 'x' | 'xStride' | 'act' | 'actStride' | 'init' | 'initStride' | 'sums' | 'actScales' | 'bias' | 'out' | 'outStride' | 'split'> {
+function jobOf(matrix: PackedMatrix): Omit<Job, 'm' | 'x' | 'xStride' | 'act' | 'actStride' | 'init' | 'initStride' | 'ends' | 'actGroups' | 'bias' | 'out' | 'outStride' | 'split'> {
   const { format, columns, codes, blockBytes, scales, zeros } = matrix
   const { groups, group, groupUsed, sub, offset } = format
   return { kind: jobKind(format), groups, group, groupUsed, sub, offset, columns, codes: codes.at, blockBytes, scales: scales?.at ?? 0, zeros: zeros?.at ?? 0, minima: format.minima ? 1 : 0 }

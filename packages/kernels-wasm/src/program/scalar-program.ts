@@ -5,7 +5,7 @@ import {
 import { disposed } from '../checks.js'
 import { floatProduct, integerProduct, ScalarWeights, weightAt, type ScalarMatrix } from '../scalar-products.js'
 import { exp, gelu, relu2, silu, tanh, total } from './scalar-math.js'
-import { PROGRAMS } from './supports.js'
+import { ACTIVATIONS, PROGRAMS } from './supports.js'
 
 const f = Math.fround
 
@@ -14,7 +14,7 @@ export function scalarPrograms(alive: () => boolean): SyncProgramCompiler {
   return {
     compile: (program, bindings) => {
       if (!alive()) throw disposed('kernel provider')
-      checkProgram(program, { matrices: bindings.matrices, vectors: bindings.vectors }, PROGRAMS)
+      checkProgram(program, { matrices: bindings.matrices, vectors: bindings.vectors }, PROGRAMS, ACTIVATIONS)
       return new ScalarProgram(program, bindings, alive)
     },
   }
@@ -158,7 +158,7 @@ class ScalarProgram implements SyncCompiledProgram {
       const matrix = this.#matrix(name)
       const biases = bias === undefined ? undefined : this.#vectors[bias]
       if (matrix.format === undefined || activations === 'float32') floatProduct(data, matrix, data.length / columns, biases, this.#values(to))
-      else integerProduct(x, matrix, matrix.format, biases, this.#values(to))
+      else integerProduct(x, matrix, matrix.format, activations ?? 'int8', biases, this.#values(to))
     }
   }
 

@@ -6,7 +6,7 @@ import { writeJob } from '../job.js'
 import type { Heap, Piece } from '../memory.js'
 import { WasmWeights, type PackedMatrix } from '../packed-matrix.js'
 import type { Pool } from '../pool.js'
-import { PROGRAMS } from './supports.js'
+import { ACTIVATIONS, PROGRAMS } from './supports.js'
 import { cacheWords, nameOf, planProgram, type Plan } from './plan.js'
 import { PROGRAM_WORDS, STEP_BYTES, writeStep } from './steps.js'
 
@@ -24,7 +24,7 @@ export function wasmPrograms(engine: ProgramEngine): SyncProgramCompiler {
   return {
     compile: (program, bindings) => {
       if (!engine.alive()) throw disposed('kernel provider')
-      checkProgram(program, { matrices: bindings.matrices, vectors: bindings.vectors }, PROGRAMS)
+      checkProgram(program, { matrices: bindings.matrices, vectors: bindings.vectors }, PROGRAMS, ACTIVATIONS)
       return new WasmProgram(program, bindings, engine)
     },
   }

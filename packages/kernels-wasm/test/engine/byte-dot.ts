@@ -4,6 +4,7 @@ import { SCHEMES, type ByteDot } from '../../src/format.js'
 import { createWasmKernels } from '../../src/index.js'
 import { instantiate, makeMemory, moduleBytes } from '../../src/instance.js'
 import { probeRelaxedSimd } from '../../src/probe.js'
+import { ACTIVATIONS } from '../../src/program/supports.js'
 import { ROUNDINGS } from '../../src/roundings.js'
 import { WasmKernels } from '../../src/wasm-kernels.js'
 import { programDigest } from './program-digest.js'
@@ -12,7 +13,7 @@ import { programDigest } from './program-digest.js'
 export async function engineWith(byteDot: ByteDot, bytes: BufferSource = moduleBytes('relaxed-simd', false)): Promise<WasmKernels> {
   const memory = makeMemory(false)
   const exports = instantiate(await WebAssembly.compile(bytes), memory)
-  return new WasmKernels({ exports, memory, pool: undefined, dots: { relaxed: true, bytes: byteDot }, supports: { tier: 'relaxed-simd', threads: 1, synchronous: true, reproducible: 'rows', schemes: SCHEMES, findings: [], ...ROUNDINGS } })
+  return new WasmKernels({ exports, memory, pool: undefined, dots: { relaxed: true, bytes: byteDot }, supports: { tier: 'relaxed-simd', threads: 1, synchronous: true, reproducible: 'rows', schemes: SCHEMES, activations: ACTIVATIONS, findings: [], ...ROUNDINGS } })
 }
 
 /** Bytes that stand in 0..127 where the second operand is read: exact on every engine, with or without a four-way dot product. */
@@ -46,7 +47,7 @@ export async function byteDotMismatches(exact: string = probeRelaxedSimd().relax
         const q = toyWeights(weight, n, k, 7)
         const x = toyActivations(m, k, 8)
         for (const used of whole || !isByte ? [q, within7Bits(q, byteDot)].slice(0, isByte ? 2 : 1) : [within7Bits(q, byteDot)]) {
-          for (const activations of ['int8', 'float32'] as const) {
+          for (const activations of ACTIVATIONS) {
             const y = kernels.matmul(x, kernels.prepack(used), undefined, { activations }).data
             const wanted = scalar.matmul(x, scalar.prepack(used), undefined, { activations }).data
             if (y.some((v, i) => v !== wanted[i])) found.push(`${byteDot} bytes, ${weight.dtype}, [${m}, ${k}] × [${n}, ${k}], ${activations}`)

@@ -24,7 +24,7 @@ export function digest(kernels: SyncKernelProvider): string {
     using packed = kernels.prepack(q)
     for (const m of [1, 2, 7, 37]) {
       const x = toyActivations(m, 300, m)
-      for (const activations of ['int8', 'float32'] as const) add(kernels.matmul(x, packed, undefined, { activations, bias }).data)
+      for (const activations of ['int8', 'int8-group', 'float32'] as const) add(kernels.matmul(x, packed, undefined, { activations, bias }).data)
     }
   }
   using floats = kernels.prepack(toyActivations(33, 130, 5))

@@ -41,10 +41,12 @@ export function programDigest(kernels: SyncKernelProvider, { wholeBytes = true }
   MAKERS.forEach((weights, maker) => {
     if (maker === WHOLE_BYTES && !wholeBytes) return
     const options = DECODERS[maker % DECODERS.length] ?? {}
-    const program = compileDecoder(kernels, toyDecoder({ ...options, weights, seed: maker }))
-    add(program.run({ tokens: [3, 1, 4, 1, 5, 9, 2, 6, 5, 3], start: 0, wanted: 10 }).data)
-    for (const [i, token] of [2, 7, 1].entries()) add(program.run({ tokens: [token], start: 10 + i }).data)
-    add(program.run({ tokens: [8, 2, 8], start: 13, wanted: 2 }).data)
+    for (const more of [{}, { activations: 'int8-group' as const }]) {
+      const program = compileDecoder(kernels, toyDecoder({ ...options, ...more, weights, seed: maker }))
+      add(program.run({ tokens: [3, 1, 4, 1, 5, 9, 2, 6, 5, 3], start: 0, wanted: 10 }).data)
+      for (const [i, token] of [2, 7, 1].entries()) add(program.run({ tokens: [token], start: 10 + i }).data)
+      add(program.run({ tokens: [8, 2, 8], start: 13, wanted: 2 }).data)
+    }
   })
   return hash.toString(16)
 }

@@ -28,6 +28,8 @@ export interface KernelSupports {
   readonly schemes: readonly string[]
   /** There if {@link KernelProvider.programs} is. */
   readonly programs?: ProgramSupports
+  /** Left out: `int8` and `float32`. */
+  readonly activations?: readonly KernelActivations[]
   /** Sentences about the engine: the CPU's dot product, missing features. */
   readonly findings: readonly string[]
   /** Roundings after the integer sums, which are exact. */
@@ -58,11 +60,17 @@ export interface PackedWeights extends Disposable {
   dispose(): void
 }
 
+/**
+ * What the input of a product becomes: `int8` codes with one scale a row; with `int8-group` one scale for each group that the
+ * weights have along K (a row where they have none), so that one large value costs its own group alone; `float32`: nothing.
+ */
+export type KernelActivations = 'int8' | 'int8-group' | 'float32'
+
 export interface MatmulOptions {
   /** `[N]`, added last. */
   readonly bias?: Float32Array
-  /** `int8` (default): activations are quantized per row; `float32`: weights only. Float weights always take `float32`. */
-  readonly activations?: 'int8' | 'float32'
+  /** Default `int8`. Float weights always take `float32`. */
+  readonly activations?: KernelActivations
 }
 
 export interface ActivationOptions {
@@ -94,7 +102,7 @@ export type Awaitable<T> = T | Promise<T>
  *
  * With int8 activations (Jacob et al. 2018, eq. 4) a row of x becomes codes `a = rint(x · (127 / absmax))` of scale
  * `absmax / 127`; `Σ a · (code − zeroPoint)` over a group is an exact integer, and
- * `y[m, n] = scale[m] · Σ_g weightScale[n, g] · sum[g] + bias[n]`.
+ * `y[m, n] = Σ_g scale[m] · weightScale[n, g] · sum[g] + bias[n]`, or `scale[m, g]` where each group has its own.
  *
  * Every method throws LOWBIT_DISPOSED once the provider, or the weights it is given, are disposed of.
  */
@@ -108,7 +116,7 @@ export interface KernelProvider extends Plugin<'kernels'>, Disposable {
   /**
    * `[…, K]` to `[…, N]`.
    * @param out where to write; made if absent
-   * @throws LOWBIT_SHAPE, LOWBIT_DTYPE, LOWBIT_NONFINITE (int8 activations that are not finite)
+   * @throws LOWBIT_SHAPE, LOWBIT_DTYPE, LOWBIT_NONFINITE (int8 activations that are not finite), LOWBIT_UNSUPPORTED for activations that are not in `supports`
    */
   matmul(x: HostTensor<'float32'>, weights: PackedWeights, out?: HostTensor<'float32'>, options?: MatmulOptions): Awaitable<HostTensor<'float32'>>
   /** @throws LOWBIT_NONFINITE */

@@ -1,5 +1,5 @@
 import type { HostTensor } from '../../tensor.js'
-import type { Awaitable, PackedWeights } from './kernels.js'
+import type { Awaitable, KernelActivations, PackedWeights } from './kernels.js'
 
 /**
  * A program is what a decoder language model runs for a few tokens, as plain data: named matrices, vectors, buffers and
@@ -66,8 +66,8 @@ export type ProgramStep =
   | { readonly op: 'embed'; readonly matrix: string; readonly to: string; readonly by?: number }
   /** RMSNorm over the whole width, or over each of `segments` equal parts: `x / sqrt(mean(x²) + epsilon) · gain`. A gain has the length of a part. */
   | { readonly op: 'norm'; readonly from: string; readonly to: string; readonly epsilon: number; readonly gain?: string; readonly segments?: number }
-  /** Products with one input, which is quantized once (`activations: 'int8'`, the default) or not at all. */
-  | { readonly op: 'linear'; readonly from: string; readonly products: readonly ProgramProduct[]; readonly activations?: 'int8' | 'float32' }
+  /** Products with one input, which is quantized once for all weights with the same groups (`activations`, default `int8`) or not at all. */
+  | { readonly op: 'linear'; readonly from: string; readonly products: readonly ProgramProduct[]; readonly activations?: KernelActivations }
   /**
    * Rotates the first `rotated` floats of each of `heads` equal parts by the angles of the row's position, in place. `cos`
    * and `sin` are vectors `[context, rotated / 2]`. Pair i is `(i, i + rotated / 2)`, or `(2i, 2i + 1)` with `interleaved`.
