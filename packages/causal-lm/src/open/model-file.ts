@@ -1,6 +1,7 @@
 import { isLowbitError, LowbitError } from '@lowbit/core'
-import { blobSource, memorySource, openGguf, openLlama2c, type ByteSource, type FileSet, type GgufFile } from '@lowbit/formats/gguf'
+import { blobSource, ggufTokenizer, memorySource, openGguf, openLlama2c, type ByteSource, type FileSet, type GgufFile, type GgufMetadata } from '@lowbit/formats/gguf'
 import { openHuggingFace } from '@lowbit/formats/huggingface'
+import { ggufTokenizerFromLlama2c } from '../tokenizer/from-llama2c.js'
 import { tokenizerFromFolder, tokenizerFromGguf, tokenizerFromLlama2c, type Tokenizer } from '../tokenizer/index.js'
 import { ggufWeights } from '../weights/gguf.js'
 import { huggingFaceWeights } from '../weights/hugging-face.js'
@@ -15,6 +16,10 @@ export interface ModelFile {
   readonly weights: WeightSource
   /** Undefined where the file has none. @throws LOWBIT_FORMAT, LOWBIT_UNSUPPORTED. */
   tokenizer(): Tokenizer | undefined
+  /** The same in the keys of GGUF, for files that are written; undefined where the file has none. @throws LOWBIT_FORMAT, LOWBIT_UNSUPPORTED for one that GGUF has no words for. */
+  ggufTokenizer(): GgufMetadata | undefined
+  /** The files of a folder. */
+  readonly files?: FileSet
   /** Tokens that end a text, as `generation_config.json` names them. */
   readonly ends: readonly number[]
 }
@@ -63,7 +68,7 @@ async function startsAsGguf(source: ByteSource): Promise<boolean> {
 async function fromGguf(file: GgufFile): Promise<ModelFile> {
   try {
     const weights = await ggufWeights(file)
-    return { name: file.name, weights, ends: [], tokenizer: () => orNone(() => tokenizerFromGguf(file.metadata)) }
+    return { name: file.name, weights, ends: [], tokenizer: () => orNone(() => tokenizerFromGguf(file.metadata)), ggufTokenizer: () => tokenizerKeys(file.metadata) }
   } catch (error) {
     await file.close()
     throw error
@@ -74,7 +79,7 @@ async function openFolder(files: FileSet): Promise<ModelFile> {
   const folder = await openHuggingFace(files)
   try {
     const weights = huggingFaceWeights(folder)
-    return { name: folder.name, weights, ends: endsOf(folder.generation, weights.config.vocabulary, folder.name), tokenizer: () => orNone(() => tokenizerFromFolder(folder)) }
+    return { name: folder.name, weights, ends: endsOf(folder.generation, weights.config.vocabulary, folder.name), tokenizer: () => orNone(() => tokenizerFromFolder(folder)), ggufTokenizer: () => orNone(() => ggufTokenizer(folder)), files }
   } catch (error) {
     await folder.close()
     throw error
@@ -84,15 +89,21 @@ async function openFolder(files: FileSet): Promise<ModelFile> {
 async function fromLlama2c(source: ByteSource, tokenizer: Uint8Array | undefined): Promise<ModelFile> {
   const file = await openLlama2c(source)
   try {
-    return { name: file.name, weights: await ggufWeights(file, 'llama2.c'), ends: [], tokenizer: () => (tokenizer === undefined ? undefined : tokenizerFromLlama2c(tokenizer)) }
+    return { name: file.name, weights: await ggufWeights(file, 'llama2.c'), ends: [], tokenizer: () => (tokenizer === undefined ? undefined : tokenizerFromLlama2c(tokenizer)), ggufTokenizer: () => (tokenizer === undefined ? undefined : ggufTokenizerFromLlama2c(tokenizer)) }
   } catch (error) {
     await file.close()
     throw error
   }
 }
 
+/** What a file says about its tokenizer: taken over as it is. */
+function tokenizerKeys(metadata: GgufMetadata): GgufMetadata | undefined {
+  const keys = new Map([...metadata].filter(([key]) => key.startsWith('tokenizer.')))
+  return keys.size === 0 ? undefined : keys
+}
+
 /** A model without a tokenizer can still be measured and fed tokens. */
-function orNone(read: () => Tokenizer): Tokenizer | undefined {
+function orNone<T>(read: () => T): T | undefined {
   try {
     return read()
   } catch (error) {

@@ -78,6 +78,11 @@ export async function ggufWeights(file: GgufFile, format: WeightSource['format']
       expectFinite(data, name)
       return isTurned(part) ? data.map((_, i) => data[source(i)]) : data
     },
+    stored: (part) => {
+      const name = nameOf(part)
+      const type = tensors.get(name)?.type
+      return format !== 'gguf' || type === undefined ? undefined : { type, bytes: () => file.bytes(name) }
+    },
     fingerprint: () => JSON.stringify([[...metadata].filter(([key]) => key.startsWith('general.') || key.startsWith(type)).map(([key, { value }]) => [key, String(value)]), [...tensors.values()].map(({ name, type: stored, shape }) => [name, stored, shape])]),
     close: () => file.close(),
   }

@@ -67,6 +67,16 @@ export function neighboursToHalves(headSize: number): (row: number) => number {
   }
 }
 
+/** The way back: where a model's row stands in such a file. */
+export function halvesToNeighbours(headSize: number): (row: number) => number {
+  const half = headSize / 2
+  return (row) => {
+    const head = Math.floor(row / headSize)
+    const at = row % headSize
+    return head * headSize + (at % 2) * half + Math.floor(at / 2)
+  }
+}
+
 /** @throws LOWBIT_NONFINITE naming the tensor and the place. */
 export function expectFiniteMatrix(m: ModelMatrix, thing: string): void {
   if ('scheme' in m) return expectFinite(m.params.scales, thing, 'scale')

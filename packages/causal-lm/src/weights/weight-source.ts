@@ -20,6 +20,8 @@ export interface WeightSource {
   rows(part: Part, from: number, count: number): Promise<Float32Array>
   /** Gains and biases, as the model uses them. */
   vector(part: Part): Promise<Float32Array>
+  /** The bytes of a matrix as a GGUF file holds them, rows in that file's order; undefined for other files. */
+  stored?(part: Part): { readonly type: string; bytes(): Promise<Uint8Array> } | undefined
   /** What stands for the model in logs: changes when its tensors or their sizes do. */
   fingerprint(): string
   close(): Promise<void>

@@ -1,0 +1,87 @@
+import { bitsOf, codeRange, decodeFloat16, describeScheme, encodeFloat16, isIntegerCode, LowbitError, partOf, zeroPointsOf, type Acceptance, type QTensor, type Scheme, type Site } from '@lowbit/core'
+import { carriedScale, carriersOf, carryExact, type CarrierType } from '@lowbit/formats/gguf'
+import type { StoredWeight } from '../lm-format.js'
+
+/** What GGUF holds of a weight: blocks of a type, in the order of the model's rows. */
+export interface GgufStored extends StoredWeight {
+  readonly type: string
+  readonly bytes: Uint8Array
+}
+
+/**
+ * Whether some type of GGUF holds the codes of a scheme.
+ *
+ * llama.cpp falls back to another type without a word where K is no multiple of 256; here the reason is given, and what would fit.
+ */
+export function ggufAccepts({ weight: { rows, columns } }: Site, scheme: Scheme): Acceptance {
+  const carriers = carriersOf(scheme, [rows, columns])
+  if (carriers.some((c) => c.refuses === undefined) || isOddlyPlaced(scheme, columns)) return { ok: true }
+  const needs = [...new Set(carriers.map((c) => c.refuses))].filter((r) => r !== undefined)
+  return { ok: false, reason: columns % 32 === 0 ? `no type of GGUF holds ${describeScheme(scheme)}: they need ${needs.join('; or ')}` : `GGUF's blocks need K to be a multiple of 32, and K is ${columns}` }
+}
+
+/** Asymmetric groups: a product of scale and zero point must be a float16 value, which scales of fewer digits make sure of. */
+function isOddlyPlaced(scheme: Scheme, columns: number): boolean {
+  return !scheme.symmetric && scheme.zeroPoint !== 'float' && isIntegerCode(scheme.dtype) && bitsOf(scheme.dtype) <= 5 && columns % 32 === 0 && groupsOf32(scheme, columns)
+}
+
+function groupsOf32({ granularity }: Scheme, columns: number): boolean {
+  if (granularity.kind === 'group') return granularity.axis === 1 && (granularity.size % 32 === 0 || granularity.size >= columns)
+  return granularity.kind === 'tensor' || (granularity.kind === 'channel' && granularity.axis === 0)
+}
+
+/**
+ * The smallest type that holds codes, scales and zero points. What no type holds exactly gets scales that one does: float16, of
+ * fewer digits beside zero points (Q4_1, Q5_1); a code is chosen again only where its scale moved by more than a rounding.
+ * @throws LOWBIT_UNSUPPORTED naming what fits nowhere
+ */
+export function storeGguf(q: QTensor, thing: string): GgufStored {
+  const exact = carryExact(q)
+  if ('type' in exact) return stored(exact, q)
+  const reasons = exact.refused
+  for (const type of ['Q4_0', 'Q4_1', 'Q5_1'] as const) {
+    const moved = withScales(q, (scale) => carriedScale(type, scale, bitsOf(q.scheme.dtype)))
+    const carried = carryExact(moved)
+    if ('type' in carried) return { ...stored(carried, moved), reason: `scales rounded to what ${carried.type} holds` }
+    Object.assign(reasons, carried.refused)
+  }
+  throw new LowbitError('LOWBIT_UNSUPPORTED', { thing, found: `codes that no type of GGUF holds: ${Object.entries(reasons).slice(0, 4).map(([type, why]) => `${type} needs ${why}`).join('; ')}`, expected: 'int4 in groups of 32, int8, uint4 …' })
+}
+
+function stored({ type, bytes }: { readonly type: CarrierType; readonly bytes: Uint8Array }, q: QTensor): GgufStored {
+  return { type, form: type, bytes, parts: [partOf(q)], tensors: [blocks(type, q, bytes)] }
+}
+
+const blocks = (type: string, { shape }: QTensor, bytes: Uint8Array): StoredWeight['tensors'][number] => ({ role: 'blocks', type, shape, bytes: bytes.length })
+
+/** Largest relative error of a normal float16. */
+const ROUNDING = 2 ** -11
+
+/** Smallest positive float16. */
+const SMALLEST = decodeFloat16(encodeFloat16(2 ** -24))
+
+/** The same weight with other scales: codes are chosen again where the step is another one. */
+function withScales(q: QTensor, scaleOf: (scale: number) => number): QTensor {
+  if (!isIntegerCode(q.scheme.dtype)) return q
+  const { min, max } = codeRange(q.scheme.dtype)
+  const zeros = zeroPointsOf(q)
+  const { scales } = q.params
+  const moved = scales.map((scale) => {
+    const nearest = scaleOf(scale)
+    return nearest === 0 && scale !== 0 ? Math.sign(scale) * SMALLEST : nearest
+  })
+  const each = q.codes.length / Math.max(1, scales.length)
+  const [, columns = 1] = q.shape
+  const { granularity } = q.scheme
+  const size = granularity.kind === 'group' ? granularity.size : each
+  const perRow = granularity.kind === 'group' ? Math.ceil(columns / size) : 1
+  const codes = q.codes.slice()
+  for (let g = 0; g < scales.length; g++) {
+    if (Math.abs(moved[g] - scales[g]) <= ROUNDING * Math.abs(scales[g])) continue
+    const from = granularity.kind === 'group' ? Math.floor(g / perRow) * columns + (g % perRow) * size : g * each
+    const to = granularity.kind === 'group' ? Math.min(from + size, (Math.floor(g / perRow) + 1) * columns) : from + each
+    const zero = zeros[g] ?? 0
+    for (let i = from; i < to; i++) codes[i] = Math.min(max, Math.max(min, Math.round((codes[i] - zero) * (moved[g] === 0 ? 0 : scales[g] / moved[g])) + zero))
+  }
+  return { ...q, codes, params: { ...q.params, scales: moved } }
+}

@@ -1,0 +1,5 @@
+import { ggufFormat } from './gguf/write.js'
+import type { LmFormat } from './lm-format.js'
+
+/** Everything that language models are written to. */
+export const LM_FORMATS: readonly [LmFormat, ...LmFormat[]] = [ggufFormat]
