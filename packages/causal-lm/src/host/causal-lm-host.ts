@@ -127,7 +127,7 @@ export class CausalLmHost extends AbstractHost {
   }
 
   foldGroups(): readonly FoldGroup[] {
-    return this.#folds.map(({ gain: _gain, linear: _linear, ...group }) => group)
+    return this.#folds.map((fold) => fold.group)
   }
 
   size(): number {
@@ -170,12 +170,12 @@ export class CausalLmHost extends AbstractHost {
   }
 
   protected transform(group: FoldGroup, transform: Exclude<Transform, { readonly kind: 'clip' }>): ApplyResult {
-    const fold = this.#folds.find(({ id }) => id === group.id)
+    const fold = this.#folds.find((f) => f.group.id === group.id)
     if (fold === undefined) throw new LowbitError('LOWBIT_INTERNAL', { thing: `fold group ${group.id}`, found: 'no fold' })
-    const reason = fold.refused?.[transform.kind] ?? (transform.kind === 'rotate' ? this.#wrongOrder(transform.order) : undefined)
+    const reason = fold.group.refused?.[transform.kind] ?? (transform.kind === 'rotate' ? this.#wrongOrder(transform.order) : undefined)
     if (reason !== undefined) return { how: 'refused', reason }
     const { state } = this.#parts
-    for (const id of fold.sites) state.edit(id, transform.kind === 'scale' ? { kind: 'scale-columns', factors: transform.scales.slice() } : { kind: 'rotate-columns', signs: transform.signs.slice(), order: transform.order })
+    for (const id of fold.group.sites) state.edit(id, transform.kind === 'scale' ? { kind: 'scale-columns', factors: transform.scales.slice() } : { kind: 'rotate-columns', signs: transform.signs.slice(), order: transform.order })
     if (transform.kind === 'scale') {
       const inverse = transform.scales.map((s) => 1 / s)
       const times = (name: string): void => {
@@ -237,7 +237,7 @@ export class CausalLmHost extends AbstractHost {
 
   protected async collect(requests: readonly StatisticRequest[], data: BatchSource, options: ObserveOptions): Promise<Statistics> {
     const answers = new StatisticAnswers()
-    const byCut = this.#requestsByCut(requests, answers)
+    const byCut = this.#requestsByCut(requests)
     const model = options.model ?? 'current'
     const crosses = model === 'current' && requests.some((r) => r.statistic === 'cross-gram')
     const cuts = [...byCut.keys()].sort((a, b) => a - b)
@@ -253,12 +253,12 @@ export class CausalLmHost extends AbstractHost {
     return answers
   }
 
-  #requestsByCut(requests: readonly StatisticRequest[], _answers: StatisticAnswers): ReadonlyMap<number, readonly StatisticRequest[]> {
+  #requestsByCut(requests: readonly StatisticRequest[]): ReadonlyMap<number, readonly StatisticRequest[]> {
     const byCut = new Map<number, StatisticRequest[]>()
     for (const request of requests) {
       const { target } = request
       const site = 'site' in target ? this.site(target.site) : this.#sites.find((s) => s.input.name === target.tensor && s.kind === 'linear')
-      if (site === undefined) throw new LowbitError('LOWBIT_NOT_FOUND', { thing: `tensor '${'tensor' in target ? target.tensor : ''}'`, found: 'the model has none of this name', expected: this.#folds.slice(0, 8).map(({ id }) => id).join(', ') })
+      if (site === undefined) throw new LowbitError('LOWBIT_NOT_FOUND', { thing: `tensor '${'tensor' in target ? target.tensor : ''}'`, found: 'the model has none of this name', expected: this.#folds.slice(0, 8).map((f) => f.group.id).join(', ') })
       // What looks up tokens has no inputs that statistics are taken of.
       const cut = site.kind === 'embedding' ? undefined : this.#cutOf.get(this.#matrixOf(site))
       if (cut === undefined) continue

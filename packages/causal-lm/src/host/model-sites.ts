@@ -55,7 +55,8 @@ function stored(type: string, count: number): { readonly dtype: DType; readonly 
 }
 
 /** A fold group with what takes the inverse of a scale. */
-export interface FoldRecord extends FoldGroup {
+export interface FoldRecord {
+  readonly group: FoldGroup
   /** Vector whose elements are divided, where the producer is a norm. */
   readonly gain?: string
   /** Matrix (and bias) whose rows are divided, where the producer is a linear layer. */
@@ -76,9 +77,9 @@ export function foldRecords(config: ModelConfig): readonly FoldRecord[] {
   const records: FoldRecord[] = []
   for (let layer = 0; layer < layers; layer++) {
     const of = (role: LayerRole): string => layerName(layer, role)
-    const add = (input: string, sites: readonly LayerRole[], channels: number, more: Pick<FoldRecord, 'producer'> & Partial<FoldRecord>): void => {
+    const add = (input: string, sites: readonly LayerRole[], channels: number, more: Taker): void => {
       const id = `layers.${layer}.${input}`
-      records.push({ id, sites: sites.map(of), input: { name: id }, channels, ...more })
+      records.push(foldRecord({ id, sites: sites.map(of), input: { name: id }, channels }, more))
     }
     add('attention', ['q', 'k', 'v'], width, { producer: 'norm', gain: of('attention.norm'), refused: { rotate: STREAM_TURNS } })
     if (norms.sub) add('attention.output', ['o'], heads * headSize, { producer: 'norm', gain: of('attention.sub-norm'), refused: { rotate: STREAM_TURNS } })
@@ -90,8 +91,14 @@ export function foldRecords(config: ModelConfig): readonly FoldRecord[] {
     else add('mlp.hidden', ['down'], hidden, { producer: 'linear', linear: of('up'), refused: { rotate: gated } })
   }
   const tied = 'the head shares its weight with the embedding, which reads something else'
-  records.push({ id: OUTPUT, sites: ['head'], input: { name: OUTPUT }, channels: width, ...(config.tied ? { producer: 'none', reason: tied, refused: { scale: tied, rotate: tied } } : { producer: 'norm', gain: 'norm', refused: { rotate: STREAM_TURNS } }) })
+  records.push(foldRecord({ id: OUTPUT, sites: ['head'], input: { name: OUTPUT }, channels: width }, config.tied ? { producer: 'none', reason: tied, refused: { scale: tied, rotate: tied } } : { producer: 'norm', gain: 'norm', refused: { rotate: STREAM_TURNS } }))
   return records
+}
+
+type Taker = Pick<FoldGroup, 'producer' | 'reason' | 'refused'> & Omit<FoldRecord, 'group'>
+
+function foldRecord(group: Omit<FoldGroup, 'producer'>, { gain, linear, ...more }: Taker): FoldRecord {
+  return { group: { ...group, ...more }, ...(gain === undefined ? {} : { gain }), ...(linear === undefined ? {} : { linear }) }
 }
 
 /** The residual stream: everything between the embedding and the head reads it through an RMS norm and adds to it. */
