@@ -1,4 +1,4 @@
-import { type Batch, DTYPES, type DType, elementCount, type HostTensor, isDType, LowbitError, own, tensor, type TensorData, type TensorRef } from '@lowbit/core'
+import { type Batch, checkBatch, DTYPES, type DType, type HostTensor, isDType, LowbitError, own, tensor, type TensorData, type TensorRef } from '@lowbit/core'
 import type { OrtModule, OrtSession, OrtTensor, OrtType, OrtValueMetadata, SessionOptions } from './ort.js'
 
 /**
@@ -65,7 +65,7 @@ function wrapSession(ort: OrtModule, session: OrtSession): Session {
     outputs,
     async run(batch, asked = session.outputNames) {
       if (released) throw new LowbitError('LOWBIT_DISPOSED', { thing: 'session', found: 'already released' })
-      checkFeeds(inputs, batch)
+      checkBatch(inputs, batch)
       const wanted = asked.filter((name) => numbers.has(name))
       const feeds: Record<string, OrtTensor> = {}
       for (const { name } of inputs) {
@@ -100,37 +100,6 @@ async function inTurn<T>(ort: OrtModule, work: () => Promise<T>): Promise<T> {
   const turn = (last.get(ort) ?? Promise.resolve()).then(work, work)
   last.set(ort, turn)
   return turn
-}
-
-/**
- * Checks a batch against what a model takes.
- * @throws LOWBIT_DATA naming the input, what was given and what fits
- */
-export function checkFeeds(inputs: readonly TensorRef[], batch: Batch): void {
-  const names = inputs.map((i) => i.name)
-  for (const name of Object.keys(batch)) {
-    if (!names.includes(name)) {
-      throw new LowbitError('LOWBIT_DATA', { thing: `input '${name}'`, found: 'the model has no input of this name', expected: names.map((n) => `'${n}'`).join(', ') || 'no inputs', fix: 'rename the arrays in the data' })
-    }
-  }
-  for (const input of inputs) {
-    const value = own(batch, input.name)
-    const thing = `input '${input.name}'`
-    const shape = input.shape === undefined ? 'any shape' : `[${input.shape.join(', ')}]`
-    if (value === undefined) {
-      throw new LowbitError('LOWBIT_DATA', { thing, found: 'missing from the batch', expected: `${input.dtype ?? 'a tensor'} ${shape}` })
-    }
-    if (input.dtype !== undefined && value.dtype !== input.dtype) {
-      throw new LowbitError('LOWBIT_DATA', { thing, found: value.dtype, expected: input.dtype, fix: 'convert the data' })
-    }
-    const fits = input.shape === undefined || (input.shape.length === value.shape.length && input.shape.every((size, i) => typeof size !== 'number' || size < 0 || size === value.shape[i]))
-    if (!fits) {
-      throw new LowbitError('LOWBIT_DATA', { thing, found: `shape [${value.shape.join(', ')}]`, expected: shape, fix: 'reshape the data or change its batch size' })
-    }
-    if (elementCount(value.shape, thing) !== value.data.length) {
-      throw new LowbitError('LOWBIT_DATA', { thing, found: `${value.data.length} elements for shape [${value.shape.join(', ')}]`, expected: `${elementCount(value.shape)}` })
-    }
-  }
 }
 
 /** A tensor in the runtime's own type; no copy where the runtime's array type is ours. */

@@ -11,6 +11,7 @@ import {
   type StatisticRequest,
   type Statistics,
   type TensorRef,
+  type WhichModel,
 } from '@lowbit/core'
 import { findSites, FORMATS, type Graph, type ModelSource, ONNX_SETTINGS, OnnxGraphHost, type PointOptions, type SiteRecord, STATIC_OPERATORS } from '@lowbit/onnx'
 import { tensorInfo } from '../calibrate/index.js'
@@ -20,8 +21,6 @@ import { VERSION } from '../version.js'
 import { observe } from './observe.js'
 import { outputsUnder } from './outputs-under.js'
 import { openGraph } from './running-model.js'
-
-type Which = 'current' | 'original'
 
 /** What the ONNX backend can do. */
 const SUPPORTS: HostSupports = {
@@ -49,13 +48,13 @@ export class OnnxHost extends OnnxGraphHost {
       run: async (sets, batches, see, { signal } = {}) => {
         this.checkOpen()
         const { graph, records } = this.clone(this.graph)
-        await outputsUnder({ open: (made, session) => this.openGraph(made, session), graph, sites: records, weights: this.assigned, activations: this.activationParams }, sets, batches, see, signal)
+        await outputsUnder({ open: (made, session) => this.openGraph(made, session), graph, sites: records, weights: this.assigned, activations: this.assignedActivations }, sets, batches, see, signal)
       },
     },
   }
   readonly #given: OrtModule | undefined
   readonly #session: SessionOptions
-  readonly #sessions = new Map<Which, Promise<Session>>()
+  readonly #sessions = new Map<WhichModel, Promise<Session>>()
   #operators: OperatorChoice = 'default'
   /** Of the tensors as they were when operators were chosen. */
   #types: ReadonlyMap<string, TensorRef> = new Map()
@@ -79,16 +78,16 @@ export class OnnxHost extends OnnxGraphHost {
     if (choice !== 'default') this.#types = await tensorInfo(await findOrt(this.#given), this.graph, (probe, session) => this.openGraph(probe, session))
   }
 
-  override async observe(requests: readonly StatisticRequest[], data: BatchSource, options: ObserveOptions = {}): Promise<Statistics> {
-    this.checkOpen()
+  protected override async collect(requests: readonly StatisticRequest[], data: BatchSource, options: ObserveOptions): Promise<Statistics> {
     const original = options.model === 'original'
     const { graph, records } = original ? this.#cloneOriginal() : this.current()
-    return observe({ ort: await findOrt(this.#given), graph, original: this.original, sites: records, open: (made, session) => this.openGraph(made, original || this.activationParams.size === 0 ? session : asWritten(session)) }, requests, await repeatable(data, options.maxMemory ?? DEFAULT_MAX_MEMORY), options)
+    return observe({ ort: await findOrt(this.#given), graph, original: this.original, sites: records, open: (made, session) => this.openGraph(made, original || this.assignedActivations.size === 0 ? session : asWritten(session)) }, requests, await repeatable(data, options.maxMemory ?? DEFAULT_MAX_MEMORY), options)
   }
 
-  override async run(batch: Batch, options: { readonly model?: Which } = {}): Promise<Batch> {
-    this.checkOpen()
-    const which = options.model ?? 'current'
+  /** The session checks it against what the runtime takes. */
+  protected override checkBatch(): void {}
+
+  protected override async compute(batch: Batch, which: WhichModel): Promise<Batch> {
     let session = this.#sessions.get(which)
     if (session === undefined) {
       session = this.#open(which)
@@ -112,10 +111,10 @@ export class OnnxHost extends OnnxGraphHost {
     return { operators: this.#operators, types: this.#types }
   }
 
-  async #open(which: Which): Promise<Session> {
+  async #open(which: WhichModel): Promise<Session> {
     if (which === 'original') return this.openGraph(this.original)
     // With a target it is the artifact itself that runs: nothing is worked out twice.
-    return !this.hasTarget() ? this.openGraph(this.graphNow(), this.activationParams.size > 0 ? asWritten() : {}) : this.openGraph(this.written())
+    return !this.hasTarget() ? this.openGraph(this.graphNow(), this.assignedActivations.size > 0 ? asWritten() : {}) : this.openGraph(this.written())
   }
 
   #cloneOriginal(): { readonly graph: Graph; readonly records: readonly SiteRecord[] } {

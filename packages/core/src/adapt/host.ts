@@ -17,6 +17,7 @@ export function adaptHost(v1: V1.ModelHost): ModelHost {
     foldGroups: () => v1.foldGroups(),
     activations: () => v1.activations(),
     size: () => v1.size(),
+    saved: () => 0,
     accepts: (site, scheme, format) => v1.accepts(site, scheme, format),
     readWeight: (site) => v1.readWeight(site),
     writeWeight: (site, weight) => v1.writeWeight(site, weight),

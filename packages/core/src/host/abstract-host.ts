@@ -46,6 +46,11 @@ export abstract class AbstractHost implements ModelHost {
     return []
   }
 
+  /** None; a backend that finds codes of a training behind float weights says how many bytes they save. */
+  saved(): number {
+    return 0
+  }
+
   accepts(site: string, scheme: Scheme, format: string): Acceptance {
     this.#expectFormat(format)
     for (const tied of this.tiedTo(this.site(site))) {
@@ -78,8 +83,8 @@ export abstract class AbstractHost implements ModelHost {
 
   async apply(group: string, transform: Transform): Promise<ApplyResult> {
     this.checkOpen()
-    const found = this.foldGroups().find((g) => g.id === group)
-    if (found === undefined) throw this.#unknown('fold group', group, this.foldGroups().map((g) => g.id))
+    const found = this.group(group)
+    if (found === undefined) throw this.unknown('fold group', group, this.foldGroups().map((g) => g.id))
     if (!this.supports.transforms.includes(transform.kind)) return { how: 'refused', reason: `${this.name} has no place for a '${transform.kind}'` }
     if (transform.kind === 'clip') {
       await this.writeWeight(transform.site, transform.weight)
@@ -94,7 +99,7 @@ export abstract class AbstractHost implements ModelHost {
   async observe(requests: readonly StatisticRequest[], data: BatchSource, options: ObserveOptions = {}): Promise<Statistics> {
     this.checkOpen()
     for (const { statistic, target } of requests) {
-      if (!this.supports.statistics.includes(statistic)) throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: `statistic '${statistic}'`, found: `${this.name} does not take it`, expected: this.supports.statistics.join(', ') })
+      if (!this.supports.statistics.includes(statistic)) throw this.unsupportedStatistic(statistic)
       if ('site' in target) this.site(target.site)
     }
     throwIfAborted(options.signal, 'calibration')
@@ -115,7 +120,7 @@ export abstract class AbstractHost implements ModelHost {
 
   assignActivation(point: string, params: ActivationParams | null): void {
     this.checkOpen()
-    if (!this.canQuantize(point)) throw this.#unknown('activation', point, this.activations().map((p) => p.id))
+    if (!this.canQuantize(point)) throw this.unknown('activation', point, this.activations().map((p) => p.id))
     if (params === null) this.#activations.delete(point)
     else {
       checkParams(params, point)
@@ -162,6 +167,15 @@ export abstract class AbstractHost implements ModelHost {
   /** Called once. */
   protected close(): Promise<void> | void {}
 
+  /** What to say of a statistic that `supports` leaves out. */
+  protected unsupportedStatistic(name: string): LowbitError {
+    return new LowbitError('LOWBIT_UNSUPPORTED', { thing: `statistic '${name}'`, found: `${this.name} does not take it`, expected: this.supports.statistics.join(', ') })
+  }
+
+  protected group(id: string): FoldGroup | undefined {
+    return this.foldGroups().find((g) => g.id === id)
+  }
+
   /** Whether a decision about a tensor can be carried out; by default, about the points of `activations()`. */
   protected canQuantize(point: string): boolean {
     return this.activations().some((p) => p.id === point)
@@ -185,7 +199,7 @@ export abstract class AbstractHost implements ModelHost {
     this.checkOpen()
     this.#byId ??= new Map(this.sites().map((s) => [s.id, s]))
     const found = this.#byId.get(id)
-    if (found === undefined) throw this.#unknown('site', id, [...this.#byId.keys()])
+    if (found === undefined) throw this.unknown('site', id, [...this.#byId.keys()])
     return found
   }
 
@@ -204,8 +218,9 @@ export abstract class AbstractHost implements ModelHost {
     if (!this.supports.formats.includes(format)) throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: `format '${format}'`, found: `${this.name} does not write it`, expected: this.supports.formats.join(', ') })
   }
 
-  #unknown(what: string, id: string, known: readonly string[]): LowbitError {
-    return new LowbitError('LOWBIT_NOT_FOUND', { thing: `${what} '${id}'`, found: 'the model has none of this name', expected: `${known.slice(0, 8).join(', ')}${known.length > 8 ? `, … (${known.length})` : ''}` })
+  /** What to say of a name that the model does not have. */
+  protected unknown(what: string, id: string, known: readonly string[]): LowbitError {
+    return new LowbitError('LOWBIT_NOT_FOUND', { thing: `${what} '${id}'`, found: 'the model has none of this name', expected: `${known.slice(0, 8).map((name) => `'${name}'`).join(', ')}${known.length > 8 ? `, … (${known.length})` : ''}` })
   }
 }
 

@@ -1,5 +1,6 @@
 import type { Batch, TensorRef } from '../contract/v2/host.js'
 import { LowbitError } from '../errors.js'
+import { own } from '../own.js'
 import { elementCount } from '../tensor.js'
 
 /**
@@ -14,7 +15,7 @@ export function checkBatch(inputs: readonly TensorRef[], batch: Batch): void {
     }
   }
   for (const input of inputs) {
-    const value = batch[input.name]
+    const value = own(batch, input.name)
     const thing = `input '${input.name}'`
     const shape = input.shape === undefined ? 'any shape' : `[${input.shape.join(', ')}]`
     if (value === undefined) {

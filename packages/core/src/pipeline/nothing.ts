@@ -11,7 +11,7 @@ const REASONS = 4
  * @throws LOWBIT_NOTHING with what was left alone and why, unless `allowNothing` asks for it
  */
 export function requireSomething(quantized: number, host: Pick<ModelHost, 'skipped' | 'saved'>, plans: readonly SitePlan[], { allowNothing = false }: QuantizeOptions): void {
-  if (quantized > 0 || allowNothing || (host.saved ?? 0) > 0) return
+  if (quantized > 0 || allowNothing || host.saved() > 0) return
   const left = [...plans.map(({ site, reason }) => ({ id: site.id, reason: reason ?? 'its rounding ruined the model' })), ...host.skipped()]
   const byReason = new Map<string, string[]>()
   for (const { id, reason } of left) byReason.set(reason, [...(byReason.get(reason) ?? []), id])

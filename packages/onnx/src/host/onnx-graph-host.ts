@@ -1,11 +1,10 @@
 import {
+  AbstractHost,
   type Acceptance,
-  type ActivationParams,
   type ActivationPoint,
   type ApplyResult,
   type Artifact,
   type Batch,
-  checkQTensor,
   type EmitOptions,
   type FoldGroup,
   type HostCapabilities,
@@ -13,14 +12,11 @@ import {
   type HostTensor,
   type Json,
   LowbitError,
-  type ModelHost,
-  type QTensor,
   type ResidualStream,
   type Scheme,
   type Site,
   type Statistics,
   type TensorRef,
-  throwIfAborted,
   type Transform,
 } from '@lowbit/core'
 import type { TensorProto } from '@lowbit/formats'
@@ -52,36 +48,29 @@ const SUPPORTS: HostSupports = {
  * An ONNX model without a runtime, opened by {@link openOnnxGraph}: sites, weights, transforms, plans and files. What takes running
  * it (statistics, outputs) is refused; a backend with a runtime extends it.
  */
-export class OnnxGraphHost implements ModelHost {
-  readonly kind = 'host'
+export class OnnxGraphHost extends AbstractHost {
   readonly name: string = '@lowbit/onnx'
   readonly version: string = VERSION
-  readonly apiVersion = 2
   readonly config = {}
   readonly supports: HostSupports = SUPPORTS
-  readonly capabilities: HostCapabilities = this.graphCapabilities()
+  override readonly capabilities: HostCapabilities = this.graphCapabilities()
   /** What was done to the model when it was opened, in sentences. */
   readonly prepared: readonly string[]
-  readonly saved: number
   protected readonly source: ModelSource
   protected readonly original: Graph
   /** With transforms applied. */
   protected readonly graph: Graph
-  /** By the owner of the weight. */
-  protected readonly assigned = new Map<string, QTensor>()
-  protected readonly activationParams = new Map<string, ActivationParams>()
   readonly #found: FoundSites
   readonly #groups: readonly GroupRecord[]
   #points: readonly ActivationPoint[] | undefined
   #target: { readonly format: string; readonly settings: Readonly<Record<string, Json>> } | undefined
   #plan: OnnxPlan | undefined
-  #disposed = false
 
   /** Use {@link openOnnxGraph}. */
   constructor(source: ModelSource, graph: Graph, prepared: readonly string[] = []) {
+    super()
     this.source = source
     this.prepared = [...source.notes, ...prepared]
-    this.saved = source.saved
     untransposeGemms(graph)
     showStored(graph)
     this.original = graph
@@ -121,7 +110,7 @@ export class OnnxGraphHost implements ModelHost {
     return this.records.map((r) => r.site)
   }
 
-  skipped(): readonly { readonly id: string; readonly reason: string; readonly bytes?: number }[] {
+  override skipped(): readonly { readonly id: string; readonly reason: string; readonly bytes?: number }[] {
     return this.#found.skipped
   }
 
@@ -129,7 +118,7 @@ export class OnnxGraphHost implements ModelHost {
     return this.#groups.map((group) => describeGroup(this.graph, this.records, group))
   }
 
-  activations(): readonly ActivationPoint[] {
+  override activations(): readonly ActivationPoint[] {
     return (this.#points ??= activationPoints(this.graph, this.records, this.pointOptions()))
   }
 
@@ -137,92 +126,13 @@ export class OnnxGraphHost implements ModelHost {
     return this.source.size
   }
 
+  override saved(): number {
+    return this.source.saved
+  }
+
   /** Paths of the files that are read: the model's own first, then its external data. None for a model given as bytes. */
   files(): readonly string[] {
     return this.source.paths()
-  }
-
-  accepts(site: string, scheme: Scheme, format: string): Acceptance {
-    const { accepts } = expectFormat(format)
-    for (const record of this.#tied(site)) {
-      const answer = accepts(record, scheme)
-      if (!answer.ok) return answer
-    }
-    return { ok: true }
-  }
-
-  async readWeight(site: string): Promise<HostTensor<'float32'>> {
-    this.checkOpen()
-    return readRows(this.graph, this.#record(site), this.source.load)
-  }
-
-  async writeWeight(site: string, weight: HostTensor<'float32'>): Promise<void> {
-    this.checkOpen()
-    const { rows, columns } = this.#record(site).matrix
-    if (weight.shape.length !== 2 || weight.shape[0] !== rows || weight.shape[1] !== columns) {
-      throw new LowbitError('LOWBIT_SHAPE', { thing: `weight for site '${site}'`, found: `[${weight.shape.join(', ')}]`, expected: `[${rows}, ${columns}]` })
-    }
-    writeRows(this.graph, this.#tied(site), weight.data.slice())
-    this.changed()
-  }
-
-  async addBias(site: string, delta: Float32Array): Promise<void> {
-    this.checkOpen()
-    await addBias(this.graph, this.#record(site), delta, this.source.load)
-    this.#reshaped()
-  }
-
-  async apply(group: string, transform: Transform): Promise<ApplyResult> {
-    this.checkOpen()
-    const found = this.#groups.find((g) => g.id === group)
-    if (found === undefined) throw new LowbitError('LOWBIT_NOT_FOUND', { thing: `fold group '${group}'`, found: 'the model has none of this name', fix: 'list them with foldGroups()' })
-    this.#reshaped()
-    if (transform.kind === 'scale') return applyScale(this.graph, this.records, found, transform.scales, this.source.load)
-    if (transform.kind === 'rotate') return applyRotation(this.graph, this.records, found, transform.signs, transform.order, this.source.load)
-    await this.writeWeight(transform.site, transform.weight)
-    return { how: 'folded' }
-  }
-
-  async #residualStreams(): Promise<readonly ResidualStream[]> {
-    this.checkOpen()
-    return Promise.all(findStreams(this.graph, this.records).map((s) => describeStream(this.graph, s, this.source.load)))
-  }
-
-  async #rotateStream(id: string, { signs, order }: Extract<Transform, { readonly kind: 'rotate' }>): Promise<ApplyResult> {
-    this.checkOpen()
-    const stream = findStreams(this.graph, this.records).find((s) => s.id === id)
-    if (stream === undefined) throw new LowbitError('LOWBIT_NOT_FOUND', { thing: `residual stream '${id}'`, found: 'the model has none of this name', fix: 'list them with capabilities.residual.streams()' })
-    this.#reshaped()
-    return rotateStream(this.graph, this.records, stream, signs, order, this.source.load)
-  }
-
-  assign(site: string, q: QTensor | null): void {
-    const { record, owner } = this.#ownerOf(site)
-    if (q === null) this.assigned.delete(owner)
-    else {
-      const { rows, columns } = record.matrix
-      checkQTensor(q, `codes for site '${site}'`)
-      if (q.shape.length !== 2 || q.shape[0] !== rows || q.shape[1] !== columns) {
-        throw new LowbitError('LOWBIT_SHAPE', { thing: `codes for site '${site}'`, found: `[${q.shape.join(', ')}]`, expected: `[${rows}, ${columns}]` })
-      }
-      this.assigned.set(owner, q)
-    }
-    this.changed()
-  }
-
-  assignActivation(point: string, params: ActivationParams | null): void {
-    if (this.graph.producer(point) === undefined && !this.graph.isInput(point)) {
-      throw new LowbitError('LOWBIT_NOT_FOUND', { thing: `activation '${point}'`, found: 'no tensor of this name', fix: 'list them with activations()' })
-    }
-    if (params === null) this.activationParams.delete(point)
-    else this.activationParams.set(point, params)
-    this.changed()
-  }
-
-  #aimAt(format: string | null, settings: Readonly<Record<string, Json>> = {}): void {
-    if (format !== null) readSettings(expectFormat(format).name, settings)
-    this.#target = format === null ? undefined : { format, settings }
-    this.changed()
   }
 
   /** How what was decided so far will be stored. */
@@ -230,33 +140,6 @@ export class OnnxGraphHost implements ModelHost {
     this.checkOpen()
     const target = this.#target
     return (this.#plan ??= target === undefined ? neutralPlan(this.graph, this.records, this.#decisions()) : planModel(this.graph, this.records, this.#decisions(), target.format, target.settings))
-  }
-
-  async emit(format: string, options: EmitOptions = {}): Promise<Artifact> {
-    this.checkOpen()
-    throwIfAborted(options.signal, `writing ${format}`)
-    const { graph, records } = this.clone(this.graph)
-    const plan = planModel(this.graph, this.records, this.#decisions(), format, options.settings)
-    writePlan(graph, records, plan, options.signal)
-    if (options.provenance !== undefined) graph.setMetadata('lowbit.recipe', JSON.stringify(options.provenance.recipe))
-    return onnxArtifact(format, finishModel(graph), this.source, plan.notes)
-  }
-
-  /** @throws LOWBIT_UNSUPPORTED */
-  observe(...[requests]: Parameters<ModelHost['observe']>): Promise<Statistics> {
-    return Promise.reject(noRuntime(`statistics (${[...new Set(requests.map((r) => r.statistic))].join(', ')})`))
-  }
-
-  /** @throws LOWBIT_UNSUPPORTED */
-  run(...[batch]: Parameters<ModelHost['run']>): Promise<Batch> {
-    return Promise.reject(noRuntime(`a run with ${Object.keys(batch).join(', ') || 'no inputs'}`))
-  }
-
-  async dispose(): Promise<void> {
-    if (this.#disposed) return
-    this.#disposed = true
-    this.changed()
-    await this.source.close()
   }
 
   /** A graph of one's own, as the model now stands: transformed, with decided sites and activations rounded. Weights are shared. */
@@ -270,15 +153,72 @@ export class OnnxGraphHost implements ModelHost {
     return this.source.load(tensor)
   }
 
+  protected acceptsScheme(site: Site, scheme: Scheme, format: string): Acceptance {
+    return expectFormat(format).accepts(this.#record(site), scheme)
+  }
+
+  protected async weightOf(site: Site): Promise<Float32Array<ArrayBuffer>> {
+    return Float32Array.from((await readRows(this.graph, this.#record(site), this.source.load)).data)
+  }
+
+  protected setWeight(site: Site, weight: Float32Array<ArrayBuffer>): void {
+    writeRows(this.graph, this.tiedTo(site).map((s) => this.#record(s)), weight)
+  }
+
+  protected async shiftOutput(site: Site, delta: Float32Array): Promise<void> {
+    await addBias(this.graph, this.#record(site), delta, this.source.load)
+    this.#points = undefined
+  }
+
+  protected override group(id: string): FoldGroup | undefined {
+    const found = this.#groups.find((g) => g.id === id)
+    return found === undefined ? undefined : describeGroup(this.graph, this.records, found)
+  }
+
+  protected transform({ id }: FoldGroup, transform: Exclude<Transform, { readonly kind: 'clip' }>): Promise<ApplyResult> {
+    const found = this.#groups.find((g) => g.id === id)
+    if (found === undefined) throw new LowbitError('LOWBIT_INTERNAL', { thing: `fold group '${id}'`, found: 'no record of it' })
+    this.#points = undefined
+    if (transform.kind === 'scale') return applyScale(this.graph, this.records, found, transform.scales, this.source.load)
+    return applyRotation(this.graph, this.records, found, transform.signs, transform.order, this.source.load)
+  }
+
+  protected override canQuantize(point: string): boolean {
+    return this.graph.producer(point) !== undefined || this.graph.isInput(point)
+  }
+
+  protected async write(format: string, { settings, provenance, signal }: EmitOptions): Promise<Artifact> {
+    const { graph, records } = this.clone(this.graph)
+    const plan = planModel(this.graph, this.records, this.#decisions(), format, settings)
+    writePlan(graph, records, plan, signal)
+    if (provenance !== undefined) graph.setMetadata('lowbit.recipe', JSON.stringify(provenance.recipe))
+    return onnxArtifact(format, finishModel(graph), this.source, plan.notes)
+  }
+
+  /** @throws LOWBIT_UNSUPPORTED */
+  protected collect(...[requests]: Parameters<AbstractHost['collect']>): Promise<Statistics> {
+    return Promise.reject(noRuntime(`statistics (${requests.map((r) => r.statistic).join(', ')})`))
+  }
+
+  /** @throws LOWBIT_UNSUPPORTED */
+  protected compute(...[batch]: Parameters<AbstractHost['compute']>): Promise<Batch> {
+    return Promise.reject(noRuntime(`a run with ${Object.keys(batch).join(', ')}`))
+  }
+
+  protected override unsupportedStatistic(name: string): LowbitError {
+    return this.supports.statistics.length === 0 ? noRuntime(`statistic '${name}'`) : super.unsupportedStatistic(name)
+  }
+
+  protected override async close(): Promise<void> {
+    this.changed()
+    await this.source.close()
+  }
+
   /** The model as it now stands: transformed, decided sites and activations rounded. */
   protected current(): { readonly graph: Graph; readonly records: readonly SiteRecord[] } {
     const copy = this.clone(this.graph)
     simulatePlan(copy.graph, copy.records, this.plan())
     return copy
-  }
-
-  #decisions(): Decisions {
-    return { weights: this.assigned, activations: this.activationParams }
   }
 
   /** The model as it would be written. */
@@ -294,29 +234,8 @@ export class OnnxGraphHost implements ModelHost {
     return { graph: graph.clone(), records: this.records.map((r) => ({ ...r })) }
   }
 
-  #record(site: string): SiteRecord {
-    return expectRecord(this.records, site)
-  }
-
-  #ownerOf(site: string): { readonly record: SiteRecord; readonly owner: string } {
-    const record = this.#record(site)
-    return { record, owner: record.site.tiedTo ?? record.site.id }
-  }
-
-  /** The owner of a site's weight and all sites tied to it. */
-  #tied(site: string): readonly SiteRecord[] {
-    const { owner } = this.#ownerOf(site)
-    return this.records.filter((r) => (r.site.tiedTo ?? r.site.id) === owner)
-  }
-
-  /** Operators were added: other tensors stand between them now. */
-  #reshaped(): void {
-    this.#points = undefined
-    this.changed()
-  }
-
   /** Decisions or transforms changed: what was made from them no longer fits. */
-  protected changed(): void {
+  protected override changed(): void {
     this.#plan = undefined
   }
 
@@ -335,8 +254,36 @@ export class OnnxGraphHost implements ModelHost {
     return this.#target !== undefined
   }
 
-  protected checkOpen(): void {
-    if (this.#disposed) throw new LowbitError('LOWBIT_DISPOSED', { thing: 'ONNX model', found: 'already disposed', fix: 'open it again' })
+  #aimAt(format: string | null, settings: Readonly<Record<string, Json>> = {}): void {
+    this.checkOpen()
+    if (format !== null) readSettings(expectFormat(format).name, settings)
+    this.#target = format === null ? undefined : { format, settings }
+    this.changed()
+  }
+
+  async #residualStreams(): Promise<readonly ResidualStream[]> {
+    this.checkOpen()
+    return Promise.all(findStreams(this.graph, this.records).map((s) => describeStream(this.graph, s, this.source.load)))
+  }
+
+  async #rotateStream(id: string, { signs, order }: Extract<Transform, { readonly kind: 'rotate' }>): Promise<ApplyResult> {
+    this.checkOpen()
+    const streams = findStreams(this.graph, this.records)
+    const stream = streams.find((s) => s.id === id)
+    if (stream === undefined) throw this.unknown('residual stream', id, streams.map((s) => s.id))
+    this.#points = undefined
+    this.changed()
+    const result = await rotateStream(this.graph, this.records, stream, signs, order, this.source.load)
+    this.changed()
+    return result
+  }
+
+  #decisions(): Decisions {
+    return { weights: this.assigned, activations: this.assignedActivations }
+  }
+
+  #record(site: Site): SiteRecord {
+    return expectRecord(this.records, site.id)
   }
 }
 

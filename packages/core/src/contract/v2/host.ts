@@ -214,7 +214,7 @@ export interface ModelHost extends Plugin<'host'> {
   /** Bytes of the model as opened. */
   size(): number
   /** Bytes that weights take less since the model was opened: codes that training left behind float weights. */
-  readonly saved?: number
+  saved(): number
   accepts(site: string, scheme: Scheme, format: string): Acceptance
   /** f32 `[N, K]`, a copy, as the model now stands (before quantization). */
   readWeight(site: string): Promise<HostTensor<'float32'>>
