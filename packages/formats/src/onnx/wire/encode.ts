@@ -1,5 +1,6 @@
 import { LowbitError } from '@lowbit/core'
 import type { Chunks } from '../../bytes/chunks.js'
+import type { OpenMessage } from './create.js'
 import type { AnyMessage } from './messages.js'
 import { BITS32, BITS64, BYTES, type Field, type Schema } from './schema.js'
 
@@ -15,6 +16,7 @@ const encoder = new TextEncoder()
  * @throws LOWBIT_LIMIT for more, before anything is allocated; LOWBIT_ARGUMENT for a value that its field cannot hold
  */
 export function encode(schema: Schema, message: AnyMessage, limit: number): Chunks {
+  if (!isMessage(message)) throw new LowbitError('LOWBIT_ARGUMENT', { thing: 'message', found: typeof message, expected: `onnx.${schema.name}` })
   const sizes = new Map<object, number>()
   const size = sizeOf(schema, message, sizes)
   if (size > limit) throw new LowbitError('LOWBIT_LIMIT', { thing: 'model', found: `${size} bytes`, expected: 'at most 2 GiB', fix: 'save it with external data' })
@@ -24,17 +26,18 @@ export function encode(schema: Schema, message: AnyMessage, limit: number): Chun
 }
 
 /** Values of a field that are set: none, one, or the items of a list. */
-function valuesOf(field: Field, message: AnyMessage): readonly unknown[] {
+function valuesOf(field: Field, message: OpenMessage): readonly unknown[] {
   const at = field.choice ?? field.name
-  if (!Object.hasOwn(message, at)) return NONE
-  const value: unknown = Reflect.get(message, at)
+  const value = Object.hasOwn(message, at) ? message[at] : undefined
+  if (value === undefined) return NONE
   if (field.choice !== undefined) return typeof value === 'object' && value !== null && 'case' in value && value.case === field.name && 'value' in value ? [value.value] : NONE
   if (field.list) return Array.isArray(value) ? value : NONE
-  return value === undefined ? NONE : [value]
+  return [value]
 }
+
 const NONE: readonly unknown[] = []
 
-function sizeOf(schema: Schema, message: AnyMessage, sizes: Map<object, number>): number {
+function sizeOf(schema: Schema, message: OpenMessage, sizes: Map<object, number>): number {
   const known = sizes.get(message)
   if (known !== undefined) return known
   let size = 0
@@ -67,7 +70,7 @@ function valueSize(field: Field, value: unknown, sizes: Map<object, number>): nu
   return varintSize(content) + content
 }
 
-function isMessage(value: unknown): value is AnyMessage {
+function isMessage(value: unknown): value is OpenMessage {
   return typeof value === 'object' && value !== null && '$typeName' in value
 }
 
@@ -115,11 +118,14 @@ function utf8Size(text: string): number {
   return size
 }
 
-/** Writes into pieces of a few kilobytes up, between which large fields stand as they are. */
+/** Bytes that are allocated at a time. */
+const PIECE = 1 << 14
+
+/** Writes into pieces, between which large fields stand as they are. */
 class Writer {
   readonly #sizes: ReadonlyMap<object, number>
   readonly #chunks: Uint8Array<ArrayBuffer>[] = []
-  #piece = new Uint8Array(1 << 12)
+  #piece = new Uint8Array(PIECE)
   #view = new DataView(this.#piece.buffer)
   #at = 0
 
@@ -132,7 +138,7 @@ class Writer {
     return this.#chunks
   }
 
-  message(schema: Schema, message: AnyMessage): void {
+  message(schema: Schema, message: OpenMessage): void {
     for (const field of schema.fields) {
       const values = valuesOf(field, message)
       if (values.length === 0) continue
@@ -165,7 +171,8 @@ class Writer {
         const size = utf8Size(text)
         this.#varint(size)
         this.#room(size)
-        encoder.encodeInto(text, this.#piece.subarray(this.#at))
+        if (size === text.length) for (let i = 0; i < size; i++) this.#piece[this.#at + i] = text.charCodeAt(i)
+        else encoder.encodeInto(text, this.#piece.subarray(this.#at))
         this.#at += size
         return
       }
@@ -219,7 +226,7 @@ class Writer {
   #room(bytes: number): void {
     if (this.#piece.length - this.#at >= bytes) return
     this.#flush()
-    this.#piece = new Uint8Array(Math.max(bytes, Math.min(1 << 16, 2 * this.#piece.length)))
+    this.#piece = new Uint8Array(Math.max(bytes, PIECE))
     this.#view = new DataView(this.#piece.buffer)
   }
 
