@@ -3,7 +3,7 @@ import { createServer, type Server } from 'node:http'
 import { extname, join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import nodeResolve from '@rollup/plugin-node-resolve'
-import { build as esbuild } from 'esbuild'
+import { build as esbuild, transform as minify } from 'esbuild'
 import { chromium } from 'playwright-core'
 import { rollup } from 'rollup'
 import { build as vite } from 'vite'
@@ -35,6 +35,19 @@ async function main() {
 }
 main().then((result) => { document.title = 'done'; document.body.dataset.result = JSON.stringify(result) }, (error) => { document.title = 'failed'; document.body.dataset.result = String(error && error.stack || error) })
 `
+
+/** A page that quantizes weights alone needs no runtime. */
+const WEIGHTS_ALONE = `
+import { int4, quantize } from '@lowbit/core'
+import { openOnnxGraph } from '@lowbit/onnx'
+export async function smaller(bytes) {
+  const host = await openOnnxGraph(bytes)
+  return (await quantize(host, { weights: int4({ group: 32 }), format: 'matmul-nbits' })).artifact.bytes()
+}
+`
+
+/** Bytes that such a page may load at first: a little over what it does. */
+const MOST_FOR_WEIGHTS = 220 * 1024
 
 const work = emptyFolder('bundles')
 const user = join(work, 'user')
@@ -119,6 +132,31 @@ describe.skipIf(!existsSync(CHROMIUM))(`a page in Chromium${existsSync(CHROMIUM)
     expect(result).toMatchObject(EXPECTED)
     const { before, after } = result as { before: number; after: number }
     expect(after).toBeLessThan(0.3 * before)
+  })
+
+  it('loads at first no more than weights alone need, where it is for them', async () => {
+    writeFileSync(join(user, 'weights.js'), WEIGHTS_ALONE)
+    const bundle = await rollup({ input: join(user, 'weights.js'), plugins: [nodeResolve({ browser: true })], onwarn: (warning) => { throw new Error(warning.message) } })
+    const { output } = await bundle.generate({ format: 'es' })
+    await bundle.close()
+    const chunks = new Map(output.flatMap((o) => (o.type === 'chunk' ? [[o.fileName, o] as const] : [])))
+    const first = new Set<string>()
+    const visitChunk = (name: string): void => {
+      if (first.has(name)) return
+      first.add(name)
+      chunks.get(name)?.imports.forEach(visitChunk)
+    }
+    for (const { fileName, isEntry } of chunks.values()) if (isEntry) visitChunk(fileName)
+    let bytes = 0
+    let zipped = 0
+    for (const name of first) {
+      const { code } = await minify(chunks.get(name)?.code ?? '', { minify: true })
+      bytes += code.length
+      zipped += gzipSync(code).length
+    }
+    console.info(`weights alone, core + formats + onnx: ${(bytes / 1024).toFixed(0)} KB at first, ${(zipped / 1024).toFixed(0)} KB gzipped; ${chunks.size - first.size} parts more where they are asked for`)
+    expect(bytes).toBeLessThan(MOST_FOR_WEIGHTS)
+    expect(chunks.size).toBeGreaterThan(first.size)
   })
 
   it('from script tags with an import map, and no bundler, runs too', async () => {

@@ -3,11 +3,9 @@ import type { BatchSource, ModelHost, ObserveOptions, Site } from '../contract/v
 import type { StatisticName, StatisticRequest, Statistics, StatisticTarget, StatisticValues } from '../contract/v2/statistics.js'
 import { LowbitError } from '../errors.js'
 import { MemoryPlan, requireMemory, statisticCost, statisticMemory, type StatisticCost } from '../observer/memory.js'
+import { DEFAULT_MAX_MEMORY } from './default-memory.js'
 import { observeThrough, type CalibrationCache } from './calibration-cache.js'
 import { mergeStatistics } from './readers.js'
-
-/** Bytes for statistics when nothing else is said: 512 MiB. */
-export const DEFAULT_MAX_MEMORY = 512 * 2 ** 20
 
 /** One thing to observe for: a site or fold group with what its algorithm needs. */
 export interface Wanted {

@@ -1,6 +1,5 @@
-import type { Artifact, ModelHost, OperatorChoice } from '../contract/v2/host.js'
+import type { Artifact, BatchSource, ModelHost, OperatorChoice } from '../contract/v2/host.js'
 import type { Json } from '../contract/v2/plugin.js'
-import { digestBatches } from '../digest/digest-batches.js'
 import { isLowbitError, LowbitError, throwIfAborted } from '../errors.js'
 import { fastLinAlg } from '../linalg/fast.js'
 import { resumable } from '../linalg/resumable.js'
@@ -9,22 +8,20 @@ import type { Plan } from '../plan/plan.js'
 import { checkPlugin } from '../plugin.js'
 import type { Damage, PluginRecord, Report, SiteReport, TransformReport, ActivationReport } from '../report/report.js'
 import { VERSION } from '../version.js'
-import { activationStage, requireActivationMemory } from './activation-stage.js'
-import { batchCount, repeatable } from './batches.js'
-import { fingerprintOf, openCache, type CalibrationIdentity } from './calibration-cache.js'
-import { DEFAULT_MAX_MEMORY, memoryFor } from './collect.js'
+import type { CalibrationIdentity } from './calibration-cache.js'
+import type { Wanted } from './collect.js'
 import type { StageContext } from './context.js'
 import { damageWarnings, estimateDamage, measureDamage } from './damage.js'
 import { leaveNonFinite } from './non-finite-weights.js'
 import { Decisions } from './decisions.js'
+import { DEFAULT_MAX_MEMORY } from './default-memory.js'
 import type { QuantizeOptions } from './options.js'
 import { requireSomething } from './nothing.js'
 import { planSites, type SitePlan } from './plan.js'
 import { plannedActivations, plannedSites, withReasons } from './planned-report.js'
-import { RescueStage, type RescueOutcome } from './rescue-stage.js'
+import type { RescueOutcome } from './rescue-stage.js'
 import { roundingStage, roundingWork } from './rounding-stage.js'
 import { weightBytes } from './size.js'
-import { transformStage, transformWork } from './transform-stage.js'
 
 export interface QuantizeResult {
   readonly artifact: Artifact
@@ -60,9 +57,12 @@ export async function quantize(opened: ModelHost, options: QuantizeOptions): Pro
   if (options.calibration !== undefined) plans = await leaveNonFinite(host, plans, warnings)
   let quantized = plans.filter((p) => p.action === 'quantize')
   if (options.activations === undefined) requireSomething(quantized.length, host, plans, options)
-  const calibration = options.calibration === undefined ? undefined : await repeatable(options.calibration, options.maxMemory ?? DEFAULT_MAX_MEMORY)
-  const maxMemory = memoryFor([...roundingWork(host, quantized, options), ...transforms.flatMap((t) => transformWork(host, t, quantized))], options.maxMemory, batchCount(calibration))
-  if (options.activations !== undefined) requireActivationMemory(options.activations, maxMemory)
+  const calibration = options.calibration === undefined ? undefined : await (await import('./batches.js')).repeatable(options.calibration, options.maxMemory ?? DEFAULT_MAX_MEMORY)
+  // What rounding without data does not take is loaded when it is asked for: a page need not.
+  const transforming = transforms.length === 0 ? undefined : await import('./transform-stage.js')
+  const activating = options.activations === undefined ? undefined : await import('./activation-stage.js')
+  const maxMemory = await memoryOf([...roundingWork(host, quantized, options), ...transforms.flatMap((t) => transforming?.transformWork(host, t, quantized) ?? [])], options, calibration)
+  if (options.activations !== undefined) activating?.requireActivationMemory(options.activations, maxMemory)
   const context: StageContext = {
     calibration,
     maxMemory,
@@ -89,7 +89,7 @@ export async function quantize(opened: ModelHost, options: QuantizeOptions): Pro
   const transformReports: TransformReport[] = []
   const identity = await openKept(host, plans, transforms, format, options, context)
   for (const [index, transform] of transforms.entries()) {
-    transformReports.push(...(await timed('transform', () => transformStage(host, transform, index, quantized, context))))
+    transformReports.push(...(await timed('transform', async () => (await transforming?.transformStage(host, transform, index, quantized, context)) ?? [])))
   }
   const round = (): Promise<ReadonlyMap<string, SiteReport>> => timed('round', () => roundingStage(host, quantized, options, context))
   const rounded = await round().catch(async (error: unknown) => {
@@ -101,7 +101,9 @@ export async function quantize(opened: ModelHost, options: QuantizeOptions): Pro
   })
   const wanted = options.activations
   let outcome: RescueOutcome = { activations: [], sites: new Map() }
-  if (wanted !== undefined) {
+  if (wanted !== undefined && activating !== undefined) {
+    const { activationStage } = activating
+    const { RescueStage } = await import('./rescue-stage.js')
     const calibrated = await timed('calibrate', () => activationStage(host, wanted, options, context))
     outcome = { ...outcome, activations: calibrated.activations }
     const rescue = new RescueStage(host, format, rounded, options.overrides ?? [], context)
@@ -144,6 +146,13 @@ async function damageOf(host: ModelHost, sites: readonly SiteReport[], { activat
   return measureDamage(host, calibration, signal)
 }
 
+/** Bytes for statistics, as `memoryFor` has it; what needs none has nothing to plan. */
+async function memoryOf(work: readonly Wanted[], { maxMemory }: QuantizeOptions, calibration: BatchSource | undefined): Promise<number> {
+  if (work.every((w) => w.needs.length === 0)) return maxMemory ?? DEFAULT_MAX_MEMORY
+  const [{ memoryFor }, { batchCount }] = await Promise.all([import('./collect.js'), import('./batches.js')])
+  return memoryFor(work, maxMemory, batchCount(calibration))
+}
+
 async function chooseOperators(host: ModelHost, choice: OperatorChoice | undefined): Promise<void> {
   const { operators } = host.capabilities
   if (operators !== undefined) return operators.choose(choice ?? 'default')
@@ -159,6 +168,7 @@ async function openKept(host: ModelHost, plans: readonly SitePlan[], transforms:
   const { calibrationCache: cache, jobs } = options
   const { calibration, signal, linalg } = context
   if (calibration === undefined || (cache === undefined && jobs?.open === undefined)) return undefined
+  const [{ digestBatches }, { fingerprintOf, openCache }] = await Promise.all([import('../digest/digest-batches.js'), import('./calibration-cache.js')])
   const decisive = Object.fromEntries(Object.entries(describeOptions(format, options)).filter(([key]) => key !== 'activations' && key !== 'settings'))
   const plugins = pluginRecords(host, plans, transforms)
   const data = cache?.data ?? jobs?.data ?? (await digestBatches(calibration, signal))

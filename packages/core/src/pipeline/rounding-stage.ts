@@ -7,8 +7,7 @@ import { dequantizeSlices } from '../reference/dequantize.js'
 import type { SiteReport } from '../report/report.js'
 import { breathe } from '../slices/breath.js'
 import { inSlices, type Slices } from '../slices/slices.js'
-import { batchCount } from './batches.js'
-import { chunkByMemory, collectEach, type Wanted } from './collect.js'
+import type { Wanted } from './collect.js'
 import type { StageContext } from './context.js'
 import type { JobResult, JobStore, QuantizeOptions, ReaderResult } from './options.js'
 import { outputSqnrSlices } from './output-error.js'
@@ -37,8 +36,9 @@ export async function roundingStage(host: ModelHost, plans: readonly Quantized[]
     }
     // Nothing is assigned before the stage ends: what a site sees must not depend on how memory cut the work.
     const decisions: (() => Promise<void>)[] = []
-    for (const chunk of chunkByMemory(work, context.maxMemory, batchCount(context.calibration))) {
-      const each = await collectEach(host, chunk, context.calibration, context.observe, { stage: `round ${index}`, cache: context.cache })
+    const statistics = await statisticsFor(host, work, `round ${index}`, context)
+    for (const chunk of statistics.chunks) {
+      const each = await statistics.collect(chunk)
       const finished = await inParallel(chunk, options.runner?.concurrency ?? 1, async ({ plan, readers, stored }, i) => {
         const { site } = plan
         await breathe(context.signal, `rounding of ${site.id}`)
@@ -68,6 +68,18 @@ export async function roundingStage(host: ModelHost, plans: readonly Quantized[]
   }
   context.onProgress({ phase: 'round', done: owners.length, total: owners.length })
   return reports
+}
+
+/** The chunks whose statistics fit the memory, and how to take them; work that needs none is one chunk. */
+async function statisticsFor(host: ModelHost, work: readonly Work[], stage: string, context: StageContext): Promise<{ readonly chunks: readonly (readonly Work[])[]; collect(chunk: readonly Work[]): Promise<readonly ReadonlyMap<string, JobStatistics>[]> }> {
+  if (work.every((w) => w.needs.length === 0)) {
+    return { chunks: work.length === 0 ? [] : [work], collect: (chunk) => Promise.resolve(chunk.map(({ readers }) => new Map(readers.map((site) => [site.id, {}])))) }
+  }
+  const [{ chunkByMemory, collectEach }, { batchCount }] = await Promise.all([import('./collect.js'), import('./batches.js')])
+  return {
+    chunks: chunkByMemory(work, context.maxMemory, batchCount(context.calibration)),
+    collect: (chunk) => collectEach(host, chunk, context.calibration, context.observe, { stage, cache: context.cache }),
+  }
 }
 
 /** What the rounding of each site that owns its weight, and what follows it, needs of the inputs that the weight is read with. */

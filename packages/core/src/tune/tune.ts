@@ -1,7 +1,7 @@
 import type { Artifact, Batch, BatchSource, ModelHost } from '../contract/v2/host.js'
 import { LowbitError, throwIfAborted } from '../errors.js'
 import { repeatable } from '../pipeline/batches.js'
-import { DEFAULT_MAX_MEMORY } from '../pipeline/collect.js'
+import { DEFAULT_MAX_MEMORY } from '../pipeline/default-memory.js'
 import type { JobResult, JobStore, QuantizeOptions } from '../pipeline/options.js'
 import { quantize, type QuantizeResult } from '../pipeline/quantize.js'
 import type { OnProgress } from '../progress.js'

@@ -27,7 +27,7 @@ import { type Decisions, expectFormat, FORMATS, neutralPlan, ONNX_SETTINGS, type
 import { showStored } from '../normalize/index.js'
 import { expectRecord, findSites, type FoundSites, readRows, type SiteRecord, untransposeGemms, writeRows } from '../sites/index.js'
 import { activationPoints, type PointOptions } from '../static/index.js'
-import { addBias, applyRotation, applyScale, describeGroup, describeStream, findStreams, type GroupRecord, groupSites, rotateStream } from '../transforms/index.js'
+import { describeGroup, type GroupRecord, groupSites } from '../transforms/fold-groups.js'
 import { VERSION } from '../version.js'
 
 /** What an ONNX model can do without a runtime. */
@@ -166,6 +166,7 @@ export class OnnxGraphHost extends AbstractHost {
   }
 
   protected async shiftOutput(site: Site, delta: Float32Array): Promise<void> {
+    const { addBias } = await import('../transforms/bias.js')
     await addBias(this.graph, this.#record(site), delta, this.source.load)
     this.#points = undefined
   }
@@ -175,12 +176,12 @@ export class OnnxGraphHost extends AbstractHost {
     return found === undefined ? undefined : describeGroup(this.graph, this.records, found)
   }
 
-  protected transform({ id }: FoldGroup, transform: Exclude<Transform, { readonly kind: 'clip' }>): Promise<ApplyResult> {
+  protected async transform({ id }: FoldGroup, transform: Exclude<Transform, { readonly kind: 'clip' }>): Promise<ApplyResult> {
     const found = this.#groups.find((g) => g.id === id)
     if (found === undefined) throw new LowbitError('LOWBIT_INTERNAL', { thing: `fold group '${id}'`, found: 'no record of it' })
     this.#points = undefined
-    if (transform.kind === 'scale') return applyScale(this.graph, this.records, found, transform.scales, this.source.load)
-    return applyRotation(this.graph, this.records, found, transform.signs, transform.order, this.source.load)
+    if (transform.kind === 'scale') return (await import('../transforms/scale.js')).applyScale(this.graph, this.records, found, transform.scales, this.source.load)
+    return (await import('../transforms/rotate.js')).applyRotation(this.graph, this.records, found, transform.signs, transform.order, this.source.load)
   }
 
   protected override canQuantize(point: string): boolean {
@@ -263,11 +264,13 @@ export class OnnxGraphHost extends AbstractHost {
 
   async #residualStreams(): Promise<readonly ResidualStream[]> {
     this.checkOpen()
+    const [{ findStreams }, { describeStream }] = await Promise.all([import('../transforms/residual-stream.js'), import('../transforms/rotate-stream.js')])
     return Promise.all(findStreams(this.graph, this.records).map((s) => describeStream(this.graph, s, this.source.load)))
   }
 
   async #rotateStream(id: string, { signs, order }: Extract<Transform, { readonly kind: 'rotate' }>): Promise<ApplyResult> {
     this.checkOpen()
+    const [{ findStreams }, { rotateStream }] = await Promise.all([import('../transforms/residual-stream.js'), import('../transforms/rotate-stream.js')])
     const streams = findStreams(this.graph, this.records)
     const stream = streams.find((s) => s.id === id)
     if (stream === undefined) throw this.unknown('residual stream', id, streams.map((s) => s.id))

@@ -1,8 +1,6 @@
 import type { ModelProto } from '@lowbit/formats'
+import { isOp, subgraphs } from '../graph/index.js'
 import type { LoadTensor } from '../sites/weights.js'
-import { foldTrainedCodes } from './fold-trained-codes.js'
-import { hoistWeights } from './hoist-weights.js'
-import { inlineFunctions } from './inline-functions.js'
 
 /**
  * Brings what a model may hold in several places to the one place where weights are looked for: bodies of functions into the graph,
@@ -11,7 +9,12 @@ import { inlineFunctions } from './inline-functions.js'
  * @returns what was done, in sentences, and the bytes that codes in the place of floats saved
  */
 export async function normalizeModel(model: ModelProto, load: LoadTensor): Promise<{ readonly notes: readonly string[]; readonly saved: number }> {
-  const notes = [...inlineFunctions(model), ...hoistWeights(model)]
+  const notes: string[] = []
+  // Most models hold none of it: a page loads what it needs.
+  if (model.functions.length > 0) notes.push(...(await import('./inline-functions.js')).inlineFunctions(model))
+  if (model.graph?.node.some((n) => subgraphs(n).length > 0) === true) notes.push(...(await import('./hoist-weights.js')).hoistWeights(model))
+  if (model.graph?.node.some((n) => isOp(n, 'QuantizeLinear')) !== true) return { notes, saved: 0 }
+  const { foldTrainedCodes } = await import('./fold-trained-codes.js')
   const { notes: folded, saved } = await foldTrainedCodes(model, load)
   return { notes: [...notes, ...folded], saved }
 }
