@@ -84,7 +84,7 @@ export abstract class AbstractHost implements ModelHost {
   async apply(group: string, transform: Transform): Promise<ApplyResult> {
     this.checkOpen()
     const found = this.group(group)
-    if (found === undefined) throw this.unknown('fold group', group, this.foldGroups().map((g) => g.id))
+    if (found === undefined) throw this.unknown('fold group', group, this.foldGroups().map((g) => g.id), 'foldGroups()')
     if (!this.supports.transforms.includes(transform.kind)) return { how: 'refused', reason: `${this.name} has no place for a '${transform.kind}'` }
     if (transform.kind === 'clip') {
       await this.writeWeight(transform.site, transform.weight)
@@ -120,7 +120,7 @@ export abstract class AbstractHost implements ModelHost {
 
   assignActivation(point: string, params: ActivationParams | null): void {
     this.checkOpen()
-    if (!this.canQuantize(point)) throw this.unknown('activation', point, this.activations().map((p) => p.id))
+    if (!this.canQuantize(point)) throw this.unknown('activation', point, this.activations().map((p) => p.id), 'activations()')
     if (params === null) this.#activations.delete(point)
     else {
       checkParams(params, point)
@@ -199,7 +199,7 @@ export abstract class AbstractHost implements ModelHost {
     this.checkOpen()
     this.#byId ??= new Map(this.sites().map((s) => [s.id, s]))
     const found = this.#byId.get(id)
-    if (found === undefined) throw this.unknown('site', id, [...this.#byId.keys()])
+    if (found === undefined) throw this.unknown('site', id, [...this.#byId.keys()], 'sites()')
     return found
   }
 
@@ -219,8 +219,8 @@ export abstract class AbstractHost implements ModelHost {
   }
 
   /** What to say of a name that the model does not have. */
-  protected unknown(what: string, id: string, known: readonly string[]): LowbitError {
-    return new LowbitError('LOWBIT_NOT_FOUND', { thing: `${what} '${id}'`, found: 'the model has none of this name', expected: `${known.slice(0, 8).map((name) => `'${name}'`).join(', ')}${known.length > 8 ? `, … (${known.length})` : ''}` })
+  protected unknown(what: string, id: string, known: readonly string[], list: string): LowbitError {
+    return new LowbitError('LOWBIT_NOT_FOUND', { thing: `${what} '${id}'`, found: 'the model has none of this name', expected: `${known.slice(0, 8).map((name) => `'${name}'`).join(', ')}${known.length > 8 ? `, … (${known.length})` : ''}`, fix: `list them with ${list}` })
   }
 }
 

@@ -10,8 +10,8 @@ export function checkTransform(transform: Exclude<Transform, { readonly kind: 'c
   const given = kind === 'scale' ? transform.scales : transform.signs
   if (given.length !== channels) throw new LowbitError('LOWBIT_SHAPE', { thing: `${kind} of ${thing}`, found: `${given.length} channels`, expected: `${channels}` })
   if (kind === 'scale') {
-    const bad = transform.scales.find((s) => !(s > 0 && Number.isFinite(s)))
-    if (bad !== undefined) throw new LowbitError('LOWBIT_ARGUMENT', { thing: `scale of ${thing}`, found: String(bad), expected: 'positive, finite numbers' })
+    const at = transform.scales.findIndex((s) => !(s > 0 && Number.isFinite(s)))
+    if (at >= 0) throw new LowbitError('LOWBIT_ARGUMENT', { thing: `scale of ${thing}`, found: `${transform.scales[at]} in channel ${at}`, expected: 'positive, finite numbers' })
     return
   }
   const { signs, order } = transform

@@ -273,7 +273,7 @@ export class OnnxGraphHost extends AbstractHost {
     const [{ findStreams }, { rotateStream }] = await Promise.all([import('../transforms/residual-stream.js'), import('../transforms/rotate-stream.js')])
     const streams = findStreams(this.graph, this.records)
     const stream = streams.find((s) => s.id === id)
-    if (stream === undefined) throw this.unknown('residual stream', id, streams.map((s) => s.id))
+    if (stream === undefined) throw this.unknown('residual stream', id, streams.map((s) => s.id), 'capabilities.residual.streams()')
     this.#points = undefined
     this.changed()
     const result = await rotateStream(this.graph, this.records, stream, signs, order, this.source.load)

@@ -1,8 +1,8 @@
-import { type ApplyResult, LowbitError } from '@lowbit/core'
+import type { ApplyResult } from '@lowbit/core'
 import { node } from '@lowbit/formats'
 import { addFloats, type Graph } from '../graph/index.js'
 import { type LoadTensor, operandName, readRows, type SiteRecord, siteNode, writeRows } from '../sites/index.js'
-import { channelsOf, type GroupRecord, planGroup, tiedReason } from './fold-groups.js'
+import { type GroupRecord, planGroup, tiedReason } from './fold-groups.js'
 import { changeVector } from './vector.js'
 
 /**
@@ -10,9 +10,7 @@ import { changeVector } from './vector.js'
  * produces the input; where nothing can take it, a Mul is put in front of the sites.
  */
 export async function applyScale(graph: Graph, records: readonly SiteRecord[], group: GroupRecord, scales: Float32Array, load: LoadTensor): Promise<ApplyResult> {
-  const [first] = group.members
-  if (first === undefined) return { how: 'refused', reason: 'no sites' }
-  checkScales(group, first, scales)
+  if (group.members.length === 0) return { how: 'refused', reason: 'no sites' }
   const tied = tiedReason(records, group)
   if (tied !== undefined) return { how: 'refused', reason: tied }
 
@@ -62,11 +60,4 @@ function insertMul(graph: Graph, group: GroupRecord, scales: Float32Array): void
   const scaled = graph.freshName(`${input}_smooth`)
   graph.addNode(node('Mul', [input, factor], [scaled], {}, '', graph.freshName(`${group.id}/Mul`)))
   for (const record of group.members) graph.setInput(siteNode(graph, record), record.dataInput, scaled)
-}
-
-function checkScales(group: GroupRecord, first: SiteRecord, scales: Float32Array): void {
-  const channels = channelsOf(first)
-  if (scales.length !== channels) throw new LowbitError('LOWBIT_SHAPE', { thing: `scales for group '${group.id}'`, found: `${scales.length} values`, expected: `${channels}, one a channel` })
-  const bad = scales.findIndex((s) => !(s > 0 && s < Infinity))
-  if (bad >= 0) throw new LowbitError('LOWBIT_NONFINITE', { thing: `scales for group '${group.id}'`, found: `${scales[bad]} for channel ${bad}`, expected: 'finite numbers above 0' })
 }
