@@ -156,7 +156,7 @@ async function executeLocked(recipe: Recipe, folder: string, { model, output, ou
 }
 
 /** @throws LOWBIT_RUINED for a model whose outputs are mostly noise */
-function refuseRuined({ damage, warnings }: Report): void {
+export function refuseRuined({ damage, warnings }: Report): void {
   if (damage === undefined || damage.batches === 0 || damage.sqnr >= RUINED) return
   throw new LowbitError('LOWBIT_RUINED', {
     thing: 'the quantized model',

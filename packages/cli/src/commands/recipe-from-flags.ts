@@ -109,7 +109,7 @@ function requireMethod(method: string | undefined): void {
 }
 
 /** `*head*=int8`, `a=uint4:16`, `b=float` */
-function parseOverride(text: string): { match: string; weights: RecipeScheme | null } {
+export function parseOverride(text: string): { match: string; weights: RecipeScheme | null } {
   const at = text.lastIndexOf('=')
   const [dtype = '', group, ...rest] = text.slice(at + 1).split(':')
   const size = group === undefined ? undefined : Number(group)

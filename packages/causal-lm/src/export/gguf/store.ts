@@ -38,13 +38,17 @@ function groupsOf32({ granularity }: Scheme, columns: number): boolean {
 export function storeGguf(q: QTensor, thing: string): GgufStored {
   const exact = carryExact(q)
   if ('type' in exact) return stored(exact, q)
-  const reasons = exact.refused
-  for (const type of ['Q4_0', 'Q4_1', 'Q5_1'] as const) {
+  const reasons = { ...exact.refused }
+  const candidates: GgufStored[] = []
+  for (const type of SCALE_TYPES) {
     const moved = withScales(q, (scale) => carriedScale(type, scale, bitsOf(q.scheme.dtype)))
     const carried = carryExact(moved)
-    if ('type' in carried) return { ...stored(carried, moved), reason: `scales rounded to what ${carried.type} holds` }
-    Object.assign(reasons, carried.refused)
+    // float16 is what every type has; fewer digits are worth a word.
+    if ('type' in carried) candidates.push({ ...stored(carried, moved), ...(type === 'Q4_0' ? {} : { reason: `scales of ${11 - bitsOf(q.scheme.dtype)} binary digits, so that ${carried.type} holds them with their zero points` }) })
+    else Object.assign(reasons, carried.refused)
   }
+  const [smallest] = candidates.sort((a, b) => a.bytes.length - b.bytes.length)
+  if (smallest !== undefined) return smallest
   throw new LowbitError('LOWBIT_UNSUPPORTED', { thing, found: `codes that no type of GGUF holds: ${Object.entries(reasons).slice(0, 4).map(([type, why]) => `${type} needs ${why}`).join('; ')}`, expected: 'int4 in groups of 32, int8, uint4 …' })
 }
 
@@ -53,6 +57,9 @@ function stored({ type, bytes }: { readonly type: CarrierType; readonly bytes: U
 }
 
 const blocks = (type: string, { shape }: QTensor, bytes: Uint8Array): StoredWeight['tensors'][number] => ({ role: 'blocks', type, shape, bytes: bytes.length })
+
+/** What scales are rounded as: float16, or fewer digits beside minima. */
+const SCALE_TYPES = ['Q4_0', 'Q4_1', 'Q5_1'] as const
 
 /** Largest relative error of a normal float16. */
 const ROUNDING = 2 ** -11
