@@ -1,6 +1,7 @@
 export type { Tf, TfCore } from './tf.js'
 export { tfjsOps } from './ops/tfjs-ops.js'
 export { tfjsDifferentiator } from './ops/differentiator.js'
+export { tfjsTraining } from './ops/training-backend.js'
 export { noTape } from './ops/no-tape.js'
 export { registerWasmGradients, type WasmGradients } from './gradients/register.js'
 export { prepare, type Prepared, type PrepareOptions } from './prepare/prepare.js'

@@ -8,6 +8,21 @@ export interface DifferentiableBindings<T> {
   matrix(name: string): T
   /** A gain or bias; tables of rotations as they are. */
   vector(name: string): T
+  /** `x · wᵀ` for each matrix that reads x. Absent: with {@link matrix}. For adapters, weights that stay codes, rounded inputs. */
+  products?(matrices: readonly string[], x: T): readonly T[]
+  /** Rows of the embedding `[tokens, width]`. Absent: from {@link matrix}. */
+  rows?(matrix: string, tokens: readonly number[]): T
+  /** Masks and tables, which are the same in every run: made once by who keeps them. Absent: made each time. */
+  constant?(name: string, make: () => T): T
+}
+
+/** Some steps of a program: gradients a piece at a time need little memory. */
+export interface ProgramPart<T> {
+  /** First step, and the one after the last. Default: all. */
+  readonly from?: number
+  readonly to?: number
+  /** What buffers hold before the first step. */
+  readonly buffers?: Readonly<Record<string, T>>
 }
 
 export interface DifferentiableRun<T> {
@@ -22,9 +37,10 @@ export interface DifferentiableRun<T> {
  * `activations: 'int8'` of a step is left to the bindings, since rounding wants an estimator of its own.
  * @param tokens one list a sequence
  * @param wanted the last so many positions of each sequence
+ * @param part some of the steps alone; the output is there only if they write it
  * @throws LOWBIT_SHAPE, LOWBIT_LIMIT, LOWBIT_DATA
  */
-export function runDifferentiable<T>(ops: Ops<T>, program: Program, bindings: DifferentiableBindings<T>, tokens: readonly (readonly number[])[], wanted: number): DifferentiableRun<T> {
+export function runDifferentiable<T>(ops: Ops<T>, program: Program, bindings: DifferentiableBindings<T>, tokens: readonly (readonly number[])[], wanted: number, part: ProgramPart<T> = {}): DifferentiableRun<T> {
   const rows = tokens[0]?.length ?? 0
   const batch = tokens.length
   if (rows === 0 || tokens.some(({ length }) => length !== rows)) throw new LowbitError('LOWBIT_SHAPE', { thing: 'tokens', found: `sequences of ${[...new Set(tokens.map(({ length }) => length))].join(', ') || 'no'} tokens`, expected: 'one length for all, at least 1' })
@@ -32,11 +48,10 @@ export function runDifferentiable<T>(ops: Ops<T>, program: Program, bindings: Di
   if (!Number.isInteger(wanted) || wanted < 1 || wanted > rows) throw new LowbitError('LOWBIT_LIMIT', { thing: 'wanted positions', found: String(wanted), expected: `1 to ${rows}` })
   // Sizes against the program's own declarations; what is bound is checked by the operations themselves.
   checkProgram(program, { matrices: program.matrices, vectors: Object.fromEntries(Object.entries(program.vectors).map(([name, length]) => [name, { length }])) })
-  const run = new Run(ops, program, bindings, tokens, batch, rows, wanted)
-  program.steps.forEach((step, index) => {
-    run.step(step, stepName(step, index))
-  })
-  return { output: run.read(program.output), read: (buffer) => run.read(buffer) }
+  const { from = 0, to = program.steps.length, buffers = {} } = part
+  const run = new Run(ops, program, bindings, tokens, batch, rows, wanted, new Map(Object.entries(buffers)))
+  for (let index = from; index < to; index++) run.step(program.steps[index], stepName(program.steps[index], index))
+  return { get output() { return run.read(program.output) }, read: (buffer) => run.read(buffer) }
 }
 
 class Run<T> {
@@ -47,12 +62,13 @@ class Run<T> {
   readonly #batch: number
   readonly #rows: number
   readonly #wanted: number
-  readonly #buffers = new Map<string, T>()
+  readonly #buffers: Map<string, T>
   /** Keys and values `[B · R, heads · size]` that were appended in this run. */
   readonly #caches = new Map<string, { readonly keys: T; readonly values: T }>()
 
-  constructor(ops: Ops<T>, program: Program, bindings: DifferentiableBindings<T>, tokens: readonly (readonly number[])[], batch: number, rows: number, wanted: number) {
+  constructor(ops: Ops<T>, program: Program, bindings: DifferentiableBindings<T>, tokens: readonly (readonly number[])[], batch: number, rows: number, wanted: number, buffers: Map<string, T>) {
     this.#ops = ops
+    this.#buffers = buffers
     this.#program = program
     this.#bindings = bindings
     this.#tokens = tokens
@@ -75,10 +91,9 @@ class Run<T> {
       case 'norm': return write(step.to, this.#norm(step))
       case 'linear': {
         const x = this.read(step.from)
-        for (const { matrix, bias, to } of step.products) {
-          const y = ops.matmul(x, this.#bindings.matrix(matrix), false, true)
-          write(to, bias === undefined ? y : ops.add(y, this.#bindings.vector(bias)))
-        }
+        const names = step.products.map(({ matrix }) => matrix)
+        const products = this.#bindings.products?.(names, x) ?? names.map((name) => ops.matmul(x, this.#bindings.matrix(name), false, true))
+        for (const [i, { bias, to }] of step.products.entries()) write(to, bias === undefined ? products[i] : ops.add(products[i], this.#bindings.vector(bias)))
         return
       }
       case 'rope': return write(step.buffer, this.#rope(step))
@@ -104,15 +119,17 @@ class Run<T> {
     return this.#program.buffers[buffer].width
   }
 
-  /** A product with one-hot rows: its gradient is the sum that an embedding needs. */
   #embed({ matrix, by = 1 }: Step<'embed'>, where: string): T {
     const { rows: vocabulary } = this.#program.matrices[matrix]
-    const hot = new Float32Array(this.#batch * this.#rows * vocabulary)
-    this.#tokens.flat().forEach((token, row) => {
-      if (!Number.isInteger(token) || token < 0 || token >= vocabulary) throw new LowbitError('LOWBIT_DATA', { thing: `${where}: token ${row}`, found: String(token), expected: `0 to ${vocabulary - 1}` })
-      hot[row * vocabulary + token] = by
-    })
-    return this.#ops.matmul(this.#ops.constant(hot, [this.#batch * this.#rows, vocabulary]), this.#bindings.matrix(matrix))
+    const tokens = this.#tokens.flat()
+    const wrong = tokens.findIndex((token) => !Number.isInteger(token) || token < 0 || token >= vocabulary)
+    if (wrong >= 0) throw new LowbitError('LOWBIT_DATA', { thing: `${where}: token ${wrong}`, found: String(tokens[wrong]), expected: `0 to ${vocabulary - 1}` })
+    const rows = this.#bindings.rows?.(matrix, tokens) ?? this.#ops.gather(this.#bindings.matrix(matrix), tokens)
+    return by === 1 ? rows : this.#ops.mul(rows, this.#ops.constant(by))
+  }
+
+  #constant(name: string, make: () => T): T {
+    return this.#bindings.constant?.(name, make) ?? make()
   }
 
   #norm({ from, epsilon, gain, segments = 1 }: Step<'norm'>): T {
@@ -134,8 +151,12 @@ class Run<T> {
     // [R, pairs] to [R, 1, size]: each angle stands at both floats of its pair; what is not rotated has cosine 1, sine 0.
     const spread = (t: T, rest: number): T => ops.reshape(ops.add(ops.matmul(t, ops.constant(this.#pairs(rotated, size, style), [rotated / 2, size])), ops.constant(restOf(rotated, size, rest), [1, size])), [rows, 1, size])
     const x = ops.reshape(this.read(buffer), [batch, rows, heads, size])
-    const partners = ops.reshape(ops.matmul(ops.reshape(x, [batch * rows * heads, size]), ops.constant(this.#turn(rotated, size, style), [size, size])), [batch, rows, heads, size])
-    const turned = ops.add(ops.mul(x, spread(table(cos), 1)), ops.mul(partners, spread(table(sin), 0)))
+    const what = `${rows} ${rotated} of ${size} ${style}`
+    const turn = this.#constant(`turn ${what}`, () => ops.constant(this.#turn(rotated, size, style), [size, size]))
+    const partners = ops.reshape(ops.matmul(ops.reshape(x, [batch * rows * heads, size]), turn), [batch, rows, heads, size])
+    const cosines = this.#constant(`${cos} ${what}`, () => spread(table(cos), 1))
+    const sines = this.#constant(`${sin} ${what}`, () => spread(table(sin), 0))
+    const turned = ops.add(ops.mul(x, cosines), ops.mul(partners, sines))
     return ops.reshape(turned, [batch * rows, width])
   }
 
@@ -167,10 +188,11 @@ class Run<T> {
     // Queries that read one head of keys stand below each other: [B · KV, shared · R, size].
     const q = ops.reshape(ops.transpose(ops.reshape(this.read(queries), [batch, rows, kvHeads, shared, size]), [0, 2, 3, 1, 4]), [batch * kvHeads, shared * rows, size])
     const head = (x: T): T => ops.reshape(ops.transpose(ops.reshape(x, [batch, rows, kvHeads, size]), [0, 2, 1, 3]), [batch * kvHeads, rows, size])
-    const scores = ops.mul(ops.matmul(q, head(held.keys), false, true), ops.constant(scale))
-    const masked = ops.add(softcap === undefined ? scores : this.#capped(scores, softcap), ops.constant(maskOf(rows, shared, window), [1, shared * rows, rows]))
-    const raised = ops.exp(ops.sub(masked, ops.stopGradient(ops.max(masked, [2], true))))
-    const mixed = ops.matmul(ops.div(raised, ops.sum(raised, [2], true)), head(held.values))
+    // Scaling the queries touches fewer values than scaling the scores.
+    const scores = ops.matmul(ops.mul(q, ops.constant(scale)), head(held.keys), false, true)
+    const mask = this.#constant(`mask ${rows} ${shared} ${window}`, () => ops.constant(maskOf(rows, shared, window), [1, shared * rows, rows]))
+    const masked = ops.add(softcap === undefined ? scores : this.#capped(scores, softcap), mask)
+    const mixed = ops.matmul(ops.softmax(masked), head(held.values))
     return ops.reshape(ops.transpose(ops.reshape(mixed, [batch, kvHeads, shared, rows, size]), [0, 3, 1, 2, 4]), [batch * rows, heads * size])
   }
 

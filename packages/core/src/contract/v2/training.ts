@@ -107,6 +107,19 @@ export interface Differentiator<T> {
   read(x: T): Promise<Float32Array>
 }
 
+/** {@link Differentiator} with what a training loop wants beside gradients: values that stay, and an end for those that do not. */
+export interface TrainingBackend<T> extends Differentiator<T> {
+  /** What computes: `tfjs wasm`. */
+  readonly name: string
+  /** Runs `f`; of what is made in it, only what it gives back and what was kept stays. */
+  scope(f: () => readonly T[]): readonly T[]
+  /** Takes a value out of all scopes: it lives until it is released. Returns it. */
+  keep(x: T): T
+  release(x: T): void
+  /** Values alive, where the backend counts them. */
+  alive(): number
+}
+
 /** A trainable or observed value that lives over training steps (a scale, an offset, a running range). */
 export interface FakeQuantVariable {
   /** Unique within one {@link FakeQuant}. */
