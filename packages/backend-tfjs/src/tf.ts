@@ -14,7 +14,7 @@ export type TfCore = Pick<
   | 'abs' | 'add' | 'backend' | 'backend_util' | 'cast' | 'clone' | 'concat' | 'cos' | 'conv2d' | 'conv2dTranspose' | 'customGrad' | 'depthwiseConv2d' | 'dispose' | 'div' | 'engine' | 'env' | 'exp'
   | 'expandDims' | 'fill' | 'gather' | 'getBackend' | 'getGradient' | 'getKernel' | 'getKernelsForBackend' | 'equal' | 'lessEqual' | 'greater' | 'greaterEqual' | 'io' | 'keep' | 'log' | 'matMul'
   | 'max' | 'maximum' | 'mean' | 'memory' | 'min' | 'minimum' | 'mul' | 'neg' | 'pad' | 'range' | 'ready' | 'registerGradient' | 'unregisterGradient' | 'registerKernel' | 'reshape' | 'round' | 'scalar' | 'sign' | 'sin'
-  | 'slice' | 'sqrt' | 'square' | 'sub' | 'sum' | 'tanh' | 'tensor' | 'tensor1d' | 'tidy' | 'tile' | 'transpose' | 'unregisterKernel' | 'unsortedSegmentSum' | 'valueAndGrads' | 'variable' | 'where' | 'zeros' | 'zerosLike'
+  | 'slice' | 'softmax' | 'sqrt' | 'square' | 'sub' | 'sum' | 'tanh' | 'tensor' | 'tensor1d' | 'tidy' | 'tile' | 'transpose' | 'unregisterKernel' | 'unsortedSegmentSum' | 'valueAndGrads' | 'variable' | 'where' | 'zeros' | 'zerosLike'
 >
 
 /** What model hosting and training need besides: the layers API. */

@@ -1,9 +1,9 @@
-import { LowbitError, type Json } from '@lowbit/core'
+import { LowbitError, recipeDifference, type Json } from '@lowbit/core'
 import type { io, Optimizer } from '@tensorflow/tfjs-core'
 import { isLayerVariable, type LayerVariable } from '../layers/layer-variable.js'
 import type { Prepared } from '../prepare/prepare.js'
 import type { LayersModel, Tensor, TfCore } from '../tf.js'
-import { difference, readSection, type CheckpointSection } from './section.js'
+import { readSection, type CheckpointSection } from './section.js'
 
 /** Scalars of tfjs optimizers that `setWeights` recomputes instead of restoring. */
 const EXACT = ['accBeta1', 'accBeta2']
@@ -54,7 +54,7 @@ export async function loadCheckpoint(tf: TfCore, prepared: Prepared, handler: io
   if (handler.load === undefined) throw new LowbitError('LOWBIT_ARGUMENT', { thing: 'checkpoint handler', found: 'one that can not load', expected: 'checkpointFolder(path) or a handler of tf.io' })
   const artifacts = await handler.load()
   const section = readSection(artifacts.userDefinedMetadata)
-  const other = difference(section.recipe, prepared.recipe)
+  const other = recipeDifference(section.recipe, prepared.recipe)
   if (other !== undefined) throw new LowbitError('LOWBIT_CHECKPOINT', { thing: 'checkpoint', found: `another recipe: ${other}`, expected: 'the recipe it was saved with', fix: 'prepare the model with that recipe' })
   const tensors = tf.io.decodeWeights(whole(tf, artifacts.weightData), artifacts.weightSpecs ?? [])
   try {

@@ -33,15 +33,3 @@ function isSection(found: object): found is CheckpointSection {
   const whole = typeof step === 'number' && Number.isInteger(step) && step >= 0 && 'recipe' in found && 'extra' in found
   return whole && (optimizer === undefined || (typeof optimizer === 'object' && typeof optimizer.className === 'string' && Array.isArray(optimizer.variables) && typeof optimizer.exact === 'object'))
 }
-
-/** Where two recipes differ first, or undefined. */
-export function difference(a: Json | undefined, b: Json | undefined, at = 'recipe'): string | undefined {
-  if (typeof a === 'object' && a !== null && typeof b === 'object' && b !== null && Array.isArray(a) === Array.isArray(b)) {
-    for (const key of new Set([...Object.keys(a), ...Object.keys(b)])) {
-      const found = difference(Reflect.get(a, key) as Json | undefined, Reflect.get(b, key) as Json | undefined, `${at}.${key}`)
-      if (found !== undefined) return found
-    }
-    return undefined
-  }
-  return a === b ? undefined : `${at} is ${JSON.stringify(a) ?? 'absent'} there and ${JSON.stringify(b) ?? 'absent'} here`
-}

@@ -105,7 +105,7 @@ function sumRows(tf: TfCore, x: Tensor, indices: Int32Array, rows: number): Tens
 /** Both with gradients of their own: those of tfjs go through operations that not every backend has. */
 function softmax(tf: TfCore, x: Tensor): Tensor {
   const f = tf.customGrad((input, save) => {
-    const y = shares(tf, input as Tensor).values
+    const y = tf.softmax(input as Tensor)
     if (typeof save === 'function') save([y])
     return { value: tf.clone(y), gradFunc: (dy: Tensor, saved: Tensor[]) => tf.mul(saved[0], tf.sub(dy, tf.sum(tf.mul(dy, saved[0]), -1, true))) }
   })

@@ -1,4 +1,4 @@
-import { batchMoments, LowbitError, planTraining, tensor, updateRunning, type FloatPart, type HostTensor, type Json, type Ops, type TrainingLayer, type TrainingRecipe, type WatchedTensor } from '@lowbit/core'
+import { batchMoments, LowbitError, planTraining, tensor, updateRunning, type FloatPart, type HostTensor, type Json, type Ops, type TrainingLayer, trainingRecipeJson, type TrainingRecipe, type WatchedTensor } from '@lowbit/core'
 import { normsAfterSites } from '../layers/batch-norm.js'
 import { wrapCall, type Around } from '../layers/call.js'
 import { findSites } from '../layers/find-sites.js'
@@ -12,7 +12,6 @@ import type { Layer, LayersModel, Tensor, TfCore } from '../tf.js'
 import { noTape } from '../ops/no-tape.js'
 import { Penalties } from './penalties.js'
 import { folded, fromOriented, latentMatrix, orientedMatrix, prepareSite, startFromWeights, type PreparedSite } from './prepared-site.js'
-import { recipeJson } from './recipe-json.js'
 import { Watch } from './watch.js'
 import { collectVariables } from './collect-variables.js'
 
@@ -135,7 +134,7 @@ class PreparedModel implements Prepared {
     this.model = model
     this.sites = sites
     this.float = float
-    this.recipe = recipeJson(recipe)
+    this.recipe = trainingRecipeJson(recipe)
     this.#batchStatistics = recipe.batchNorm === 'batch'
     this.#start = recipe.start ?? 0
     this.#freezeBatchNorm = recipe.freezeBatchNorm ?? Infinity

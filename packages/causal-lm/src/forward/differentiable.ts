@@ -23,6 +23,8 @@ export interface ProgramPart<T> {
   readonly to?: number
   /** What buffers hold before the first step. */
   readonly buffers?: Readonly<Record<string, T>>
+  /** Looks at what a step wrote. */
+  readonly after?: (step: ProgramStep, where: string, read: (buffer: string) => T) => void
 }
 
 export interface DifferentiableRun<T> {
@@ -50,8 +52,13 @@ export function runDifferentiable<T>(ops: Ops<T>, program: Program, bindings: Di
   checkProgram(program, { matrices: program.matrices, vectors: Object.fromEntries(Object.entries(program.vectors).map(([name, length]) => [name, { length }])) })
   const { from = 0, to = program.steps.length, buffers = {} } = part
   const run = new Run(ops, program, bindings, tokens, batch, rows, wanted, new Map(Object.entries(buffers)))
-  for (let index = from; index < to; index++) run.step(program.steps[index], stepName(program.steps[index], index))
-  return { get output() { return run.read(program.output) }, read: (buffer) => run.read(buffer) }
+  const read = (buffer: string): T => run.read(buffer)
+  for (let index = from; index < to; index++) {
+    const step = program.steps[index]
+    run.step(step, stepName(step, index))
+    part.after?.(step, stepName(step, index), read)
+  }
+  return { get output() { return read(program.output) }, read }
 }
 
 class Run<T> {

@@ -1,7 +1,7 @@
 /** Any JSON value: configurations, recipes, metadata. */
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json }
 
-export type PluginKind = 'host' | 'rounding' | 'transform' | 'training' | 'kernels' | 'observer'
+export type PluginKind = 'host' | 'rounding' | 'transform' | 'training' | 'kernels' | 'observer' | 'adapter'
 
 /**
  * What every plugin carries. A plugin is a plain value that the user passes: nothing is registered globally.

@@ -1,3 +1,4 @@
+import type { AdapterAlgorithm } from './adapter.js'
 import type { RoundingAlgorithm, TransformAlgorithm } from './algorithm.js'
 import type { ModelHost } from './host.js'
 import type { KernelProvider } from './kernels.js'
@@ -13,6 +14,7 @@ export interface Plugins {
   readonly training: TrainingAlgorithm
   readonly kernels: KernelProvider
   readonly observer: RangeObserver
+  readonly adapter: AdapterAlgorithm
 }
 
 /** The type of a plugin of a kind. */

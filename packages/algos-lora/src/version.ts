@@ -1,0 +1,4 @@
+/** Version of this package; a test holds it equal to package.json. */
+export const VERSION = '0.1.0'
+
+export const PACKAGE = '@lowbit/algos-lora'
