@@ -42,7 +42,8 @@ export function writeCheckpoint<T>(model: TrainableLm<T>, optimizer: AdamW, sett
     const best = progress.bestValues?.get(name)
     if (best !== undefined) put(`best ${name}`, shape, best)
   }
-  const { bestValues: _, ...kept } = progress
+  const { step, losses, evaluations, best } = progress
+  const kept: TrainingProgress = { step, losses, evaluations, ...(best === undefined ? {} : { best }) }
   return writeSafetensors(tensors, { lowbit: JSON.stringify({ version: VERSION, recipe: model.parts.recipe, settings, updates: optimizer.updates, progress: kept }) })
 }
 

@@ -7,7 +7,7 @@ import { AdamW, gradientNorm } from './adamw.js'
 import { Callbacks, type TrainingCallback } from './callbacks.js'
 import { readCheckpoint, writeCheckpoint, type CheckpointStore, type SavedTraining } from './checkpoint.js'
 import { learningRateAt } from './learning-rate.js'
-import { fineTuneSettings, type FineTuneSettings } from './settings.js'
+import { FINE_TUNE_OPTIONS, fineTuneSettings, type FineTuneSettings } from './settings.js'
 
 export interface FineTuneOptions<T> extends FineTuneSettings {
   /** What is learned: `packSamples()` makes them. */
@@ -269,6 +269,8 @@ function firstBad(gradients: ReadonlyMap<string, Float32Array>): NonFinite | und
 
 /** The settings among the options. */
 function pick<T>(options: FineTuneOptions<T>): FineTuneSettings {
-  const { windows: _, evaluation: _e, distil: _d, checkpoints: _c, callbacks: _b, onStep: _o, signal: _s, ...settings } = options
-  return settings
+  const given: Record<string, unknown> = {}
+  for (const name of Object.keys(FINE_TUNE_OPTIONS)) given[name] = Reflect.get(options, name)
+  // Values and types are checked where they are read.
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as FineTuneSettings
 }
