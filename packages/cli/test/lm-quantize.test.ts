@@ -59,7 +59,7 @@ describe('lowbit lm quantize', () => {
             if (phase === 'round' && item !== undefined && item === stopAt) stop.abort()
           },
         })
-        expect(jobs?.resumed ?? 0).toBe(work === undefined ? 0 : 3)
+        expect(jobs?.resumed ?? 0).toBe(work === undefined ? 0 : 4)
         return artifact.bytes()
       } catch (error) {
         if (stopAt === undefined) throw error
