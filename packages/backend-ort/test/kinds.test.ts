@@ -36,6 +36,20 @@ const KINDS: Readonly<Record<string, Kind>> = {
   },
   GRU: { nodes: [node('GRU', ['x', 'W', 'R'], ['y'], { hidden_size: 32 }, '', 'gru')], inputs: { x: x([5, 2, 24]) }, weights: [weight('W', [1, 96, 24], 1), weight('R', [1, 96, 32], 2)] },
   RNN: { nodes: [node('RNN', ['x', 'W', 'R'], ['y'], { hidden_size: 32 }, '', 'rnn')], inputs: { x: x([5, 2, 24]) }, weights: [weight('W', [1, 32, 24], 1), weight('R', [1, 32, 32], 2)] },
+  'a voice detector: a convolution and an LSTM in the branches of each rate, weights inside and outside': {
+    nodes: [
+      node('Equal', ['rate', 'sixteen'], ['is16']),
+      node('If', ['is16'], ['y'], {
+        then_branch: body([node('Conv', ['x', 'basis'], ['c'], { strides: [16] }), node('Relu', ['c'], ['r']), node('Transpose', ['r'], ['s'], { perm: [2, 0, 1] }), node('LSTM', ['s', 'W', 'R'], ['', 'h'], { hidden_size: 32 }), node('Gemm', ['hs', 'head'], ['t'], { transB: 1 }), node('Squeeze', ['h', 'first'], ['hs'])].sort((a, b) => Number(a.opType === 'Gemm') - Number(b.opType === 'Gemm')), 't'),
+        else_branch: body([node('Conv', ['x', 'k8'], ['e8']), node('ReduceMax', ['e8'], ['m8'], { axes: [2], keepdims: 0 }), node('Gemm', ['m8', 'head8'], ['e'], { transB: 1 })], 'e', [weight('k8', [32, 1, 32], 6), weight('head8', [40, 32], 7)]),
+      }, '', 'choice'),
+    ],
+    inputs: { x: x([1, 1, 256]), rate: { dtype: 'int64', shape: [], data: BigInt64Array.of(16000n) } },
+    weights: [
+      hostToTensor('sixteen', { dtype: 'int64', shape: [], data: BigInt64Array.of(16000n) }), hostToTensor('first', { dtype: 'int64', shape: [1], data: BigInt64Array.of(0n) }),
+      weight('basis', [32, 1, 64], 1), weight('W', [1, 128, 32], 2), weight('R', [1, 128, 32], 3), weight('head', [40, 32], 4),
+    ],
+  },
   'a weight that two branches read': {
     nodes: [node('If', ['flag'], ['y'], { then_branch: body([node('MatMul', ['x', 'w'], ['t'])], 't'), else_branch: body([node('MatMul', ['x', 'w'], ['m']), node('Neg', ['m'], ['e'])], 'e') }, '', 'choice')],
     inputs: { x: x([4, 32]) },

@@ -1,6 +1,7 @@
 import { LowbitError } from '@lowbit/core'
 import { attribute, findAttribute, floatAttribute, hostToTensor, intAttribute, intsAttribute, node as makeNode, type NodeProto, stringAttribute } from '@lowbit/formats'
-import type { Graph } from '../graph/index.js'
+import { addFloats, type Graph } from '../graph/index.js'
+import { halfTensors, holdsHalf } from '../static/half-tensors.js'
 
 /** Rewrites a node of the version before into one of this version. Nodes it returns stand in its place; none: it was changed in place. */
 export type UpgradeRule = (node: NodeProto, context: UpgradeContext) => readonly NodeProto[] | undefined
@@ -8,6 +9,7 @@ export type UpgradeRule = (node: NodeProto, context: UpgradeContext) => readonly
 /** What rules may use: constants and names of the main graph, which subgraphs see too. */
 export class UpgradeContext {
   readonly #graph: Graph
+  #isHalf: ((name: string) => boolean) | undefined
 
   constructor(graph: Graph) {
     this.#graph = graph
@@ -17,8 +19,14 @@ export class UpgradeContext {
     return this.#graph.addInitializer(hostToTensor(this.#graph.freshName(base), { dtype: 'int64', shape: [values.length], data: BigInt64Array.from(values, BigInt) }))
   }
 
-  floats(base: string, values: readonly number[], scalar = false): string {
-    return this.#graph.addInitializer(hostToTensor(this.#graph.freshName(base), { dtype: 'float32', shape: scalar ? [] : [values.length], data: Float32Array.from(values) }))
+  floats(base: string, values: readonly number[]): string {
+    return addFloats(this.#graph, base, Float32Array.from(values), [values.length])
+  }
+
+  /** A scalar of the type that a tensor has. */
+  scalar(base: string, value: number, like: string): string {
+    this.#isHalf ??= holdsHalf(this.#graph) ? halfTensors(this.#graph) : () => false
+    return addFloats(this.#graph, base, Float32Array.of(value), [], this.#isHalf(like) ? 'float16' : 'float32')
   }
 
   name(base: string): string {
@@ -53,8 +61,8 @@ const refuse = (what: string): UpgradeRule => (node) => {
 const clip: UpgradeRule = (node, context) => {
   const low = findAttribute(node, 'min')
   const high = findAttribute(node, 'max')
-  if (low !== undefined) setInput(node, 1, context.floats(`${node.output[0] ?? ''}_min`, [low.f], true))
-  if (high !== undefined) setInput(node, 2, context.floats(`${node.output[0] ?? ''}_max`, [high.f], true))
+  if (low !== undefined) setInput(node, 1, context.scalar(`${node.output[0] ?? ''}_min`, low.f, node.input[0] ?? ''))
+  if (high !== undefined) setInput(node, 2, context.scalar(`${node.output[0] ?? ''}_max`, high.f, node.input[0] ?? ''))
   drop(node, 'min')
   drop(node, 'max')
   return undefined
@@ -64,7 +72,7 @@ const pad: UpgradeRule = (node, context) => {
   const pads = intsAttribute(node, 'pads') ?? []
   setInput(node, 1, context.ints(`${node.output[0] ?? ''}_pads`, pads))
   const value = floatAttribute(node, 'value', 0)
-  if (value !== 0) setInput(node, 2, context.floats(`${node.output[0] ?? ''}_value`, [value], true))
+  if (value !== 0) setInput(node, 2, context.scalar(`${node.output[0] ?? ''}_value`, value, node.input[0] ?? ''))
   drop(node, 'pads')
   drop(node, 'value')
   return undefined
@@ -115,7 +123,7 @@ const resize11: UpgradeRule = (node) => {
 
 const dropout: UpgradeRule = (node, context) => {
   const ratio = findAttribute(node, 'ratio')
-  if (ratio !== undefined) setInput(node, 1, context.floats(`${node.output[0] ?? ''}_ratio`, [ratio.f], true))
+  if (ratio !== undefined) setInput(node, 1, context.scalar(`${node.output[0] ?? ''}_ratio`, ratio.f, ''))
   drop(node, 'ratio')
   return undefined
 }

@@ -1,17 +1,11 @@
-import { own } from '@lowbit/core'
-import { DataType, hostToTensor, hostToFloat32, isExternal, node as makeNode, type NodeProto, onnxTypeOf, tensorToHost, type TensorProto } from '@lowbit/formats'
-import { type Graph, isOp, MICROSOFT } from '../graph/index.js'
+import { DataType, hostToFloat32, hostToTensor, isExternal, node as makeNode, type NodeProto, tensorToHost, type TensorProto } from '@lowbit/formats'
+import { type Graph, isOp } from '../graph/index.js'
 import { type SiteRecord, siteNode } from '../sites/site-record.js'
+import { halfTensors, holdsHalf, isTyped } from './half-tensors.js'
 import { activationInputs, activationOutputs, hasIntegerProduct, staticRole } from './operators.js'
-import { Union } from './union.js'
 
 /** Constants up to this many values are stored in float32; larger ones stay as they are, behind a Cast. */
 const FEW = 1024
-
-/** Inputs beside activations that have the type of the activations, where they are no constants. */
-const TYPED: Readonly<Record<string, readonly number[]>> = {
-  BatchNormalization: [1, 2, 3, 4], Clip: [1, 2], Conv: [1, 2], ConvTranspose: [1, 2], Gemm: [1, 2], InstanceNormalization: [1, 2], LayerNormalization: [1, 2], Pad: [2],
-}
 
 /**
  * Lets the float16 operators that a static plan rounds compute in float32, between Casts: no engine multiplies integers and gives
@@ -43,6 +37,7 @@ export function widen(graph: Graph, records: readonly SiteRecord[], decided: Rea
         const readers = graph.consumers(name)
         if (producer === undefined) boundary.set(name, half)
         graph.rename(name, half)
+        for (const record of records) if (record.anchor === name) record.anchor = half
         for (const reader of readers.filter((r) => nodes.has(r))) reader.input.forEach((input, i) => { if (input === half && isTyped(reader, i)) graph.setInput(reader, i, name) })
         cast(half, name, DataType.FLOAT)
       }
@@ -86,7 +81,7 @@ const NOTHING: Widened = { restore: () => undefined }
 function widened(graph: Graph, records: readonly SiteRecord[], decided: ReadonlySet<string>, weights: ReadonlySet<string>): ReadonlySet<NodeProto> {
   const sites = records.filter((r) => r.floatType === 'float16' && hasIntegerProduct(r.op))
   if (decided.size === 0 || !holdsHalf(graph)) return new Set()
-  const isHalf = halfTensors(graph, sites)
+  const isHalf = halfTensors(graph, sites.map((site) => siteNode(graph, site).input[site.dataInput] ?? ''))
   const nodes = new Set<NodeProto>()
   for (const node of graph.sort()) {
     if (staticRole(graph, node) === 'float' || (isOp(node, 'BatchNormalization') && node.output.filter((name) => name !== '').length > 1)) continue
@@ -95,42 +90,6 @@ function widened(graph: Graph, records: readonly SiteRecord[], decided: Readonly
   }
   for (const record of sites) if (weights.has(record.site.tiedTo ?? record.site.id) || weights.has(record.site.id)) nodes.add(siteNode(graph, record))
   return nodes
-}
-
-/** Most models have no float16 at all: nothing more is looked at then. */
-function holdsHalf(graph: Graph): boolean {
-  const isHalfInfo = graph.proto.input.some(({ type }) => type?.value.case === 'tensorType' && onnxTypeOf(type.value.value.elemType) === 'float16')
-  return isHalfInfo || graph.initializers().some((t) => t.dataType === DataType.FLOAT16) || graph.nodes().some((n) => (isOp(n, 'Cast') && n.attribute.some((a) => a.name === 'to' && Number(a.i) === Number(DataType.FLOAT16))) || graph.constant(n.output[0] ?? '')?.dataType === DataType.FLOAT16)
-}
-
-/** Operators beside the static ones whose inputs and output have one type. */
-const ONE_TYPE = ['Abs', 'Acos', 'Atan', 'Ceil', 'Cos', 'Elu', 'Erf', 'Exp', 'Floor', 'Gelu', 'HardSwish', 'Log', 'Max', 'Mean', 'Min', 'Mish', 'Neg', 'Pow', 'ReduceMax', 'ReduceMean', 'ReduceMin', 'ReduceSum', 'Reciprocal', 'Round', 'Selu', 'Sign', 'Sin', 'Softplus', 'Softsign', 'Sqrt', 'Sum', 'Tanh', 'ThresholdedRelu']
-
-/** Which tensors are float16: what the file says, and what follows along operators of one type. */
-function halfTensors(graph: Graph, sites: readonly SiteRecord[]): (name: string) => boolean {
-  const same = new Union()
-  const seeds: string[] = []
-  for (const { name, type } of [...graph.proto.input, ...graph.proto.output, ...graph.proto.valueInfo]) {
-    if (type?.value.case === 'tensorType' && onnxTypeOf(type.value.value.elemType) === 'float16') seeds.push(name)
-  }
-  for (const node of graph.nodes()) {
-    if (isOp(node, 'Cast') && node.attribute.some((a) => a.name === 'to' && Number(a.i) === Number(DataType.FLOAT16))) seeds.push(node.output[0] ?? '')
-    const isOne = staticRole(graph, node) !== 'float' || ONE_TYPE.some((op) => isOp(node, op)) || (node.domain === MICROSOFT && node.opType === 'Gelu')
-    if (!isOne) continue
-    const inputs = staticRole(graph, node) === 'float' ? [0] : activationInputs(node)
-    const [first = '', ...others] = [...inputs.map((i) => node.input[i] ?? ''), ...activationOutputs(node)]
-    for (const name of others) same.join(first, name)
-    // Constants say what type the operator computes in.
-    if (node.input.some((name, i) => isTyped(node, i) && graph.constant(name)?.dataType === DataType.FLOAT16)) seeds.push(first)
-  }
-  for (const record of sites) seeds.push(siteNode(graph, record).input[record.dataInput] ?? '')
-  const half = new Set(seeds.filter((name) => name !== '').map((name) => same.find(name)))
-  return (name) => half.has(same.find(name))
-}
-
-/** True for an input that has the type which the operator computes in. */
-function isTyped(node: NodeProto, index: number): boolean {
-  return activationInputs(node).includes(index) || (own(TYPED, node.opType)?.includes(index) ?? false)
 }
 
 function isHalfInput(graph: Graph, node: NodeProto, index: number): boolean {
