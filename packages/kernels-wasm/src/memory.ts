@@ -1,6 +1,8 @@
 import { LowbitError } from '@lowbit/core'
 
 const PAGE = 65536
+/** Pages that memory grows by beyond what is asked for: each growth costs a millisecond, and pages cost nothing before they are written. 64 MiB. */
+const MOST_AHEAD = 1024
 /** Every piece begins on a cache line. */
 const ALIGN = 64
 
@@ -67,8 +69,16 @@ export class Heap {
   }
 
   #grow(missing: number, wanted: number, what: string): void {
+    const pages = Math.ceil(missing / PAGE)
+    const ahead = Math.min(Math.ceil(this.#memory.buffer.byteLength / PAGE / 2), MOST_AHEAD)
     try {
-      this.#memory.grow(Math.ceil(missing / PAGE))
+      this.#memory.grow(Math.max(pages, ahead))
+      return
+    } catch {
+      // as much as is needed may still fit
+    }
+    try {
+      this.#memory.grow(pages)
     } catch (cause) {
       throw new LowbitError('LOWBIT_LIMIT', { thing: 'kernel memory', found: `${this.#memory.buffer.byteLength} bytes in use and ${wanted} more asked for, for ${what}`, expected: 'less than 4 GiB in all (2 GiB in some engines)', fix: 'dispose of weights that are no longer used, or make a second provider', cause })
     }

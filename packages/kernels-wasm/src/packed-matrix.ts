@@ -1,8 +1,6 @@
 import { decodeBfloat16, decodeFloat16, type PackedWeights } from '@lowbit/core'
-import { BLOCK_ROWS, formatOfFloats, isFloat, jobKind, type Format } from './format.js'
-import { tableAt, type CodeSource, type FloatWeights, type Table } from './weights.js'
+import { BLOCK_ROWS, isFloat, type Format } from './format.js'
 import type { Heap, Piece } from './memory.js'
-import type { KernelExports } from './instance.js'
 
 /** A matrix in a kernel's memory. */
 export interface PackedMatrix {
@@ -47,79 +45,6 @@ export class WasmWeights implements PackedWeights {
   [Symbol.dispose](): void {
     this.dispose()
   }
-}
-
-/** Rows of codes that are copied into kernel memory at a time while packing. */
-const CHUNK_ROWS = 64
-
-/** @throws LOWBIT_DATA for codes outside their type, LOWBIT_LIMIT */
-export function packCodes({ rows, columns, format, codes: from, scales: scaleTable, zeros: zeroTable, outside }: CodeSource, heap: Heap, memory: WebAssembly.Memory, exports: KernelExports): PackedMatrix {
-  const blocks = Math.ceil(rows / BLOCK_ROWS)
-  const blockBytes = (format.groups * format.group * BLOCK_ROWS * format.kind) / 8
-  const pieces: Piece[] = []
-  const take = (bytes: number): Piece => {
-    const piece = heap.take(bytes)
-    pieces.push(piece)
-    return piece
-  }
-  const staging = heap.take(CHUNK_ROWS * columns + 16 + 128)
-  try {
-    const codes = take(blocks * blockBytes)
-    const table = format.groups * blocks * BLOCK_ROWS
-    const scales = take(table * 4)
-    const zeros = zeroTable === undefined ? undefined : take(table * 4)
-    const limits = staging.at + CHUNK_ROWS * columns + 16
-    const bytes = new Uint8Array(memory.buffer)
-    const source = new Uint8Array(from.buffer, from.byteOffset, from.length)
-    new Int8Array(memory.buffer, limits, 16).fill(127)
-    new Int8Array(memory.buffer, limits + 16, 16).fill(-128)
-    for (let first = 0; first < rows; first += CHUNK_ROWS) {
-      const count = Math.min(CHUNK_ROWS, rows - first)
-      bytes.set(source.subarray(first * columns, (first + count) * columns), staging.at)
-      for (let row = 0; row < count; row += BLOCK_ROWS) {
-        exports.packBlock(jobKind(format), staging.at + row * columns, columns, Math.min(BLOCK_ROWS, count - row), columns, format.groupUsed, format.group, format.add, codes.at + ((first + row) / BLOCK_ROWS) * blockBytes, limits, limits + 32)
-      }
-    }
-    if (format.kind !== 8) {
-      const least = Math.min(...new Int8Array(memory.buffer, limits, 16))
-      const greatest = Math.max(...new Int8Array(memory.buffer, limits + 16, 16))
-      if (least < 0 || greatest > format.top) throw outside()
-    }
-    writeTable(new Float32Array(memory.buffer, scales.at, table), scaleTable, format.groups, rows)
-    if (zeros !== undefined && zeroTable !== undefined) writeTable(new Float32Array(memory.buffer, zeros.at, table), zeroTable, format.groups, rows)
-    return { format, rows, columns, blocks, blockBytes, codes, scales, zeros }
-  } catch (error) {
-    for (const piece of pieces) heap.give(piece)
-    throw error
-  } finally {
-    heap.give(staging)
-  }
-}
-
-/** `[blocks, groups, 8]`; rows that are padding get 0. */
-function writeTable(to: Float32Array, table: Table, groups: number, rows: number): void {
-  to.fill(0)
-  for (let n = 0; n < rows; n++) {
-    let at = Math.floor(n / BLOCK_ROWS) * groups * BLOCK_ROWS + (n % BLOCK_ROWS)
-    for (let g = 0; g < groups; g++, at += BLOCK_ROWS) to[at] = tableAt(table, groups, n, g)
-  }
-}
-
-/** @throws LOWBIT_LIMIT */
-export function packFloats(w: FloatWeights, heap: Heap, memory: WebAssembly.Memory): PackedMatrix {
-  const [rows = 0, columns = 0] = w.shape
-  const blocks = Math.ceil(rows / BLOCK_ROWS)
-  const bytes = w.dtype === 'float32' ? 4 : 2
-  const blockBytes = columns * BLOCK_ROWS * bytes
-  const codes = heap.take(blocks * blockBytes)
-  const count = blocks * columns * BLOCK_ROWS
-  const to = bytes === 4 ? new Float32Array(memory.buffer, codes.at, count) : new Uint16Array(memory.buffer, codes.at, count)
-  for (let n = 0; n < blocks * BLOCK_ROWS; n++) {
-    let at = Math.floor(n / BLOCK_ROWS) * columns * BLOCK_ROWS + (n % BLOCK_ROWS)
-    for (let k = 0; k < columns; k++, at += BLOCK_ROWS) to[at] = n < rows ? (w.data[n * columns + k] ?? 0) : 0
-  }
-  const format = formatOfFloats(w.dtype === 'float32' ? 32 : w.dtype === 'float16' ? 16 : 17)
-  return { format, rows, columns, blocks, blockBytes, codes, scales: undefined, zeros: undefined }
 }
 
 /** Values of a packed matrix: `fl(fl(stored − offset + zero) · scale)`, or `fl(fl((stored − offset) · scale) + minimum)`. */

@@ -1,14 +1,15 @@
 import {
-  expectHadamardBlock, quantizeRows, type ActivationCodes, type ActivationOptions, type HadamardOptions, type HostTensor, type KernelSupports, type KernelWeights, type MatmulOptions, type PackedWeights, type PrepackOptions, type SyncKernelProvider, type SyncProgramCompiler,
+  expectHadamardBlock, quantizeRows, type ActivationCodes, type ActivationOptions, type HadamardOptions, type HostTensor, type KernelSupports, type KernelWeights, type MatmulOptions, type PackedWeights, type PrepackOptions, type RowForm, type RowPacker, type SyncKernelProvider, type SyncProgramCompiler,
 } from '@lowbit/core'
 import { checkFloats, checkProduct, disposed, notFinite } from './checks.js'
 import { BLOCK_ROWS, isFloat, jobKind, type Dots } from './format.js'
 import { HEAP_START, type KernelExports } from './instance.js'
 import { JOB_WORDS, writeJob } from './job.js'
 import { Heap, type Piece } from './memory.js'
-import { packCodes, packFloats, unpackValues, WasmWeights, type PackedMatrix } from './packed-matrix.js'
+import { unpackValues, WasmWeights, type PackedMatrix } from './packed-matrix.js'
 import type { Pool } from './pool.js'
 import { wasmPrograms } from './program/wasm-program.js'
+import { CodePacker, FloatPacker, WasmRowPacker, type PackEngine } from './row-packer.js'
 import { VERSION } from './version.js'
 import { codeSource, isCoded, isGrouped, readWeights } from './weights.js'
 
@@ -79,8 +80,29 @@ export class WasmKernels implements SyncKernelProvider {
   prepack(source: KernelWeights, { layout }: PrepackOptions = {}): PackedWeights {
     this.#expectAlive()
     const weights = readWeights(source, layout)
-    const matrix = isGrouped(weights) || isCoded(weights) ? packCodes(codeSource(weights, this.#dots), this.#heap, this.#memory, this.#exports) : packFloats(weights, this.#heap, this.#memory)
-    return new WasmWeights(matrix, this.#heap)
+    const [rows = 0, columns = 0] = weights.shape
+    if (!isGrouped(weights) && !isCoded(weights)) {
+      const packer = new FloatPacker(rows, columns, weights.dtype, this.#packing)
+      packer.add(weights.data, rows)
+      return new WasmWeights(packer.finish(), this.#heap)
+    }
+    const coded = codeSource(weights, this.#dots)
+    const packer = new CodePacker(rows, columns, coded.format, coded.zeros !== undefined, coded.outside, this.#packing)
+    try {
+      packer.add(coded, rows)
+      return new WasmWeights(packer.finish(), this.#heap)
+    } finally {
+      packer.close()
+    }
+  }
+
+  packRows(shape: readonly [number, number], form: RowForm): RowPacker {
+    this.#expectAlive()
+    return new WasmRowPacker(shape, form, this.#dots, this.#packing)
+  }
+
+  get #packing(): PackEngine {
+    return { heap: this.#heap, memory: this.#memory, exports: this.#exports }
   }
 
   matmul(x: HostTensor<'float32'>, weights: PackedWeights, out?: HostTensor<'float32'>, options: MatmulOptions = {}): HostTensor<'float32'> {

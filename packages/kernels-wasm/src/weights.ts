@@ -12,7 +12,7 @@ export function readWeights(source: KernelWeights, layout?: Layout): QTensor | G
   if (weights.shape.length !== 2 || weights.shape.some((size) => size < 1)) throw new LowbitError('LOWBIT_SHAPE', { thing: THING, found: `shape [${weights.shape.join(', ')}]`, expected: 'a matrix [N, K], neither of them 0' })
   if (isGrouped(weights)) checkGroupedTensor(weights, THING)
   else if (isCoded(weights)) checkQTensor(weights, THING)
-  else checkFloats(weights)
+  else checkFloatWeights(weights)
   return weights
 }
 
@@ -26,20 +26,30 @@ export function isCoded(weights: QTensor | GroupedTensor | FloatWeights): weight
   return 'scheme' in weights
 }
 
-function checkFloats(weights: FloatWeights): void {
+/** @throws LOWBIT_DTYPE, LOWBIT_SHAPE, LOWBIT_NONFINITE */
+export function checkFloatWeights(weights: FloatWeights): void {
   const { dtype } = weights
   if (dtype !== 'float32' && dtype !== 'float16' && dtype !== 'bfloat16') throw new LowbitError('LOWBIT_DTYPE', { thing: THING, found: String(dtype), expected: 'float32, float16, bfloat16, or a quantized tensor' })
   const [rows = 0, columns = 0] = weights.shape
   if (weights.data.length !== rows * columns) throw new LowbitError('LOWBIT_SHAPE', { thing: THING, found: `${weights.data.length} values for shape [${rows}, ${columns}]`, expected: `${rows * columns}` })
   if (dtype === 'float32') return
   const exponent = dtype === 'float16' ? 0x7c00 : 0x7f80
-  const at = weights.data.findIndex((bits) => (bits & exponent) === exponent)
-  if (at >= 0) throw new LowbitError('LOWBIT_NONFINITE', { thing: THING, found: `a NaN or an infinity at element ${at}`, expected: 'finite values' })
+  const { data } = weights
+  let at = 0
+  while (at < data.length && ((data[at] ?? 0) & exponent) !== exponent) at++
+  if (at < data.length) throw new LowbitError('LOWBIT_NONFINITE', { thing: THING, found: `a NaN or an infinity at element ${at}`, expected: 'finite values' })
 }
 
-/** Codes with levels put in, and how far they reach. */
-function plainCodes({ codes, levels }: GroupedTensor): { readonly codes: Int8Array | Uint8Array; readonly low: number; readonly high: number } {
-  const plain = levels === undefined ? codes : Int8Array.from(codes, (code) => levels[code] ?? 0)
+/** Codes with levels put in. */
+export function plainCodes({ codes, levels }: GroupedTensor): Int8Array | Uint8Array {
+  if (levels === undefined) return codes
+  const plain = new Int8Array(codes.length)
+  for (let i = 0; i < codes.length; i++) plain[i] = levels[codes[i] ?? 0] ?? 0
+  return plain
+}
+
+/** How far codes reach. */
+function reach(plain: Int8Array | Uint8Array): { readonly low: number; readonly high: number } {
   let low = Infinity
   let high = -Infinity
   // By index: an iterator over millions of codes takes longer than packing them.
@@ -48,7 +58,7 @@ function plainCodes({ codes, levels }: GroupedTensor): { readonly codes: Int8Arr
     if (code < low) low = code
     if (code > high) high = code
   }
-  return { codes: plain, low, high }
+  return { low, high }
 }
 
 /** Zero points, if any of them is not the fixed middle. */
@@ -83,7 +93,8 @@ export interface Table {
 export function codeSource(weights: QTensor | GroupedTensor, dots?: Dots): CodeSource {
   const [rows = 0, columns = 0] = weights.shape
   if (isGrouped(weights)) {
-    const { codes, low, high } = plainCodes(weights)
+    const codes = plainCodes(weights)
+    const { low, high } = reach(codes)
     const { minima } = weights
     const format = formatOfGrouped(low, high, weights.group, columns, minima !== undefined, dots)
     return { rows, columns, format, codes, scales: { values: weights.scales, shared: 'none' }, zeros: minima === undefined ? undefined : { values: minima, shared: 'none' }, outside: () => codesOutside(weights) }

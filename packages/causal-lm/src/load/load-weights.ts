@@ -1,6 +1,6 @@
-import { isLowbitError, Sha256, throwIfAborted, type KernelWeights, type OnProgress, type PackedWeights, type Scheme, type SyncKernelProvider } from '@lowbit/core'
+import { isLowbitError, Sha256, throwIfAborted, type KernelWeights, type OnProgress, type PackedWeights, type RowForm, type Scheme, type SyncKernelProvider } from '@lowbit/core'
 import { partsOf, type Part } from '../forward/parts.js'
-import { describeMatrix, isQuantized, matrixFloats, type ModelMatrix } from '../weights/matrix.js'
+import { describeMatrix, isQuantized, matrixFloats, type ModelMatrix, type PieceOfMatrix } from '../weights/matrix.js'
 import type { WeightSource } from '../weights/weight-source.js'
 import { tableOfLevels } from './nf4-levels.js'
 import { quantizePart } from './quantize-part.js'
@@ -42,11 +42,22 @@ export interface LoadedWeights<M> {
 export interface Keeper<M> {
   /** @returns undefined for what cannot be kept as it is */
   keep(matrix: ModelMatrix): { readonly kept: M; readonly bytes: number } | undefined
+  /** A matrix that is read in pieces. Absent: it is read whole. */
+  keepPieces?(shape: readonly [number, number], form: RowForm, pieces: AsyncIterable<PieceOfMatrix>): Promise<{ readonly kept: M; readonly bytes: number }>
 }
 
-/** Kernels pack each matrix as it comes. */
+/** Kernels pack each matrix as it comes, by pieces where they can. */
 export function kernelKeeper(kernels: SyncKernelProvider): Keeper<PackedWeights> {
   return {
+    ...(kernels.packRows === undefined ? {} : {
+      async keepPieces(shape, form, pieces) {
+        using packer = kernels.packRows?.(shape, form)
+        if (packer === undefined) throw new TypeError('packRows went away')
+        for await (const piece of pieces) packer.add(piece)
+        const kept = packer.finish()
+        return { kept, bytes: kept.bytes }
+      },
+    } satisfies Partial<Keeper<PackedWeights>>),
     keep(matrix) {
       try {
         const weights: KernelWeights = matrix
@@ -87,6 +98,18 @@ export async function loadWeights<M>(source: WeightSource, keeper: Keeper<M>, op
       hash.update(bytesOf(values))
       continue
     }
+    const pieces = schemeOf(part, options) === undefined ? source.pieces?.(part) : undefined
+    if (pieces !== undefined && keeper.keepPieces !== undefined) {
+      const [rows, columns] = part.shape
+      let held = ''
+      const { kept, bytes } = await keeper.keepPieces([rows, columns], pieces.form, tapped(pieces.read(), (first) => {
+        held = describeMatrix(first)
+        hash.update(bytesOf('codes' in first ? first.codes : first.data).subarray(0, HASHED))
+      }, options.signal, source.name))
+      matrices[part.name] = kept
+      report.push({ name: part.name, shape: part.shape, stored: source.typeOf(part), held, bytes })
+      continue
+    }
     const { matrix, error } = await readPart(source, part, options)
     const data = 'codes' in matrix ? matrix.codes : matrix.data
     hash.update(bytesOf(data).subarray(0, HASHED))
@@ -104,9 +127,25 @@ export async function loadWeights<M>(source: WeightSource, keeper: Keeper<M>, op
 }
 
 async function readPart(source: WeightSource, part: Part, options: LoadOptions): Promise<{ readonly matrix: ModelMatrix; readonly error?: number }> {
+  const scheme = schemeOf(part, options)
+  return scheme === undefined ? { matrix: await source.matrix(part) } : quantizePart(source, part, scheme)
+}
+
+/** What a float matrix becomes; undefined: it stays. */
+function schemeOf(part: Part, options: LoadOptions): Scheme | undefined {
   const scheme = part.role === 'embed' || part.role === 'head' ? (options.embedding ?? (options.weights === undefined ? undefined : EMBEDDING)) : options.weights
-  if (scheme === undefined || scheme === 'float') return { matrix: await source.matrix(part) }
-  return quantizePart(source, part, scheme)
+  return scheme === 'float' ? undefined : scheme
+}
+
+/** Pieces as they come, the first one shown. */
+async function* tapped(pieces: AsyncIterable<PieceOfMatrix>, show: (first: PieceOfMatrix) => void, signal: AbortSignal | undefined, name: string): AsyncGenerator<PieceOfMatrix> {
+  let isFirst = true
+  for await (const piece of pieces) {
+    throwIfAborted(signal, name)
+    if (isFirst) show(piece)
+    isFirst = false
+    yield piece
+  }
 }
 
 /** llama.cpp, too, keeps the table and the head in more bits than the layers. */

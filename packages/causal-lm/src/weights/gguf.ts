@@ -1,10 +1,12 @@
-import { hasDType, LowbitError, type GroupedTensor } from '@lowbit/core'
-import type { BlockTensor, GgufFile } from '@lowbit/formats/gguf'
+import { hasDType, LowbitError, type GroupedTensor, type RowForm } from '@lowbit/core'
+import type { BlockForm, BlockTensor, GgufFile } from '@lowbit/formats/gguf'
 import { findArchitecture, LAYER_ROLES, MODEL_ROLES, type LayerRole, type ModelRole, type RoleNames } from '../architecture/index.js'
 import { ggufConfig } from '../config/gguf.js'
 import { architectureOf, partsOf, type Part } from '../forward/parts.js'
 import { metadataText } from '@lowbit/formats/gguf'
 import { checkParts } from './check-parts.js'
+import { FLOAT_TYPES, floatRows } from './float-rows.js'
+import { rowsOfPiece } from './matrix-pieces.js'
 import { expectFinite, expectFiniteMatrix, neighboursToHalves, reorderRows, type ModelMatrix } from './matrix.js'
 import type { WeightSource } from './weight-source.js'
 
@@ -56,6 +58,24 @@ export async function ggufWeights(file: GgufFile, format: WeightSource['format']
       expectFiniteMatrix(m, name)
       return isTurned(part) ? reorderRows(m, source) : m
     },
+    pieces(part) {
+      const name = nameOf(part)
+      const columns = part.shape[1]
+      const turn = isTurned(part)
+      const rows = rowsOfPiece(columns, turn ? config.headSize : 1)
+      const blocks = file.blockForm(name)
+      const dtype = FLOAT_TYPES[file.tensors.get(name)?.type ?? '']
+      if (blocks === undefined && dtype === undefined) return undefined
+      return {
+        form: dtype === undefined && blocks !== undefined ? groupedForm(blocks, name) : { dtype: dtype ?? 'float32' },
+        async *read() {
+          for await (const piece of dtype === undefined ? blockRows(file, name, rows) : floatRows(file, name, rows, dtype)) {
+            expectFiniteMatrix(piece, name)
+            yield turn ? reorderRows(piece, source) : piece
+          }
+        },
+      }
+    },
     async rows(part, from, count) {
       const name = nameOf(part)
       if (!isTurned(part)) {
@@ -105,9 +125,25 @@ export function groupedFromBlocks(blocks: BlockTensor, thing: string): GroupedTe
   const columns = shape[shape.length - 1]
   const base = { shape: [codes.length / columns, columns] as const, codes, group, ...(minima === undefined ? {} : { minima }) }
   if (table === undefined) return { ...base, scales }
+  const { levels, factor } = wholeLevels(table, thing)
+  return { ...base, scales: factor === 1 ? scales : scales.map((s) => s / factor), levels }
+}
+
+/** Levels as whole numbers, halves doubled. @throws LOWBIT_UNSUPPORTED */
+function wholeLevels(table: ArrayLike<number>, thing: string): { readonly levels: Int8Array; readonly factor: number } {
   for (const factor of [1, 2]) {
     const levels = Int8Array.from(table, (v) => v * factor)
-    if (levels.every((level, i) => level === table[i] * factor)) return { ...base, scales: factor === 1 ? scales : scales.map((s) => s / factor), levels }
+    if (levels.every((level, i) => level === table[i] * factor)) return { levels, factor }
   }
-  throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: `tensor '${thing}'`, found: `levels of ${blocks.type} that are no whole numbers`, expected: 'whole numbers, or halves' })
+  throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: `tensor '${thing}'`, found: 'levels that are no whole numbers', expected: 'whole numbers, or halves' })
+}
+
+function groupedForm({ group, range, table, minima }: BlockForm, thing: string): RowForm {
+  if (table === undefined) return { group, range, minima }
+  const { levels } = wholeLevels(table, thing)
+  return { group, range: [Math.min(...levels), Math.max(...levels)], minima }
+}
+
+async function* blockRows(file: GgufFile, name: string, rows: number): AsyncGenerator<GroupedTensor> {
+  for await (const blocks of file.blockPieces(name, rows)) yield groupedFromBlocks(blocks, name)
 }

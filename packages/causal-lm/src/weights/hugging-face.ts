@@ -8,6 +8,8 @@ import { architectureOf, partsOf, type Part } from '../forward/parts.js'
 import { checkParts } from './check-parts.js'
 import { expectFinite, expectFiniteMatrix, matrixFloats, type ModelMatrix } from './matrix.js'
 import { packedMatrix } from './packed-matrix.js'
+import { FLOAT_TYPES, floatRows } from './float-rows.js'
+import { rowsOfPiece } from './matrix-pieces.js'
 import type { WeightSource } from './weight-source.js'
 
 /**
@@ -59,6 +61,20 @@ export function huggingFaceWeights(folder: HuggingFaceFolder): WeightSource {
     notes: [],
     typeOf: (part) => (isPacked(part) ? describePacking(packing) : (folder.tensors.get(nameOf(part))?.type ?? '')),
     matrix,
+    pieces(part) {
+      const type = folder.tensors.get(nameOf(part))?.type
+      const dtype = type === undefined || isPacked(part) ? undefined : FLOAT_TYPES[type]
+      if (dtype === undefined) return undefined
+      return {
+        form: { dtype },
+        async *read() {
+          for await (const piece of floatRows(folder, nameOf(part), rowsOfPiece(part.shape[1]), dtype)) {
+            expectFiniteMatrix(piece, nameOf(part))
+            yield piece
+          }
+        },
+      }
+    },
     async rows(part, from, count) {
       const columns = part.shape[1]
       const values = isPacked(part) ? matrixFloats(await matrix(part)).data.subarray(from * columns, (from + count) * columns) : (await folder.floats(nameOf(part), { from, count })).data

@@ -3,6 +3,9 @@ import { dequantize, dequantizeGrouped, fromBfloat16, fromFloat16, hasDType, Low
 /** A weight matrix `[N, K]` with the meaning that its file gives it. */
 export type ModelMatrix = QTensor | GroupedTensor | HostTensor<'float32'> | HostTensor<'float16'> | HostTensor<'bfloat16'>
 
+/** Some rows of a matrix whose form is known before they are read. */
+export type PieceOfMatrix = Exclude<ModelMatrix, QTensor>
+
 export const isQuantized = (m: ModelMatrix): m is QTensor | GroupedTensor => 'codes' in m
 
 /** The values, float32. */
@@ -23,6 +26,8 @@ export function describeMatrix(m: ModelMatrix): string {
 /**
  * Rows in another order: row n of the result is row `source(n)`. Scales and minima go with them.
  */
+export function reorderRows(m: PieceOfMatrix, source: (row: number) => number): PieceOfMatrix
+export function reorderRows(m: ModelMatrix, source: (row: number) => number): ModelMatrix
 export function reorderRows(m: ModelMatrix, source: (row: number) => number): ModelMatrix {
   const [rows, columns] = m.shape
   if ('scheme' in m) {

@@ -1,5 +1,6 @@
 import type { ModelConfig } from '../config/model-config.js'
 import type { Part } from '../forward/parts.js'
+import type { MatrixPieces } from './matrix-pieces.js'
 import type { ModelMatrix } from './matrix.js'
 
 /** Weights of a decoder by what they are in it, read one at a time from whatever file holds them. */
@@ -16,6 +17,8 @@ export interface WeightSource {
   typeOf(part: Part): string
   /** @throws LOWBIT_NONFINITE, LOWBIT_UNSUPPORTED, LOWBIT_FILE. */
   matrix(part: Part): Promise<ModelMatrix>
+  /** The same matrix in pieces, nothing of it read yet; undefined where it is read whole only. */
+  pieces?(part: Part): MatrixPieces | undefined
   /** Rows of a matrix in float32. */
   rows(part: Part, from: number, count: number): Promise<Float32Array>
   /** Gains and biases, as the model uses them. */

@@ -8,9 +8,10 @@ export interface ByteSource {
   readonly size: number
   /**
    * Bytes `offset` to `offset + length`. Do not write into them: a source in memory gives a view.
+   * @param room Memory of at least that many bytes that a source which copies may read into, in place of fresh memory.
    * @throws LOWBIT_FILE if the range does not lie inside the source, or the file became shorter; LOWBIT_LIMIT if one buffer cannot hold it.
    */
-  read(offset: number, length: number): Promise<Uint8Array<ArrayBuffer>>
+  read(offset: number, length: number, room?: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>>
   /** The same in pieces, where the source has a better way than reads. A piece is valid until the next one is asked for. */
   pieces?(offset: number, length: number): AsyncGenerator<Uint8Array<ArrayBuffer>>
   close(): Promise<void>

@@ -10,6 +10,8 @@ export class NeedMore extends Error {
   }
 }
 
+const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
 /** Reads numbers and texts of the head of a file, checking each against the end of the file before anything is made. */
 export class Cursor {
   at = 0
@@ -65,7 +67,7 @@ export class Cursor {
     if (length > most) throw new LowbitError('LOWBIT_FORMAT', { thing: this.#thing, found: `${what} of ${length} bytes`, expected: `at most ${most}` })
     const from = this.take(length, what)
     try {
-      return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(this.#bytes.subarray(from, from + length))
+      return UTF8.decode(this.#bytes.subarray(from, from + length))
     } catch (cause) {
       throw new LowbitError('LOWBIT_FORMAT', { thing: this.#thing, found: `${what} at ${from} that is no UTF-8`, expected: 'a GGUF file', cause })
     }

@@ -25,4 +25,22 @@ export interface GgufFile extends TensorSource {
    * @throws LOWBIT_DTYPE for a plain type (F32, F16, …), and what `bytes` throws.
    */
   blocks(name: string, rows?: Rows): Promise<BlockTensor>
+  /**
+   * The same, `rows` rows of a matrix at a time. A piece is valid until the next one is asked for.
+   * @throws As {@link blocks}.
+   */
+  blockPieces(name: string, rows: number): AsyncGenerator<BlockTensor>
+  /** What each block of a tensor says; undefined for plain types and those that are not read. */
+  blockForm(name: string): BlockForm | undefined
+}
+
+/** What all blocks of a type have in common. */
+export interface BlockForm {
+  /** Neighbours along K that share scale and minimum. */
+  readonly group: number
+  /** Least and greatest code. */
+  readonly range: readonly [number, number]
+  /** Levels by code, where they are not the codes themselves. */
+  readonly table?: readonly number[]
+  readonly minima: boolean
 }

@@ -158,8 +158,20 @@ class Llama2c implements GgufFile {
   }
 
   blocks(name: string): Promise<never> {
-    const { type } = this.#find(name)
-    return Promise.reject(new LowbitError('LOWBIT_DTYPE', { thing: `${this.name}: tensor '${name}'`, found: `plain values of type ${type}`, expected: 'a type of blocks', fix: 'read its floats' }))
+    return Promise.reject(this.#noBlocks(name))
+  }
+
+  // eslint-disable-next-line require-yield -- there are no blocks to give
+  async *blockPieces(name: string): AsyncGenerator<never> {
+    throw this.#noBlocks(name)
+  }
+
+  blockForm(name: string): undefined {
+    this.#find(name)
+  }
+
+  #noBlocks(name: string): LowbitError {
+    return new LowbitError('LOWBIT_DTYPE', { thing: `${this.name}: tensor '${name}'`, found: `plain values of type ${this.#find(name).type}`, expected: 'a type of blocks', fix: 'read its floats' })
   }
 
   close(): Promise<void> {

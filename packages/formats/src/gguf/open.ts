@@ -4,9 +4,11 @@ import type { FileSet } from '../bytes/file-set.js'
 import { rowRange, rowsShape, type Rows } from '../bytes/tensor-source.js'
 import { hostToFloat32 } from '../bytes/to-float32.js'
 import { viewBytes } from '../bytes/views.js'
-import type { GgufFile, GgufTensor } from './gguf-file.js'
+import type { BlockTensor } from './block-tensor.js'
+import type { BlockForm, GgufFile, GgufTensor } from './gguf-file.js'
 import { GGUF_LIMITS } from './limits.js'
 import { metadataNumber, type GgufMetadata } from './metadata.js'
+import { BlockReader } from './block-reader.js'
 import { dequantizeBlocks, readBlocks } from './read-blocks.js'
 import { readGgufHeader, type GgufHeader } from './read-header.js'
 import { swapBytes, swapHalves } from './swap.js'
@@ -38,12 +40,19 @@ async function readPart(source: ByteSource): Promise<Part> {
  */
 export async function openGguf(sources: ByteSource | readonly ByteSource[]): Promise<GgufFile> {
   const list = Array.isArray(sources) ? (sources as readonly ByteSource[]) : [sources as ByteSource]
-  try {
+  return assembleOrClose(list, async () => {
     const parts: Part[] = []
     for (const source of list) parts.push(await readPart(source))
-    return assemble(parts.sort((a, b) => a.number - b.number))
+    return parts
+  })
+}
+
+/** The model of some parts; if they make none, all sources are closed. */
+async function assembleOrClose(sources: readonly ByteSource[], read: () => Promise<readonly Part[]>): Promise<GgufFile> {
+  try {
+    return assemble([...(await read())].sort((a, b) => a.number - b.number))
   } catch (error) {
-    await Promise.all(list.map((source) => source.close()))
+    await Promise.all(sources.map((source) => source.close()))
     throw error
   }
 }
@@ -55,8 +64,9 @@ export async function openGguf(sources: ByteSource | readonly ByteSource[]): Pro
 export async function openGgufIn(files: FileSet, name: string): Promise<GgufFile> {
   const first = await files.open(name)
   const opened: ByteSource[] = [first]
-  try {
-    const { count } = await readPart(first)
+  return assembleOrClose(opened, async () => {
+    const parts = [await readPart(first)]
+    const count = parts[0]?.count ?? 1
     if (count > 1) {
       const pattern = /^(.*-)(\d{5})-of-(\d{5})\.gguf$/.exec(name)
       if (pattern === null || Number(pattern[3]) !== count) {
@@ -64,14 +74,14 @@ export async function openGgufIn(files: FileSet, name: string): Promise<GgufFile
       }
       for (let i = 1; i <= count; i++) {
         const part = `${pattern[1]}${String(i).padStart(5, '0')}-of-${pattern[3]}.gguf`
-        if (part !== name) opened.push(await files.open(part))
+        if (part === name) continue
+        const source = await files.open(part)
+        opened.push(source)
+        parts.push(await readPart(source))
       }
     }
-  } catch (error) {
-    await Promise.all(opened.map((source) => source.close()))
-    throw error
-  }
-  return openGguf(opened)
+    return parts
+  })
 }
 
 function assemble(parts: readonly Part[]): GgufFile {
@@ -113,6 +123,7 @@ class OpenGguf implements GgufFile {
   readonly tensors: ReadonlyMap<string, GgufTensor>
   readonly #types: ReadonlyMap<string, GgufType>
   readonly #parts: readonly Part[]
+  #reader: BlockReader | undefined
 
   constructor(parts: readonly Part[], tensors: ReadonlyMap<string, GgufTensor>, types: ReadonlyMap<string, GgufType>, metadata: GgufMetadata) {
     const { source, header } = parts[0] as Part
@@ -162,7 +173,37 @@ class OpenGguf implements GgufFile {
     return readBlocks(type.blocks, rowsShape(tensor.shape, rows), await this.bytes(name, rows))
   }
 
+  async *blockPieces(name: string, rows: number): AsyncGenerator<BlockTensor> {
+    const { tensor, type, thing } = this.#find(name)
+    if ('unread' in type) throw unread(type, thing)
+    if (!('blocks' in type) || tensor.shape.length !== 2) throw new LowbitError('LOWBIT_DTYPE', { thing, found: `[${tensor.shape.join(', ')}] of type ${type.name}`, expected: 'a matrix of blocks', fix: 'read its floats' })
+    const [all = 0, columns = 0] = tensor.shape
+    const each = Math.min(rows, all)
+    const { source } = this.#parts[tensor.part] as Part
+    // one room for all tensors, while one is read at a time: memory that comes and goes is what collecting garbage would spend its time on
+    const reader = this.#reader ?? new BlockReader()
+    this.#reader = undefined
+    try {
+      for (let from = 0; from < all; from += each) {
+        const count = Math.min(each, all - from)
+        const { offset, length } = rowRange(tensor, { from, count }, thing)
+        const bytes = await source.read(offset, length, reader.room(length))
+        yield reader.read(type.blocks, [count, columns], this.bigEndian ? toLittleEndian(new Uint8Array(bytes), type, thing) : bytes)
+      }
+    } finally {
+      this.#reader = reader
+    }
+  }
+
+  blockForm(name: string): BlockForm | undefined {
+    const { type } = this.#find(name)
+    if (!('blocks' in type)) return undefined
+    const { group, min, max, minima, table } = type.blocks
+    return { group, range: [min, max], minima, ...(table === undefined ? {} : { table }) }
+  }
+
   async close(): Promise<void> {
+    this.#reader = undefined
     await Promise.all(this.#parts.map(({ source }) => source.close()))
   }
 

@@ -3,7 +3,7 @@ import type { BlockTensor } from './block-tensor.js'
 import { BlockBuffer, type BlockType } from './blocks/block-type.js'
 
 /** Number of blocks in some bytes. @throws LOWBIT_FORMAT unless they are whole blocks. */
-function countBlocks(type: BlockType, bytes: Uint8Array): number {
+export function countBlocks(type: BlockType, bytes: Uint8Array): number {
   if (bytes.length % type.bytes !== 0) throw new LowbitError('LOWBIT_FORMAT', { thing: `ggml ${type.name}`, found: `${bytes.length} bytes`, expected: `whole blocks of ${type.bytes} bytes` })
   return bytes.length / type.bytes
 }

@@ -28,6 +28,8 @@ export interface GgufHeader {
 
 const MAGIC = 0x46554747
 const FIRST_READ = 1 << 20
+/** What does not suffice is parsed again: eight times as much holds the vocabulary of any model at hand. */
+const MORE = 8
 
 /**
  * Reads and checks the head of a file: everything before the tensors, and that each tensor lies inside the file, aligned, apart from the others.
@@ -42,7 +44,7 @@ export async function readGgufHeader(source: ByteSource): Promise<GgufHeader> {
     } catch (error) {
       if (!(error instanceof NeedMore)) throw error
       if (error.until > GGUF_LIMITS.headerBytes) throw new LowbitError('LOWBIT_LIMIT', { thing: source.name, found: `a header of more than ${error.until} bytes`, expected: `at most ${GGUF_LIMITS.headerBytes}` })
-      length = Math.min(source.size, GGUF_LIMITS.headerBytes, Math.max(2 * length, error.until))
+      length = Math.min(source.size, GGUF_LIMITS.headerBytes, Math.max(MORE * length, error.until))
     }
   }
 }

@@ -14,8 +14,8 @@ const MAX_OPEN = 32
 
 /** A file open for reading ranges. The process keeps few of them really open; nobody can tell, but for {@link isUnchanged}. */
 export interface RangeFile extends ByteSource {
-  /** Fresh memory, so that typed arrays over it are aligned. @throws LOWBIT_FILE if the file is shorter. */
-  read(offset: number, length: number): Promise<Uint8Array<ArrayBuffer>>
+  /** Fresh memory unless there is room, so that typed arrays over it are aligned. @throws LOWBIT_FILE if the file is shorter. */
+  read(offset: number, length: number, room?: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>>
   /** The same in pieces. A piece is valid until the next one is asked for. */
   pieces(offset: number, length: number): AsyncGenerator<Uint8Array<ArrayBuffer>>
   /** @throws LOWBIT_FILE if another file has its name now, or its size or time of change differ from when it was opened. */
@@ -47,9 +47,9 @@ export async function openRangeFile(path: string): Promise<RangeFile> {
   return {
     name: path,
     size,
-    async read(offset, length) {
+    async read(offset, length, room) {
       inside(offset, length)
-      const bytes = allocateBytes(length, path)
+      const bytes = room === undefined ? allocateBytes(length, path) : room.subarray(0, length)
       await use(file, (handle) => readFully(handle, bytes, offset, path))
       return bytes
     },

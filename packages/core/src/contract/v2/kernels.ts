@@ -49,6 +49,21 @@ export interface PrepackOptions {
   readonly layout?: Layout
 }
 
+/** What the rows of a matrix have in common, known before they are read: floats, or codes in groups along K. */
+export type RowForm =
+  | { readonly dtype: 'float32' | 'float16' | 'bfloat16' }
+  /** `range`: the least and the greatest level. */
+  | { readonly group: number; readonly range: readonly [number, number]; readonly minima: boolean }
+
+/** Packs a matrix while it is read, so that it never lies in memory twice. `dispose` gives back what is not finished. */
+export interface RowPacker extends Disposable {
+  /** The next rows, which are copied. @throws LOWBIT_SHAPE past the last one, LOWBIT_DATA outside the range, LOWBIT_NONFINITE */
+  add(rows: GroupedTensor | HostTensor<'float32'> | HostTensor<'float16'> | HostTensor<'bfloat16'>): void
+  /** @throws LOWBIT_SHAPE if rows are missing */
+  finish(): PackedWeights
+  dispose(): void
+}
+
 /** Weights in a provider's own layout. Freed by `dispose` or `using`. */
 export interface PackedWeights extends Disposable {
   /** N: output features. */
@@ -113,6 +128,11 @@ export interface KernelProvider extends Plugin<'kernels'>, Disposable {
    * @throws LOWBIT_UNSUPPORTED for a scheme that is not in `supports`, and for a {@link PackedTensor} without its layout, LOWBIT_SHAPE if it is not a matrix, LOWBIT_LIMIT if memory ends.
    */
   prepack(weights: KernelWeights, options?: PrepackOptions): PackedWeights
+  /**
+   * The same for a matrix that comes a few rows at a time: what {@link prepack} makes of all of them. Absent: it must be whole.
+   * @throws as {@link prepack}
+   */
+  packRows?(shape: readonly [number, number], form: RowForm): RowPacker
   /**
    * `[…, K]` to `[…, N]`.
    * @param out where to write; made if absent
