@@ -34,6 +34,9 @@ export async function openModelFile(input: ModelInput): Promise<ModelFile> {
 
 const LLAMA2C_TOKENIZER = 'tokenizer.bin'
 
+/** Keys of a tokenizer that no `tokenizer.json` was there for. */
+export const TOKENIZER_GGUF = 'tokenizer.gguf'
+
 /** It has no size of its own to be held against: 64 MB are more than any has. */
 const MAX_TOKENIZER = 1 << 26
 
@@ -79,7 +82,12 @@ async function openFolder(files: FileSet): Promise<ModelFile> {
   const folder = await openHuggingFace(files)
   try {
     const weights = huggingFaceWeights(folder)
-    return { name: folder.name, weights, ends: endsOf(folder.generation, weights.config.vocabulary, folder.name), tokenizer: () => orNone(() => tokenizerFromFolder(folder)), ggufTokenizer: () => orNone(() => ggufTokenizer(folder)), files }
+    const named = folder.tokenizer === undefined && (await files.list()).includes(TOKENIZER_GGUF) ? await tokenizerKeysIn(files) : undefined
+    return {
+      name: folder.name, weights, files, ends: endsOf(folder.generation, weights.config.vocabulary, folder.name),
+      tokenizer: () => orNone(() => (named === undefined ? tokenizerFromFolder(folder) : tokenizerFromGguf(named))),
+      ggufTokenizer: () => named ?? orNone(() => ggufTokenizer(folder)),
+    }
   } catch (error) {
     await folder.close()
     throw error
@@ -94,6 +102,13 @@ async function fromLlama2c(source: ByteSource, tokenizer: Uint8Array | undefined
     await file.close()
     throw error
   }
+}
+
+/** The tokenizer of a folder that came from a file without `tokenizer.json`. */
+async function tokenizerKeysIn(files: FileSet): Promise<GgufMetadata> {
+  const file = await openGguf(await files.open(TOKENIZER_GGUF))
+  await file.close()
+  return file.metadata
 }
 
 /** What a file says about its tokenizer: taken over as it is. */

@@ -11,3 +11,6 @@ export { evaluationLoss, fineTune, type FineTuned, type FineTuneOptions, type Tr
 export { FINE_TUNE_OPTIONS, type FineTuneSettings } from './loop/settings.js'
 export type { CheckpointStore } from './loop/checkpoint.js'
 export type { TrainingCallback, TrainingLogs } from './loop/callbacks.js'
+export { convertTrained, type TrainedModel } from './save/convert.js'
+export { trainedSource } from './save/trained-source.js'
+export { modelFolder, saveFolder, type FolderFiles, type FolderSources } from './save/folder.js'

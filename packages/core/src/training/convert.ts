@@ -1,4 +1,4 @@
-import type { Differentiator, FakeQuant, FakeQuantState, TrainingLayer } from '../contract/v2/training.js'
+import type { Differentiator, FakeQuant, FakeQuantState, Rounded, TrainingLayer } from '../contract/v2/training.js'
 import { LowbitError } from '../errors.js'
 import { checkQTensor, paramShape, type Codes, type QTensor } from '../qtensor.js'
 import { codeRange, type Scheme } from '../scheme.js'
@@ -14,9 +14,11 @@ import { orient } from './plan.js'
  */
 export async function convertWeight<T>(backend: Pick<Differentiator<T>, 'ops' | 'read'>, fakeQuant: FakeQuant, x: T, state: FakeQuantState<T>, orientation: TrainingLayer['orientation'] = 'NK', thing = 'weight'): Promise<QTensor> {
   const { ops, read } = backend
-  const rounded = fakeQuant.quantize(ops, x, state)
-  const shape = ops.shape(x)
-  const { scheme } = fakeQuant
+  return roundedWeight(read, fakeQuant.scheme, ops.shape(x), fakeQuant.quantize(ops, x, state), orientation, thing)
+}
+
+/** The same from what `quantize` gave, for those who free what was made on the way before anything is read. */
+export async function roundedWeight<T>(read: Differentiator<T>['read'], scheme: Scheme, shape: readonly number[], rounded: Rounded<T>, orientation: TrainingLayer['orientation'] = 'NK', thing = 'weight'): Promise<QTensor> {
   const values = await read(rounded.codes)
   const scales = await read(rounded.scales)
   const offsets = rounded.zeroPoints === undefined ? undefined : await read(rounded.zeroPoints)

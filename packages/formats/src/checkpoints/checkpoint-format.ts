@@ -1,12 +1,13 @@
 import { LowbitError } from '@lowbit/core'
 import type { BitnetLinear } from './bitnet.js'
+import type { CompressedOptions } from './compressed-tensors.js'
 import type { GptqFormat } from './gptq.js'
 
 /** How the linear weights of a checkpoint are packed: from its config.json. */
 export type CheckpointFormat =
   | { readonly method: 'gptq'; readonly bits: 2 | 3 | 4 | 8; readonly groupSize: number; readonly format: GptqFormat; readonly actOrder: boolean }
   | { readonly method: 'awq'; readonly groupSize: number }
-  | { readonly method: 'compressed-tensors'; readonly bits: number; readonly symmetric: boolean }
+  | ({ readonly method: 'compressed-tensors'; readonly overrides?: ReadonlyMap<string, CompressedOptions> } & CompressedOptions)
   | { readonly method: 'bitsandbytes' }
   | { readonly method: 'bitnet'; readonly linear: BitnetLinear }
   | { readonly method: 'mlx'; readonly bits: number; readonly groupSize: number; readonly overrides: ReadonlyMap<string, { readonly bits: number; readonly groupSize: number }> }
@@ -65,14 +66,27 @@ function awq(json: Json): CheckpointFormat {
 function compressed(json: Json): CheckpointFormat {
   const format = String(json['format'] ?? '')
   if (format !== 'pack-quantized') throw unsupported(`compressed-tensors format '${format}'`, 'pack-quantized')
-  const groups = isObject(json['config_groups']) ? Object.values(json['config_groups']) : []
-  const weights = groups.map((group) => (isObject(group) ? group['weights'] : undefined)).filter(isObject)
-  const [first] = weights
-  if (first === undefined || weights.length !== groups.length) throw unsupported('no weights in config_groups', 'weights with num_bits')
-  if (first['type'] !== undefined && first['type'] !== 'int') throw unsupported(`weights of type '${String(first['type'])}'`, 'int')
-  const scheme = (w: Json): string => `${String(w['num_bits'])} bits, symmetric ${String(w['symmetric'] ?? true)}`
-  if (weights.some((other) => scheme(other) !== scheme(first))) throw unsupported(`groups of ${[...new Set(weights.map(scheme))].join('; ')}`, 'one scheme for all weights')
-  return { method: 'compressed-tensors', bits: count(first, 'num_bits'), symmetric: first['symmetric'] !== false }
+  const groups = isObject(json['config_groups']) ? Object.values(json['config_groups']).filter(isObject) : []
+  const known = groups.map((group) => {
+    const weights = group['weights']
+    if (!isObject(weights)) throw unsupported('no weights in config_groups', 'weights with num_bits')
+    if (weights['type'] !== undefined && weights['type'] !== 'int') throw unsupported(`weights of type '${String(weights['type'])}'`, 'int')
+    const size = weights['group_size']
+    const options: CompressedOptions = { bits: count(weights, 'num_bits'), symmetric: weights['symmetric'] !== false, ...(typeof size === 'number' && Number.isSafeInteger(size) && size > 0 ? { groupSize: size } : {}) }
+    return { options, layers: layersOf(group['targets']) }
+  })
+  const [first] = known.filter(({ layers }) => layers === undefined)
+  if (first === undefined) throw unsupported('no weights in config_groups', 'weights with num_bits')
+  const scheme = ({ bits, symmetric }: CompressedOptions): string => `${bits} bits, symmetric ${symmetric}`
+  const others = new Set(known.filter(({ layers }) => layers === undefined).map(({ options }) => scheme(options)))
+  if (others.size > 1) throw unsupported(`groups of ${[...others].join('; ')}`, 'one scheme for all weights, or others for layers by their names')
+  const overrides = new Map(known.flatMap(({ layers, options }) => (layers ?? []).map((layer) => [layer, options] as const)))
+  return { method: 'compressed-tensors', ...first.options, ...(overrides.size === 0 ? {} : { overrides }) }
+}
+
+/** Layers by their names; undefined for kinds (`Linear`) and patterns. */
+function layersOf(targets: unknown): readonly string[] | undefined {
+  return Array.isArray(targets) && targets.length > 0 && targets.every((target): target is string => typeof target === 'string' && target.includes('.')) ? targets : undefined
 }
 
 function bitsandbytes(json: Json): CheckpointFormat {
@@ -101,10 +115,13 @@ export function quantizationConfig(format: CheckpointFormat, modules: readonly s
     case 'bitnet': return { quant_method: 'bitnet', linear_class: format.linear, quantization_mode: 'offline', modules_to_not_convert: modules }
     case 'bitsandbytes': return { quant_method: 'bitsandbytes', load_in_4bit: true, load_in_8bit: false, llm_int8_skip_modules: modules }
     case 'mlx': return { bits: format.bits, group_size: format.groupSize, mode: 'affine', ...Object.fromEntries([...format.overrides].map(([name, { bits, groupSize }]) => [name, { bits, group_size: groupSize }])) }
-    case 'compressed-tensors':
+    case 'compressed-tensors': {
+      const weights = ({ bits, symmetric, groupSize }: CompressedOptions): Json => ({ num_bits: bits, type: 'int', symmetric, dynamic: false, ...(groupSize === undefined ? {} : { strategy: 'group', group_size: groupSize }) })
+      const own = [...(format.overrides ?? [])].map(([layer, options], i) => [`group_${i + 1}`, { targets: [layer], weights: weights(options) }] as const)
       return {
         quant_method: 'compressed-tensors', format: 'pack-quantized', quantization_status: 'compressed', ignore: modules,
-        config_groups: { group_0: { targets: ['Linear'], weights: { num_bits: format.bits, type: 'int', symmetric: format.symmetric, dynamic: false } } },
+        config_groups: { group_0: { targets: ['Linear'], weights: weights(format) }, ...Object.fromEntries(own) },
       }
+    }
   }
 }

@@ -40,7 +40,7 @@ export async function readPackedWeight(source: TensorSource, layer: string, form
       if (format.actOrder && parts['g_idx'] === undefined) throw new LowbitError('LOWBIT_NOT_FOUND', { thing, found: 'no g_idx, though config.json says desc_act', expected: 'the group of each input' })
       return readGptq(parts, format, thing)
     case 'awq': return readAwq(parts, format.groupSize, thing)
-    case 'compressed-tensors': return readCompressed(parts, format, thing)
+    case 'compressed-tensors': return readCompressed(parts, format.overrides?.get(layer) ?? format, thing)
     case 'bitsandbytes': return readBitsandbytes(parts, thing)
     case 'bitnet': return readBitnet(parts, format.linear, thing)
     case 'mlx': return readMlx(parts, format.overrides.get(layer) ?? format, thing)
