@@ -13,7 +13,8 @@ const ACTIVATIONS = { silu: 'silu', gelu: 'gelu_pytorch_tanh', relu2: 'relu2' } 
 export function folderConfig(config: ModelConfig, before: Readonly<Record<string, unknown>> | undefined, name: string): Record<string, unknown> {
   const architecture = architectureOf(config)
   const window = config.windows.find((w) => w !== undefined)
-  const { quantization_config: _packed, quantization: _mlx, layer_types: types, ...kept } = before ?? {}
+  // How weights were packed is said anew.
+  const kept = Object.fromEntries(Object.entries(before ?? {}).filter(([key]) => key !== 'quantization_config' && key !== 'quantization'))
   const json: Record<string, unknown> = {
     model_type: architecture.huggingFace, hidden_act: ACTIVATIONS[architecture.activation], max_position_embeddings: config.context, rope_theta: config.rotary.base,
     rms_norm_eps: config.epsilon, num_key_value_heads: config.kvHeads, head_dim: config.headSize, hidden_size: config.width, num_attention_heads: config.heads,
@@ -27,7 +28,7 @@ export function folderConfig(config: ModelConfig, before: Readonly<Record<string
     ...(config.architecture === 'gemma3' ? { query_pre_attn_scalar: Math.round(1 / config.attentionScale ** 2) } : {}),
     ...kept,
     num_hidden_layers: config.layers,
-    ...(window !== undefined || Array.isArray(types) ? { layer_types: config.windows.map((w) => (w === undefined ? 'full_attention' : 'sliding_attention')) } : {}),
+    ...(window !== undefined || Array.isArray(kept['layer_types']) ? { layer_types: config.windows.map((w) => (w === undefined ? 'full_attention' : 'sliding_attention')) } : {}),
   }
   const again = huggingFaceConfig(json, name)
   for (const key of Object.keys(config) as (keyof ModelConfig)[]) {
