@@ -27,6 +27,13 @@ describe('lowbit inspect', () => {
   })
 })
 
+it.each([['inspect', 'model.onnx', '-q'], ['sensitivity', 'model.onnx', '-c', 'data.npz', '-q'], ['compare', 'model.onnx', 'model.onnx', '--quiet']])('lowbit %s %s %s: says its result and nothing else', async (...args) => {
+  const { code, out, err } = await box.lowbit(...args.map((a) => (a.includes('.') ? box.path(a) : a)))
+  expect(code).toBe(0)
+  expect(out).not.toBe('')
+  expect(err).toBe('')
+})
+
 describe('lowbit inspect --plan', () => {
   it('prints how the defaults would store every weight, and writes nothing', async () => {
     const before = readdirSync(box.path('.'))

@@ -69,7 +69,7 @@ describe('options that do nothing, contradict or are none', () => {
     [['--override', 'first=float:16'], /--override/],
     [['--override', 'first=int4:0'], /--override/],
     [['--override', 'first=int4:16:2'], /--override/],
-    [['--report', 'r.txt'], /--report: "r.txt"/],
+    [['--report', 'r.txt'], /--report: "r.txt"; expected a file whose name ends in .json or .html/],
     [['--calibration-cache', 'c.stats'], /--calibration-cache: does nothing without --calibration/],
   ])('quantize %j', async (args, message) => {
     const { code, err } = await box.lowbit('quantize', box.path('model.onnx'), ...args.map((a) => (a === 'data.npz' ? box.path(a) : a)), '-o', box.path('o.onnx'))

@@ -111,6 +111,18 @@ describe('numbers in typed fields', () => {
     expect(outcome(bytes, { limits: { numbers: 1000 } })).toBe('LOWBIT_LIMIT')
   })
 
+  it('of a large table take the memory of their bytes, not of a JavaScript array', () => {
+    const count = 3_000_000
+    const content = new Uint8Array(new Float32Array(count).fill(1).buffer)
+    const bytes = modelWith(concat([8, ...varint(count), 16, 1, 34, ...varint(content.length)], content, [66, 1, 119]))
+    const before = process.memoryUsage().heapUsed
+    const read = readOnnx(bytes)
+    // An array of so many numbers has 24 MB, while it grows 60.
+    expect(process.memoryUsage().heapUsed - before).toBeLessThan(12e6)
+    const table = [...tensorsOf(read)].find((t) => t.dims[0] === BigInt(count))
+    expect(table === undefined ? undefined : tensorToHost(table).data.length).toBe(count)
+  })
+
   it('of attributes and small tensors count together', () => {
     expect(outcome(modelWith(typedTensor('float32', [1, 2, 3], 'packed', false)), { limits: { numbers: 5 } })).toBe('LOWBIT_LIMIT')
     expect(outcome(modelWith(typedTensor('float32', many([1]), 'packed', false)), { limits: { numbers: 5 } })).toBe('read')

@@ -22,12 +22,13 @@ interface InspectValues {
   readonly all?: boolean
   readonly plan?: boolean
   readonly json?: boolean
+  readonly quiet?: boolean
 }
 
 const FLAGS: FlagsOf<InspectValues> = {
   all: { flags: '--all', option: { type: 'boolean', about: 'list every site, not only the largest' } },
   plan: { flags: '--plan', option: { type: 'boolean', about: 'print as JSON how `lowbit quantize` without other options would store every tensor' } },
-  json: QUIET_FLAGS.json,
+  ...QUIET_FLAGS,
 }
 
 /** `lowbit inspect` */
@@ -37,7 +38,7 @@ export function inspectCommand(program: Command): void {
     .addHelpText('after', '\nExamples:\n  $ lowbit inspect model.onnx\n  $ lowbit inspect model.onnx --json > sites.json\n  $ lowbit inspect model.onnx --plan > plan.json')
     .action(async (model: string) => {
       const flags = readFlags<InspectValues>(command, FLAGS)
-      const terminal = processTerminal()
+      const terminal = processTerminal({ quiet: flags.quiet === true || flags.json === true || flags.plan === true })
       const host = await openOnnx(model)
       try {
         if (flags.plan === true) return terminal.print(await planOf(host, model))

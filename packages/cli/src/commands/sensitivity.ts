@@ -15,6 +15,7 @@ interface SensitivityValues extends DataValues {
   readonly measure?: SensitivityMeasure
   readonly probes?: number
   readonly json?: boolean
+  readonly quiet?: boolean
 }
 
 const FLAGS: FlagsOf<SensitivityValues> = {
@@ -32,7 +33,7 @@ const FLAGS: FlagsOf<SensitivityValues> = {
   },
   probes: { flags: '--probes <n>', option: { type: 'integer', minimum: 1, maximum: 1_000_000, default: 4, when: { measure: ['hessian'] }, about: 'hessian: random directions a site' } },
   ...dataFlags('calibration'),
-  json: QUIET_FLAGS.json,
+  ...QUIET_FLAGS,
 }
 
 /** `lowbit sensitivity` */
@@ -44,7 +45,7 @@ export function sensitivityCommand(program: Command): void {
       const flags = readFlags<SensitivityValues>(command, FLAGS)
       // Without a measure it follows from the data, and is never the one with probes.
       if (flags.probes !== undefined && flags.measure === undefined) throw new LowbitError('LOWBIT_ARGUMENT', { thing: '--probes', found: 'does nothing without --measure hessian', fix: 'leave --probes out, or give --measure hessian' })
-      const terminal = processTerminal({ quiet: flags.json === true })
+      const terminal = processTerminal({ quiet: flags.quiet === true || flags.json === true })
       const schemes = schemesOf(flags.weights ?? ['int4', 'int8'], flags.group === undefined ? {} : { group: flags.group })
       const measure = flags.measure ?? (flags.calibration === undefined ? 'weight' : 'model')
       const host = await openOnnx(model)

@@ -17,7 +17,7 @@ export const QUIET_FLAGS: FlagsOf<Pick<OutputValues, 'json' | 'quiet'>> = {
 
 export const OUTPUT_FLAGS: FlagsOf<OutputValues> = {
   ...CLOBBER_FLAG,
-  report: { flags: '--report <file>', option: { type: 'text', pattern: '\\.([jJ][sS][oO][nN]|[hH][tT][mM][lL])$|^-$', about: 'write the report: .json, or .html to look at' } },
+  report: { flags: '--report <file>', option: { type: 'text', pattern: '\\.([jJ][sS][oO][nN]|[hH][tT][mM][lL])$|^-$', named: 'a file whose name ends in .json or .html', about: 'write the report: .json, or .html to look at' } },
   ...QUIET_FLAGS,
 }
 

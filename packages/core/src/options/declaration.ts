@@ -4,7 +4,8 @@ import type { Json, PluginKind } from '../contract/v2/plugin.js'
 export type ValueType =
   | { readonly type: 'boolean' | 'null' | 'json' | 'scheme' }
   | { readonly type: 'number' | 'integer'; readonly minimum?: number; readonly maximum?: number; /** Exclusive limits. */ readonly above?: number; readonly below?: number; readonly multipleOf?: number }
-  | { readonly type: 'text'; readonly pattern?: string }
+  /** `named`: the texts that the pattern takes, in words. */
+  | { readonly type: 'text'; readonly pattern?: string; readonly named?: string }
   | { readonly type: 'choice'; readonly values: readonly (string | number)[] }
   | { readonly type: 'list'; readonly of: ValueType; readonly length?: number }
   | { readonly type: 'either'; readonly of: readonly ValueType[] }

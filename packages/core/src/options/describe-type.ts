@@ -15,7 +15,7 @@ export function describeType(type: ValueType): string {
     case 'integer':
       return describeNumber(type)
     case 'text':
-      return type.pattern === undefined ? 'text' : `text like ${type.pattern}`
+      return type.named ?? (type.pattern === undefined ? 'text' : `text like ${type.pattern}`)
     case 'choice':
       return `one of ${type.values.join(', ')}`
     case 'list':
