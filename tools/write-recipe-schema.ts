@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs'
 import { recipeSchema } from '@lowbit/core'
-import { UNION } from '../packages/cli/src/union.js'
+import { UNION } from '../packages/cli/src/recipes/union.js'
 
 /** The published JSON Schema: the form of recipes that everything the command brings declares. */
 export const PUBLISHED = { $schema: 'https://json-schema.org/draft/2020-12/schema', title: 'lowbit recipe', ...recipeSchema(UNION) }

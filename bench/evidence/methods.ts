@@ -3,7 +3,7 @@ import { gptq } from '@lowbit/algos-gptq'
 import { hqq } from '@lowbit/algos-hqq'
 import { rotate } from '@lowbit/algos-rotate'
 import { resolveRecipe, rtn, weightScheme, type QuantizeOptions, type Scheme } from '@lowbit/core'
-import { ALGORITHMS } from '../../packages/cli/src/algorithms.js'
+import { ALGORITHMS } from '../../packages/cli/src/recipes/algorithms.js'
 import { recipeFromFlags } from '../../packages/cli/src/commands/recipe-from-flags.js'
 
 /** What is done to a model before and while it is rounded. */

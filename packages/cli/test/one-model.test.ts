@@ -8,7 +8,7 @@ import { quantize, resolveRecipe, type Batch, type JobStore, type QuantizeOption
 import { graph, hostToTensor, model, node, valueInfo, writeOnnx } from '@lowbit/formats'
 import { quantizeInWorker, serveJobs, serveQuantize, workerRunner, type Port, type WorkerOptions } from '@lowbit/jobs'
 import { folderStore } from '@lowbit/jobs/node'
-import { ALGORITHMS } from '../src/algorithms.js'
+import { ALGORITHMS } from '../src/recipes/algorithms.js'
 import { bestLinAlg } from '../src/jobs/linalg.js'
 import { randomTensor } from './support/sandbox.js'
 

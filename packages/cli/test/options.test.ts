@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { openOnnx } from '@lowbit/backend-ort'
 import { tensor } from '@lowbit/core'
 import { graph, hostToTensor, model, node, valueInfo, writeNpz, writeOnnx } from '@lowbit/formats'
-import { QUANTIZE_FLAGS } from '../src/commands/quantize-flags.js'
+import { QUANTIZE_FLAGS } from '../src/recipes/quantize-flags.js'
 import { randomTensor, sandbox, type Sandbox } from './support/sandbox.js'
 
 let box: Sandbox

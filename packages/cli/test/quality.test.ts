@@ -4,7 +4,7 @@ import { gptq } from '@lowbit/algos-gptq'
 import { smoothQuant } from '@lowbit/algos-smoothquant'
 import { openOnnx, type OnnxHost } from '@lowbit/backend-ort'
 import { dequantize, fastLinAlg, int8, isCodeType, outputError, quantize, resolveRounding, rtn, weightScheme, type Batch, type QuantizeOptions, type RoundingAlgorithm, type Scheme } from '@lowbit/core'
-import { ALGORITHMS, CALIBRATED_DEFAULT } from '../src/algorithms.js'
+import { ALGORITHMS, CALIBRATED_DEFAULT } from '../src/recipes/algorithms.js'
 import { classifier } from './support/classifier.js'
 
 const { bytes, calibration, test, labels } = classifier()

@@ -3,7 +3,7 @@ import { Ajv2020 } from 'ajv/dist/2020.js'
 import { describe, expect, it } from 'vitest'
 import { isLowbitError, parseRecipe } from '@lowbit/core'
 import { PUBLISHED } from '../../../tools/write-recipe-schema.js'
-import { UNION } from '../src/union.js'
+import { UNION } from '../src/recipes/union.js'
 
 const written: unknown = JSON.parse(readFileSync(new URL('../../core/recipe.schema.json', import.meta.url), 'utf8'))
 

@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import { openOnnx } from '@lowbit/backend-ort'
 import { int4, int8, planToJson, quantize, resolveRecipe, schemeBytes, weightBytes, type ModelHost, type Site } from '@lowbit/core'
-import { ALGORITHMS } from '../algorithms.js'
+import { ALGORITHMS } from '../recipes/algorithms.js'
 import { QUIET_FLAGS } from '../flags/common.js'
 import { addFlags, readFlags, type FlagsOf } from '../flags/flag.js'
 import { formatBytes, formatPercent, shorten, textTable } from '@lowbit/report'

@@ -1,5 +1,5 @@
 import type { Recipe } from '@lowbit/core'
-import { CALIBRATED_DEFAULT } from '../algorithms.js'
+import { CALIBRATED_DEFAULT } from '../recipes/algorithms.js'
 
 /** A recipe with a name, as `--ladder` files hold them. */
 export interface LadderStep {

@@ -6,8 +6,9 @@ import { refuseStream } from '../output/files.js'
 import { processTerminal, type Terminal } from '../output/terminal.js'
 import { budgetOverrides, parseSize } from './budget.js'
 import { execute, executeOptions, recipeFolder } from './execute.js'
-import { QUANTIZE_FLAGS, type QuantizeValues } from './quantize-flags.js'
-import { formatOf, recipeFromFlags } from './recipe-from-flags.js'
+import { QUANTIZE_FLAGS, type QuantizeValues } from '../recipes/quantize-flags.js'
+import { formatOf } from '../recipes/recipe-of-values.js'
+import { recipeFromFlags } from './recipe-from-flags.js'
 
 /** `lowbit quantize` */
 export function quantizeCommand(program: Command): void {

@@ -1,103 +1,18 @@
 import { resolve } from 'node:path'
-import { ONNX_SETTINGS } from '@lowbit/backend-ort'
-import { ACTIVATION_OPTIONS, checkOptions, isCodeType, LowbitError, parseRecipe, suggest, type Json, type Recipe, type RecipeScheme } from '@lowbit/core'
-import { dataJson } from '../data/spec.js'
+import { ACTIVATION_OPTIONS, LowbitError, suggest, type Recipe } from '@lowbit/core'
 import { nearestProject } from '../plugins/find-package.js'
-import { UNION } from '../union.js'
+import type { QuantizeValues } from '../recipes/quantize-flags.js'
+import { isMethod, recipeOfValues } from '../recipes/recipe-of-values.js'
 import { defaultOutput, recipePath } from './execute.js'
-import { STATIC_FORMATS, type QuantizeValues } from './quantize-flags.js'
-import { longName } from './short-names.js'
 
 /** The recipe that a command line stands for; paths are relative to `folder`. */
 export function recipeFromFlags(model: string, values: QuantizeValues, folder: string): Recipe {
-  const { budget, calibration, weights: types } = values
-  if (types !== undefined && types.length > 1 && budget === undefined) {
-    throw new LowbitError('LOWBIT_ARGUMENT', { thing: '--weights', found: types.join(','), expected: 'one type, or --budget to choose among several' })
-  }
-  const dtype = firstType(values)
-  const format = formatOf(values)
-  const weights = forAlgorithm(schemeFromFlags(dtype, format, values), format, values)
-  // With data, what the tables show to be best below 8 bits; without, plain rounding.
-  const algorithm = values.algorithm ?? (calibration !== undefined && !dtype.endsWith('8') ? 'best' : undefined)
-  const settings = values.set === undefined ? undefined : settingsFromFlags(values.set, format)
-  return parseRecipe({
-    lowbit: 1,
+  requireMethod(values.method)
+  const { calibration } = values
+  return recipeOfValues({ ...values, ...(calibration === undefined ? {} : { calibration: recipePath(calibration, folder) }) }, (weights) => ({
     model: recipePath(model, folder),
     output: recipePath(values.output ?? defaultOutput({ model: resolve(model), weights }), folder),
-    format,
-    weights,
-    ...(isStatic(format) ? { activations: activationsFromFlags(values) } : {}),
-    ...(algorithm === undefined ? {} : { rounding: longName(algorithm) }),
-    ...(values.transform === undefined ? {} : { transforms: values.transform.map(longName) }),
-    ...(values.override === undefined ? {} : { overrides: values.override.map(parseOverride) }),
-    ...(values.include === undefined ? {} : { include: values.include }),
-    ...(values.exclude === undefined ? {} : { exclude: values.exclude }),
-    ...(calibration === undefined ? {} : { calibration: dataJson(recipePath(calibration, folder), values) }),
-    ...(values.mode === undefined ? {} : { mode: values.mode }),
-    ...(values.biasCorrection === true ? { biasCorrection: true } : {}),
-    ...(values.allowNothing === true ? { allowNothing: true } : {}),
-    ...(values.maxMemory === undefined ? {} : { maxMemory: values.maxMemory * 2 ** 20 }),
-    ...(values.seed === undefined ? {} : { seed: values.seed }),
-    ...(settings === undefined ? {} : { settings }),
-  }, UNION)
-}
-
-/** With a budget several types are offered; the first is that of sites the table does not hold, such as embeddings. */
-function firstType({ weights, budget }: QuantizeValues): string {
-  return weights?.[0] ?? (budget === undefined ? 'int8' : 'int4')
-}
-
-/** The format that flags stand for: what is said, or what fits the type and the data. */
-export function formatOf(values: QuantizeValues): string {
-  if (values.format !== undefined) return values.format
-  if (!firstType(values).endsWith('8')) return 'matmul-nbits'
-  return values.calibration === undefined && values.activations === undefined ? 'dynamic' : 'qdq'
-}
-
-function isStatic(format: string): boolean {
-  return STATIC_FORMATS.some((f) => f === format)
-}
-
-function schemeFromFlags(dtype: string, format: string, { group: given, perTensor, symmetric: isSymmetric, asymmetric, reduceRange }: QuantizeValues): RecipeScheme {
-  if (!isCodeType(dtype)) throw new LowbitError('LOWBIT_ARGUMENT', { thing: '--weights', found: JSON.stringify(dtype), expected: 'int8, uint8, int4, uint4, int2 or uint2' })
-  const group = given ?? (format === 'matmul-nbits' && perTensor !== true ? 32 : undefined)
-  const symmetric = isSymmetric === true ? true : asymmetric === true ? false : undefined
-  return {
-    dtype,
-    ...(group === undefined ? {} : { group }),
-    ...(perTensor === true ? { perTensor: true } : {}),
-    ...(symmetric === undefined ? {} : { symmetric }),
-    ...(reduceRange === true ? { reduceRange: true } : {}),
-  }
-}
-
-/** HQQ moves zero points: signed types become unsigned ones, with float zero points where the format has them. */
-function forAlgorithm(scheme: RecipeScheme, format: string, { algorithm, symmetric }: QuantizeValues): RecipeScheme {
-  if (algorithm !== 'hqq' || symmetric === true) return scheme
-  const unsigned = `u${scheme.dtype.replace(/^u/, '')}`
-  if (!isCodeType(unsigned)) return scheme
-  return { ...scheme, dtype: unsigned, symmetric: false, ...(format === 'matmul-nbits' && unsigned !== 'uint8' ? { zeroPoint: 'float' } : {}) }
-}
-
-function activationsFromFlags({ activations = 'uint8', method, rescue, operators, percentile, sample }: QuantizeValues): object {
-  requireMethod(method)
-  const withHistogram = ACTIVATION_OPTIONS.sample.when.method
-  if (sample !== undefined && method !== undefined && isMethod(method) && !withHistogram.some((m) => m === method)) {
-    throw new LowbitError('LOWBIT_ARGUMENT', { thing: '--sample', found: `does nothing with --method ${method}`, expected: `--method ${withHistogram.join(' or ')}`, fix: 'leave --sample out' })
-  }
-  return {
-    dtype: activations,
-    ...(method === undefined ? {} : isMethod(method) ? { method } : { observer: method }),
-    ...(rescue === false ? { rescue: false } : {}),
-    ...(operators === undefined ? {} : { operators }),
-    ...(percentile === undefined ? {} : { percentile }),
-    ...(sample === undefined ? {} : { sample }),
-  }
-}
-
-/** One of core's own; any other name is that of a package. */
-function isMethod(name: string): boolean {
-  return ACTIVATION_OPTIONS.method.values.some((v) => v === name)
+  }))
 }
 
 /** A misspelt method is not taken for the name of a package, unless there is one. */
@@ -106,39 +21,4 @@ function requireMethod(method: string | undefined): void {
   const near = method === undefined || isMethod(method) ? undefined : suggest(method, known)
   if (method === undefined || near === undefined || nearestProject(process.cwd())?.listed.has(method) === true) return
   throw new LowbitError('LOWBIT_ARGUMENT', { thing: '--method', found: JSON.stringify(method), expected: `one of ${known.join(', ')}, or a package that your package.json lists`, fix: `did you mean ${near}?` })
-}
-
-/** `*head*=int8`, `a=uint4:16`, `b=float` */
-export function parseOverride(text: string): { match: string; weights: RecipeScheme | null } {
-  const at = text.lastIndexOf('=')
-  const [dtype = '', group, ...rest] = text.slice(at + 1).split(':')
-  const size = group === undefined ? undefined : Number(group)
-  const isGroup = size === undefined || (Number.isSafeInteger(size) && size >= 1 && dtype !== 'float')
-  if (at < 1 || rest.length > 0 || !isGroup || (dtype !== 'float' && !isCodeType(dtype))) {
-    throw new LowbitError('LOWBIT_ARGUMENT', { thing: '--override', found: JSON.stringify(text), expected: 'pattern=type or pattern=type:group, such as "*head*=int8", or pattern=float' })
-  }
-  if (!isCodeType(dtype)) return { match: text.slice(0, at), weights: null }
-  return { match: text.slice(0, at), weights: { dtype, ...(size === undefined ? {} : { group: size }) } }
-}
-
-/** `--set key=value` of a format, held to what the formats declare. */
-function settingsFromFlags(texts: readonly string[], format: string): { readonly [key: string]: Json } {
-  const settings: Record<string, Json> = {}
-  for (const text of texts) {
-    const at = text.indexOf('=')
-    if (at < 1) throw new LowbitError('LOWBIT_ARGUMENT', { thing: '--set', found: JSON.stringify(text), expected: 'key=value' })
-    const key = text.slice(0, at)
-    if (Object.hasOwn(settings, key)) throw new LowbitError('LOWBIT_ARGUMENT', { thing: `--set ${key}`, found: 'two values', expected: 'one' })
-    Object.defineProperty(settings, key, { value: jsonOrText(text.slice(at + 1)), enumerable: true })
-  }
-  checkOptions(ONNX_SETTINGS, settings, { form: 'json', code: 'LOWBIT_ARGUMENT', place: (path) => `--set ${path}`, surroundings: (name) => (name === 'format' ? format : undefined) })
-  return settings
-}
-
-function jsonOrText(text: string): Json {
-  try {
-    return JSON.parse(text) as Json
-  } catch {
-    return text
-  }
 }

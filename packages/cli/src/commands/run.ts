@@ -5,7 +5,7 @@ import { OUTPUT_FLAGS, RUN_FLAGS, type OutputValues, type RunValues } from '../f
 import { addFlags, readFlags } from '../flags/flag.js'
 import { reportJson, formatReport } from '@lowbit/report'
 import { processTerminal } from '../output/terminal.js'
-import { UNION } from '../union.js'
+import { UNION } from '../recipes/union.js'
 import { execute, executeOptions, recipeFolder } from './execute.js'
 
 const FLAGS = { ...RUN_FLAGS, ...OUTPUT_FLAGS }

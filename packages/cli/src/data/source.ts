@@ -2,24 +2,12 @@ import { readdir, stat } from 'node:fs/promises'
 import { extname, join } from 'node:path'
 import { LowbitError, type Batch, type TensorRef } from '@lowbit/core'
 import { ARRAY_EXTENSIONS } from '@lowbit/formats'
+import { ahead, IMAGE_EXTENSIONS, splitBatches, type DataSpec } from '@lowbit/formats/data'
 import { fileError, openArrayFile, watchFiles } from '@lowbit/formats/node'
-import { ahead } from './ahead.js'
-import { splitBatches } from './batches.js'
-import { imageBatch, IMAGE_EXTENSIONS, type ImageOptions } from './images.js'
+import { imageBatch } from './images.js'
 
 /** Images that are decoded on other threads while one is used. */
 const IMAGES_AHEAD = 2
-
-/** Where data comes from and how much of it to take. */
-export interface DataSpec {
-  /** `.npz`, `.npy`, `.safetensors`, or a folder of those or of images. */
-  readonly path: string
-  /** Samples a batch, where the model leaves the first axis open. Default 1. */
-  readonly batch?: number
-  /** Batches at most. */
-  readonly limit?: number
-  readonly image?: ImageOptions
-}
 
 /** Batches read from disk as they are asked for; iterating again reads again, so memory holds one file of arrays or a few images. */
 export interface DataSource extends AsyncIterable<Batch> {

@@ -1,6 +1,6 @@
 import { parentPort } from 'node:worker_threads'
 import { serveJobs } from '@lowbit/jobs'
-import { ALGORITHMS } from '../algorithms.js'
+import { ALGORITHMS } from '../recipes/algorithms.js'
 import { bestLinAlg } from './linalg.js'
 
 /** A thread that rounds sites with the algorithms the command brings. */

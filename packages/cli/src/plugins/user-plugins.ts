@@ -1,7 +1,7 @@
 import { pathToFileURL } from 'node:url'
 import { checkPlugin, isLowbitError, LowbitError, pluginUses, suggest, type MadePlugin, type PluginFactory, type PluginTable, type Recipe } from '@lowbit/core'
-import { ALGORITHMS } from '../algorithms.js'
-import { SHORT } from '../commands/short-names.js'
+import { ALGORITHMS } from '../recipes/algorithms.js'
+import { SHORT } from '../recipes/short-names.js'
 import { isBareName, moduleFile, nearestProject, packageOf, type Project } from './find-package.js'
 
 /**

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { ahead } from '../src/data/ahead.js'
+import { ahead } from '@lowbit/formats/data'
 
 const soon = (milliseconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds))
 

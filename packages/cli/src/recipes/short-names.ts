@@ -1,5 +1,5 @@
 import type { PluginUse } from '@lowbit/core'
-import { CALIBRATED_DEFAULT } from '../algorithms.js'
+import { CALIBRATED_DEFAULT } from './algorithms.js'
 
 /** Short names of algorithms on the command line → package and configuration. */
 export const SHORT: Readonly<Record<string, PluginUse>> = {

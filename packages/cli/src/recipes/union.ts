@@ -1,7 +1,7 @@
-import { ONNX_SETTINGS } from '@lowbit/backend-ort'
+import { ONNX_SETTINGS } from '@lowbit/onnx'
 import type { RecipeUnion } from '@lowbit/core'
+import { DATA_OPTIONS } from '@lowbit/formats/data'
 import { ALGORITHMS } from './algorithms.js'
-import { DATA_OPTIONS } from './data/spec.js'
 
 /** What everything the command brings declares: recipes are read by it, and their published schema is written from it. */
 export const UNION: RecipeUnion = {

@@ -1,5 +1,5 @@
 import { LowbitError, type Batch, type HostTensor, type TensorRef } from '@lowbit/core'
-import type { ArrayFile, ArrayInfo } from '@lowbit/formats'
+import type { ArrayFile, ArrayInfo } from '../tensors/array-file.js'
 
 /**
  * Cuts the arrays of a file into batches for a model. The first axis holds samples: a batch takes as many as the model's own

@@ -17,7 +17,7 @@ export function syntheticBatches(inputs: readonly TensorRef[], count: number): r
       inputs.map(({ name, dtype = 'float32', shape = [] }) => {
         const dims = shape.map((d, axis) => (typeof d === 'number' && d > 0 ? d : axis === 0 ? 1 : OPEN_AXIS))
         const size = elementCount(dims, name)
-        if (size > MAX_ELEMENTS) throw new LowbitError('LOWBIT_LIMIT', { thing: `input ${name}`, found: `${size} elements`, expected: `at most ${MAX_ELEMENTS} made-up ones`, fix: 'pass --data' })
+        if (size > MAX_ELEMENTS) throw new LowbitError('LOWBIT_LIMIT', { thing: `input ${name}`, found: `${size} elements`, expected: `at most ${MAX_ELEMENTS} made-up ones`, fix: 'give data of your own' })
         const data = allocate(dtype, size)
         const float = dtype === 'float32' || dtype === 'float64'
         for (let i = 0; i < size; i++) {

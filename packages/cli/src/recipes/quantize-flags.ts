@@ -1,5 +1,6 @@
 import { ACTIVATION_OPTIONS, RECIPE_SCHEME, SCHEME_OPTIONS, SHARED_OPTIONS, type ActivationParams, type CodeType, type StaticActivations } from '@lowbit/core'
-import { DATA_OPTIONS, dataFlags, type DataValues } from '../data/spec.js'
+import { DATA_OPTIONS } from '@lowbit/formats/data'
+import { dataFlags, type DataValues } from '../flags/data-flags.js'
 import { OUTPUT_FLAGS, RUN_FLAGS, type OutputValues, type RunValues } from '../flags/common.js'
 import type { FlagsOf } from '../flags/flag.js'
 

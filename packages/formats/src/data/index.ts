@@ -1,0 +1,5 @@
+export * from './ahead.js'
+export * from './data-options.js'
+export * from './image-input.js'
+export * from './split-batches.js'
+export * from './synthetic-batches.js'
