@@ -1,8 +1,8 @@
-import { barChart, distributionChart, reportHtml } from '@lowbit/report'
+import { barChart, distributionChart, distributionRows, modelExplorerData, REPORT_STYLE, reportHtml, reportView, treemap } from '@lowbit/report'
 import type { Report } from '@lowbit/core'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { niceTicks } from '../src/charts.js'
+import { niceTicks } from '../src/ticks.js'
 
 const numbersIn = (svg: string, attribute: string): number[] => [...svg.matchAll(new RegExp(`<rect[^>]* ${attribute}="([^"]*)"`, 'g'))].map((m) => Number(m[1]))
 /** Markup that a browser would take for elements. */
@@ -10,19 +10,18 @@ const elements = (svg: string): string[] => [...svg.matchAll(/<\/?([a-zA-Z]+)/g)
 
 describe('bars', () => {
   it('are as long as their values, from 0', () => {
-    const [full, half, none] = numbersIn(barChart([{ name: 'a', value: 40 }, { name: 'b', value: 20 }, { name: 'c', value: 0 }], 'dB'), 'width')
-    expect(half).toBeCloseTo(full / 2, 1)
-    expect(none).toBe(0)
-    expect(full).toBeGreaterThan(300)
+    const bars = barChart([{ name: 'a', value: 40 }, { name: 'b', value: 20 }, { name: 'c', value: 0 }], 'dB')
+    expect([...bars.matchAll(/class="bar"[^>]* width="([^"]*)"/g)].map((m) => Number(m[1]))).toEqual([100, 50, 0])
+    expect([...bars.matchAll(/class="value">([^<]*)</g)].map((m) => m[1])).toEqual(['40', '20', '0'])
   })
 
   it('of any values and names lie inside the picture, and names are text', () => {
     fc.assert(
       fc.property(fc.array(fc.record({ name: fc.string({ unit: 'binary' }), value: fc.double() }), { maxLength: 12 }), (bars) => {
         const svg = barChart(bars, 'dB')
-        expect(numbersIn(svg, 'width').every((w) => w >= 0 && w <= 900)).toBe(true)
-        expect(numbersIn(svg, 'width').length).toBe(bars.length)
-        expect(new Set(elements(svg))).toEqual(new Set(['svg', 'text', 'line', ...(bars.length > 0 ? ['rect', 'title'] : [])]))
+        expect(numbersIn(svg, 'width').every((w) => w >= 0 && w <= 100)).toBe(true)
+        expect(numbersIn(svg, 'width').length).toBe(2 * bars.length)
+        expect(new Set(elements(svg))).toEqual(new Set(['ol', ...(bars.length > 0 ? ['li', 'span', 'svg', 'rect'] : [])]))
         expect(svg).not.toMatch(/[\0-\x08]|NaN"/)
       }),
     )
@@ -39,7 +38,7 @@ describe('distributions', () => {
     expect(xs.at(-1)).toBe(424)
     const ys = [...svg.matchAll(/V([\d.]+)H/g)].map((m) => Number(m[1]))
     // Roots: 1, 2, 3 and 0 of the height.
-    const floor = 192
+    const floor = 174
     expect((floor - ys[1]) / (floor - ys[0])).toBeCloseTo(2, 1)
     expect(ys[3]).toBe(floor)
   })
@@ -59,6 +58,48 @@ describe('distributions', () => {
   })
 })
 
+describe('a treemap', () => {
+  const rects = (svg: string): number[][] => [...svg.matchAll(/<rect x="([^"]*)" y="([^"]*)" width="([^"]*)" height="([^"]*)"/g)].map((m) => m.slice(1).map(Number))
+
+  it('fills the picture with areas that are the values, apart from each other', () => {
+    fc.assert(
+      fc.property(fc.array(fc.integer({ min: 1, max: 1_000_000 }), { minLength: 1, maxLength: 40 }), (values) => {
+        const found = rects(treemap(values.map((value, i) => ({ name: `t${i}`, value, kind: 'site', remark: '' })), 'x', 900, 300))
+        const sorted = [...values].sort((a, b) => b - a)
+        const total = values.reduce((a, b) => a + b, 0)
+        found.forEach(([x, y, w, h], i) => {
+          expect(x).toBeGreaterThanOrEqual(0)
+          expect(x + w).toBeLessThanOrEqual(901)
+          expect(y + h).toBeLessThanOrEqual(301)
+          // A border of half a unit on each side is not area.
+          const area = w === 0 || h === 0 ? 0 : (w + 1) * (h + 1)
+          if (area > 0) expect(Math.abs(area - (sorted[i] / total) * 270_000)).toBeLessThan(0.02 * (w + h + 2) + 1)
+          for (const [u, v, p, q] of found.slice(i + 1)) expect(x + w <= u + 0.02 || u + p <= x + 0.02 || y + h <= v + 0.02 || v + q <= y + 0.02).toBe(true)
+        })
+      }),
+      { numRuns: 50 },
+    )
+  })
+
+  it('leaves out what has no size, and shows names as text', () => {
+    const svg = treemap([{ name: '<b>', value: 3, kind: '"x', remark: '&' }, { name: 'none', value: 0, kind: 'site', remark: '' }], '<i>')
+    expect(rects(svg).length).toBe(1)
+    expect(new Set(elements(svg))).toEqual(new Set(['svg', 'g', 'rect', 'title', 'text']))
+  })
+})
+
+describe('the table behind a distribution', () => {
+  it('counts every value once', () => {
+    fc.assert(
+      fc.property(fc.array(fc.nat(1000), { minLength: 1, maxLength: 200 }), (counts) => {
+        const rows = distributionRows({ title: 't', low: -2, high: 5, counts })
+        expect(rows.reduce((sum, [, , n]) => sum + Number(n), 0)).toBe(counts.reduce((a, b) => a + b, 0))
+        expect([rows[0][0], rows.at(-1)?.[1]]).toEqual(['-2', '5'])
+      }),
+    )
+  })
+})
+
 describe('the page', () => {
   it('needs nothing else and shows names as text', () => {
     const name = '"><img src=x onerror=alert(1)>'
@@ -68,5 +109,26 @@ describe('the page', () => {
     expect(page).not.toContain('<img')
     expect(page).not.toMatch(/<script|https?:\/\/(?!www\.w3\.org)/)
     expect(page).toContain('<svg')
+  })
+
+  it('is what the element shows, with one style', () => {
+    const report = JSON.parse(JSON.stringify({ format: 'qdq', core: '1', plugins: [], options: {}, sites: [], activations: [], transforms: [], skipped: [], warnings: [], sizeBefore: 64, sizeAfter: 16 })) as Report
+    expect(reportHtml(report, { weights: [], activations: [] }, undefined, 'm')).toContain(reportView(report, undefined, { title: 'm' }))
+    expect(reportHtml(report, { weights: [], activations: [] }, undefined, 'm')).toContain(REPORT_STYLE)
+  })
+
+  it('cuts long tables only where it is told to, and says so', () => {
+    const site = (i: number) => ({ id: `site-${i}`, op: 'MatMul', kind: 'linear', shape: [4, 4], status: 'float', bytesBefore: 64, bytesAfter: 64 })
+    const report = JSON.parse(JSON.stringify({ format: 'qdq', core: '1', plugins: [], options: {}, sites: Array.from({ length: 30 }, (_, i) => site(i)), activations: [], transforms: [], skipped: [], warnings: [], sizeBefore: 64, sizeAfter: 64 })) as Report
+    expect(reportView(report)).toContain('site-29')
+    expect(reportView(report, undefined, { rows: 10 })).toContain('the first 10 of 30')
+    expect(reportView(report, undefined, { rows: 10 })).not.toContain('site-10<')
+  })
+})
+
+describe('data for Model Explorer', () => {
+  it('names nodes by the tensors they make, and leaves out what stayed in float', () => {
+    const report = { sites: [{ id: 'a', status: 'quantized', weightSqnr: 40.123, outputSqnr: 31.456 }, { id: 'b', status: 'quantized', weightSqnr: 20 }, { id: 'c', status: 'float' }] }
+    expect(modelExplorerData(JSON.parse(JSON.stringify(report)) as Report, new Map([['a', 'conv1_out']]))).toMatchObject({ results: { conv1_out: { value: 31.46 }, b: { value: 20 } }, gradient: [{ stop: 0 }, { stop: 0.5 }, { stop: 1 }] })
   })
 })

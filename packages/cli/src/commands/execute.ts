@@ -1,7 +1,7 @@
 import { basename, dirname, extname, join, relative, resolve } from 'node:path'
 import { compareModels, openOnnx, type OnnxHost } from '@lowbit/backend-ort'
-import { DEFAULT_MAX_MEMORY, isLowbitError, LowbitError, pluginUses, quantize, resolveRecipe, type Batch, type BatchSource, type Comparison, type PluginTable, type QuantizeResult, type Recipe, type Report, RUINED } from '@lowbit/core'
-import { syntheticBatches } from '@lowbit/formats/data'
+import { DEFAULT_MAX_MEMORY, isLowbitError, LowbitError, pluginUses, quantize, resolveRecipe, type BatchSource, type Comparison, type PluginTable, type QuantizeResult, type Recipe, type Report, RUINED } from '@lowbit/core'
+import { comparedBatches } from '@lowbit/formats/data'
 import { atomicWriteText, calibrationFile, lockOutput, watchFiles, type NamedFile, type OutputLock } from '@lowbit/formats/node'
 import { folderStore, threadRunner, type FolderStore } from '@lowbit/jobs/node'
 import { reportDetails, reportHtml, reportJson } from '@lowbit/report'
@@ -12,6 +12,7 @@ import { openData } from '../data/source.js'
 import { bestLinAlg, linAlgWarning } from '../jobs/linalg.js'
 import { checkNotThere, checkOutputs, leastBytes, refuseStream, type Output } from '../output/files.js'
 import type { Terminal } from '../output/terminal.js'
+import { isPrepared } from '../recipes/recipe-of-values.js'
 import { pluginTable } from '../plugins/user-plugins.js'
 
 export interface Executed {
@@ -55,9 +56,6 @@ export function executeOptions(flags: OutputValues & RunValues & { readonly save
     ...(flags.calibrationCache === undefined ? {} : { calibrationCache: resolve(flags.calibrationCache) }),
   }
 }
-
-/** Batches that a report compares the two models on. */
-const COMPARED_BATCHES = 16
 
 /**
  * Runs a recipe: open, quantize, save. The command `quantize` makes a recipe of its options and comes here too,
@@ -200,30 +198,11 @@ async function compareFiles({ model, output }: Pick<ComparedFiles, 'model' | 'ou
   const reference = await openOnnx(model)
   const candidate = await openOnnx(output)
   try {
-    const data = calibration === undefined ? syntheticBatches(reference.inputs(), 4) : first(calibration, COMPARED_BATCHES)
-    return await compareModels(reference, candidate, data, { signal: terminal.signal, onProgress: terminal.onProgress })
+    return await compareModels(reference, candidate, comparedBatches(reference.inputs(), calibration), { signal: terminal.signal, onProgress: terminal.onProgress })
   } finally {
     await reference.dispose()
     await candidate.dispose()
   }
-}
-
-/** The first batches, in every pass over them anew. */
-function first(source: BatchSource, count: number): BatchSource {
-  return {
-    async *[Symbol.asyncIterator](): AsyncGenerator<Batch> {
-      let given = 0
-      for await (const batch of source) {
-        if (given++ >= count) return
-        yield batch
-      }
-    },
-  }
-}
-
-/** Static formats want constants and normalizations folded, and an opset that has per-channel quantization. */
-export function isPrepared(format: string | undefined): boolean {
-  return format === 'qdq' || format === 'qoperator'
 }
 
 /** model.onnx → model.int4.onnx */

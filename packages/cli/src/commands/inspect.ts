@@ -1,22 +1,12 @@
 import type { Command } from 'commander'
 import { openOnnx } from '@lowbit/backend-ort'
-import { int4, int8, planToJson, quantize, resolveRecipe, schemeBytes, weightBytes, type ModelHost, type Site } from '@lowbit/core'
+import { planToJson, quantize, resolveRecipe, type ModelHost } from '@lowbit/core'
 import { ALGORITHMS } from '../recipes/algorithms.js'
 import { QUIET_FLAGS } from '../flags/common.js'
 import { addFlags, readFlags, type FlagsOf } from '../flags/flag.js'
-import { formatBytes, formatPercent, shorten, textTable } from '@lowbit/report'
+import { formatBytes, formatPercent, inspectModel, shorten, textTable, type Inspection } from '@lowbit/report'
 import { processTerminal } from '../output/terminal.js'
 import { recipeFromFlags } from './recipe-from-flags.js'
-
-/** What `inspect --json` prints. */
-interface Inspection {
-  readonly bytes: number
-  readonly inputs: ReturnType<ModelHost['inputs']>
-  readonly outputs: ReturnType<ModelHost['outputs']>
-  readonly formats: readonly string[]
-  readonly sites: readonly { readonly id: string; readonly op: string; readonly kind: string; readonly shape: readonly [number, number]; readonly bytes: number; readonly int8: number; readonly int4: number; readonly tiedTo?: string }[]
-  readonly skipped: ReturnType<ModelHost['skipped']>
-}
 
 interface InspectValues {
   readonly all?: boolean
@@ -42,7 +32,7 @@ export function inspectCommand(program: Command): void {
       const host = await openOnnx(model)
       try {
         if (flags.plan === true) return terminal.print(await planOf(host, model))
-        const inspection = inspect(host)
+        const inspection = inspectModel(host)
         terminal.print(flags.json === true ? JSON.stringify(inspection, null, 2) : describe(model, inspection, flags.all === true))
       } finally {
         terminal.stop()
@@ -56,24 +46,6 @@ async function planOf(host: ModelHost, model: string): Promise<string> {
   const recipe = recipeFromFlags(model, {}, process.cwd())
   const { plan } = await quantize(host, { ...resolveRecipe(recipe, ALGORITHMS), allowNothing: true })
   return plan === undefined ? 'null' : JSON.stringify(planToJson(plan), null, 2)
-}
-
-function inspect(host: ModelHost): Inspection {
-  return {
-    bytes: host.size(),
-    inputs: host.inputs(),
-    outputs: host.outputs(),
-    formats: host.supports.formats,
-    sites: host.sites().map((site) => ({ id: site.id, op: site.op, kind: site.kind, shape: [site.weight.rows, site.weight.columns], ...sizes(site), ...(site.tiedTo === undefined ? {} : { tiedTo: site.tiedTo }) })),
-    skipped: host.skipped(),
-  }
-}
-
-/** Bytes of a site's weight now, in int8 a channel, and in int4 groups of 32. A tied weight counts at its owner. */
-function sizes(site: Site): { readonly bytes: number; readonly int8: number; readonly int4: number } {
-  if (site.tiedTo !== undefined) return { bytes: 0, int8: 0, int4: 0 }
-  const shape = [site.weight.rows, site.weight.columns]
-  return { bytes: weightBytes(site), int8: schemeBytes(int8(), shape), int4: schemeBytes(int4({ group: 32 }), shape) }
 }
 
 function describe(model: string, found: Inspection, all: boolean): string {

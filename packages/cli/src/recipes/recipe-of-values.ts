@@ -59,6 +59,11 @@ export function formatOf(values: QuantizeValues): string {
   return values.calibration === undefined && values.activations === undefined ? 'dynamic' : 'qdq'
 }
 
+/** Static formats want constants and normalizations folded, and an opset that has per-channel quantization. */
+export function isPrepared(format: string | undefined): boolean {
+  return format !== undefined && isStatic(format)
+}
+
 function isStatic(format: string): boolean {
   return STATIC_FORMATS.some((f) => f === format)
 }

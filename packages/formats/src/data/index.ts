@@ -1,4 +1,5 @@
 export * from './ahead.js'
+export * from './compared-batches.js'
 export * from './data-options.js'
 export * from './image-input.js'
 export * from './split-batches.js'
