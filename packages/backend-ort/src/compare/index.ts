@@ -1,3 +1,4 @@
 export * from './compare-models.js'
 export * from './rank-layers.js'
 export * from './saturation.js'
+export { toNumbers } from './values.js'

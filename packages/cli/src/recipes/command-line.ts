@@ -80,12 +80,18 @@ function calibrationValues(calibration: Recipe['calibration']): Partial<Quantize
 
 /** Whether the command makes this recipe of these values; its paths are its own. */
 function says(values: QuantizeValues, recipe: Recipe): boolean {
-  const { model, output, plugins, $schema, ...wanted } = recipe
   try {
-    return canonical(recipeOfValues(values)) === canonical(wanted)
+    return canonical(recipeOfValues(values)) === canonical(without(recipe, PATHS))
   } catch {
     return false
   }
+}
+
+/** What the command writes of its own. */
+const PATHS: readonly string[] = ['model', 'output', 'plugins', '$schema'] satisfies readonly (keyof Recipe)[]
+
+function without(value: object, keys: readonly string[]): object {
+  return Object.fromEntries(Object.entries(value).filter(([key]) => !keys.includes(key)))
 }
 
 /** JSON with sorted keys. */

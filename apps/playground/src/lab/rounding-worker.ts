@@ -1,0 +1,5 @@
+import { serveJobs } from '@lowbit/jobs'
+import { ALGORITHMS } from 'lowbit/recipes'
+import { bestLinAlg } from './linalg.js'
+
+serveJobs({ algorithms: ALGORITHMS, linalg: bestLinAlg() })
