@@ -1,9 +1,9 @@
 import type { CausalLmHost } from '@lowbit/causal-lm'
 import { isCodeType, LowbitError, parseRecipe, resolveRecipe, type QuantizeOptions } from '@lowbit/core'
-import { parseOverride } from '../commands/recipe-from-flags.js'
-import { longName } from '../commands/short-names.js'
+import { parseOverride } from '../recipes/recipe-of-values.js'
+import { longName } from '../recipes/short-names.js'
 import { pluginTable } from '../plugins/user-plugins.js'
-import { UNION } from '../union.js'
+import { UNION } from '../recipes/union.js'
 import type { QuantizeLmValues } from './quantize-flags.js'
 
 /** Group along K where nothing else is said: what Q4_0 and MatMulNBits have. */
