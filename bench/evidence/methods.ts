@@ -15,7 +15,9 @@ export type Method = (scheme: Scheme, format: string) => MethodOptions
 /** Row of what the command does when it is told the type and the data alone. */
 export const DEFAULT = 'default of the command'
 
-const searched = gptq()
+const searched = gptq({ refine: 0, mismatch: 0 })
+const refinedOne = gptq({ mismatch: 0 })
+const matched = gptq()
 const unclipped = awq({ clip: false })
 
 /** Methods by name, in the order of the tables. */
@@ -24,17 +26,24 @@ export const METHODS: Readonly<Record<string, Method>> = {
   'searched scale, Gram-weighted': fixed({ rounding: rtn({ range: 'search-gram' }) }),
   'HQQ of the command': command({ algorithm: 'hqq' }),
   'HQQ, exact start': (scheme) => ({ weights: { ...weightScheme(unsigned(scheme), { ...groupOf(scheme), symmetric: false }), ...(groupOf(scheme).group === undefined ? {} : { zeroPoint: 'float' }) }, rounding: hqq() }),
-  GPTQ: fixed({ rounding: gptq({ scales: 'range' }) }),
+  GPTQ: fixed({ rounding: gptq({ scales: 'range', mismatch: 0 }) }),
   'GPTQ on the scales of rounding': fixed({ rounding: gptq({ scales: rtn() }) }),
   'GPTQ, act-order': fixed({ rounding: gptq({ scales: 'range', actOrder: 'static' }) }),
   'GPTQ +s': fixed({ rounding: searched }),
-  'GPTQ +s, act-order': fixed({ rounding: gptq({ actOrder: 'static' }) }),
+  'GPTQ +s, act-order': fixed({ rounding: gptq({ actOrder: 'static', refine: 0, mismatch: 0 }) }),
+  'GPTQ +s, refined': fixed({ rounding: refinedOne }),
+  'GPTQ +s, sequential': fixed({ rounding: searched, mode: 'sequential' }),
+  'GPTQ +s, refined, sequential': fixed({ rounding: refinedOne, mode: 'sequential' }),
+  'GPTQ +s, refined, towards the float model': fixed({ rounding: matched, mode: 'sequential' }),
+  'the same, all the way': fixed({ rounding: gptq({ mismatch: 1 }), mode: 'sequential' }),
   [DEFAULT]: command({}),
   'default, sequential': command({ mode: 'sequential' }),
   AWQ: fixed({ transforms: [awq()] }),
-  'AWQ → GPTQ': fixed({ transforms: [unclipped], rounding: gptq({ scales: 'range' }) }),
+  'AWQ → GPTQ': fixed({ transforms: [unclipped], rounding: gptq({ scales: 'range', mismatch: 0 }) }),
   'AWQ → GPTQ +s': fixed({ transforms: [unclipped], rounding: searched }),
   'AWQ → GPTQ +s, sequential': fixed({ transforms: [unclipped], rounding: searched, mode: 'sequential' }),
+  'AWQ → GPTQ +s, refined, towards the float model': fixed({ transforms: [unclipped], rounding: matched, mode: 'sequential' }),
+  'rotate → GPTQ +s, refined, towards the float model': fixed({ transforms: [rotate()], rounding: matched, mode: 'sequential' }),
   'rotate → GPTQ +s': fixed({ transforms: [rotate()], rounding: searched }),
 }
 

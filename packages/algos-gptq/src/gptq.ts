@@ -7,6 +7,7 @@ import {
   inSlices,
   paramShape,
   rangeParams,
+  refineResult,
   throwIfAborted,
   type CodeGrid,
   type GramStatistic,
@@ -21,6 +22,7 @@ import {
 } from '@lowbit/core'
 import { factorise, type Hessian } from './hessian.js'
 import { describeOptions, resolveGptqOptions, type GptqOptions, type ResolvedOptions } from './options.js'
+import { towardsFloat } from './mismatch.js'
 import { chooseParams, type ScaleRule } from './scales.js'
 import { solve, STRIP, type Problem } from './solve.js'
 import { VERSION } from './version.js'
@@ -28,6 +30,9 @@ import { VERSION } from './version.js'
 /**
  * GPTQ (Frantar et al. 2022): columns are rounded one after another, and what each rounding does to the layer's output is taken
  * back by the columns still to come, weighted by the Gram matrix of the layer's input.
+ *
+ * With searched scales what comes out is refined; in sequential mode the weight is moved first towards what the float model puts out
+ * (see `mismatch`).
  *
  * Integer codes, one scale a row, a group along K or a tensor; symmetric or with zero points. A grouped convolution has one Gram
  * matrix a group. Embeddings have no Gram matrix: they are rounded to nearest on the same grid.
@@ -45,8 +50,19 @@ export function gptq(options: GptqOptions = {}): RoundingAlgorithm {
     apiVersion: 2,
     config: describeOptions(resolved),
     needs: (scheme) => [...new Set(['gram' as const, ...(inner?.needs(scheme) ?? [])])],
-    round: (job) => round(job, resolved),
+    ...(resolved.mismatch === 0 ? {} : { sequential: () => ['cross-gram' as const] }),
+    round: (job) => roundMatched(job, resolved),
   }
+}
+
+/** What comes before the columns are taken, where the layers before are rounded already, and what follows. */
+async function roundMatched(given: RoundingJob, options: ResolvedOptions): Promise<RoundingResult> {
+  const { percdamp, mismatch, refine } = options
+  const { job, moved } = await towardsFloat(given, { share: mismatch, percdamp })
+  const result = await round(job, options)
+  const { gram } = job.statistics
+  const better = refine === 0 || gram === undefined || job.site.kind === 'embedding' ? result : await refineResult(result, job, gram, { sweeps: refine, percdamp })
+  return moved === 0 ? better : { ...better, notes: { ...better.notes, moved } }
 }
 
 async function round(job: RoundingJob, options: ResolvedOptions): Promise<RoundingResult> {

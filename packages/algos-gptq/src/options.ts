@@ -1,4 +1,4 @@
-import { LowbitError, resolveOptions, type DeclarationsOf, type Json, type RoundingAlgorithm } from '@lowbit/core'
+import { LowbitError, REFINE_OPTIONS, resolveOptions, type DeclarationsOf, type Json, type RoundingAlgorithm } from '@lowbit/core'
 
 /**
  * Where scales come from.
@@ -24,6 +24,16 @@ export interface GptqOptions {
   readonly negativeScales?: boolean
   /** What happens to weights of inputs that were always 0: rounded, or set to 0 (the authors' code). Default `keep`. */
   readonly deadColumns?: 'keep' | 'zero'
+  /**
+   * Rounds over all codes and scales that follow, each code and then each scale set to what is best while the others stay (`refined`
+   * of core). Default 4 with scales searched by `gram`, else 0: what is published, or given, stays as it is.
+   */
+  readonly refine?: number
+  /**
+   * In sequential mode: how much of what the rounded layers before have changed is taken back, from 0, which aims at the layer's own
+   * weight as published, to 1, all that the calibration data says. Default 0.5.
+   */
+  readonly mismatch?: number
 }
 
 /** Options with every default filled in. */
@@ -38,16 +48,18 @@ export const GPTQ_OPTIONS = {
   scales: { type: 'either', of: [{ type: 'choice', values: ['range', 'mse', 'gram'] }, { type: 'plugin', kind: 'rounding' }], default: 'gram', about: 'where scales come from' },
   negativeScales: { type: 'boolean', when: { scales: ['gram'] }, otherwise: 'for groups, and below 4 bits', about: 'symmetric scales may be negative' },
   deadColumns: { type: 'choice', values: ['keep', 'zero'], default: 'keep', about: 'what happens to weights of inputs that were always 0' },
+  refine: { type: 'integer', minimum: 0, maximum: 1000, otherwise: '4 with searched scales, else 0', about: 'rounds over all codes and scales that follow' },
+  mismatch: { type: 'number', minimum: 0, maximum: 1, default: 0.5, about: 'in sequential mode, how much of what the rounded layers before have changed is taken back' },
 } as const satisfies DeclarationsOf<GptqOptions>
 
 /** @throws LOWBIT_ARGUMENT naming the option. */
 export function resolveGptqOptions(options: GptqOptions): ResolvedOptions {
   const filled = resolveOptions<GptqOptions, typeof GPTQ_OPTIONS>(GPTQ_OPTIONS, options, 'gptq')
-  const { actOrder, staticGroups = actOrder === 'static', negativeScales, percdamp, blocksize, scales, deadColumns } = filled
+  const { actOrder, staticGroups = actOrder === 'static', negativeScales, percdamp, blocksize, scales, deadColumns, refine = scales === 'gram' ? REFINE_OPTIONS.sweeps.default : 0, mismatch } = filled
   if (actOrder === 'static' && !staticGroups) {
     throw new LowbitError('LOWBIT_ARGUMENT', { thing: 'gptq({ staticGroups })', found: 'false', expected: 'true with actOrder static: groups in another order would need an index for each column' })
   }
-  return { percdamp, blocksize, actOrder, staticGroups, scales, deadColumns, negativeScales }
+  return { percdamp, blocksize, actOrder, staticGroups, scales, deadColumns, refine, mismatch, negativeScales }
 }
 
 /** What goes into reports and artifacts. */

@@ -1,9 +1,9 @@
-import { type Batch, type StatisticRequest } from '@lowbit/core'
+import { type Batch, int2, roundToNearest, type StatisticRequest } from '@lowbit/core'
 import { graph, hostToTensor, model, node, readOnnx, valueInfo, writeOnnx } from '@lowbit/formats'
 import { findSites, Graph } from '@lowbit/onnx'
 import { describe, expect, it } from 'vitest'
 import { observeGraph } from '../src/calibrate/index.js'
-import { type OrtModule } from '../src/index.js'
+import { openOnnx, type OrtModule } from '../src/index.js'
 import { convolutions, matrices } from './support/models.js'
 import { randomTensor } from './support/random.js'
 import { RUNTIMES } from './support/runtimes.js'
@@ -12,7 +12,8 @@ const [{ ort }] = RUNTIMES
 
 function contextOf(bytes: Uint8Array, runtime: OrtModule = ort): Parameters<typeof observeGraph>[0] {
   const graph = new Graph(readOnnx(bytes))
-  return { ort: runtime, graph, original: graph, sites: findSites(graph).records }
+  const sites = findSites(graph).records
+  return { ort: runtime, graph, before: { graph, sites }, sites }
 }
 
 /** Counts the sessions that are opened: each pass over the data has one. */
@@ -76,6 +77,26 @@ describe('observeGraph', () => {
     const requests = [{ statistic: 'gram', target: { site } }, { statistic: 'cross-gram', target: { site } }] as const satisfies readonly StatisticRequest[]
     const found = await observeGraph(context, requests, [batch])
     expect(found.get(requests[1])).toEqual(found.get(requests[0]))
+  })
+
+  it('sees transforms in both models of X̂ᵀX, and decisions in one', async () => {
+    const { bytes, batch } = matrices()
+    const host = await openOnnx(bytes, { ort })
+    const last = host.sites().at(-1)
+    const first = host.sites()[0]
+    const group = host.foldGroups().find((g) => g.sites.includes(last?.id ?? ''))
+    if (last === undefined || group === undefined) throw new Error('a model without fold groups')
+    const requests = [{ statistic: 'gram', target: { site: last.id } }, { statistic: 'cross-gram', target: { site: last.id } }] as const satisfies readonly StatisticRequest[]
+    const plain = (await host.observe([requests[0]], [batch])).get(requests[0])
+    await host.apply(group.id, { kind: 'scale', scales: Float32Array.from({ length: group.channels }, (_, i) => 1 + i / 4) })
+    const scaled = await host.observe(requests, [batch])
+    expect(scaled.get(requests[0])).not.toEqual(plain)
+    expect(scaled.get(requests[1])).toEqual(scaled.get(requests[0]))
+    const weight = await host.readWeight(first.id)
+    host.assign(first.id, roundToNearest(weight.data, weight.shape[0], weight.shape[1], int2()))
+    const decided = await host.observe(requests, [batch])
+    expect(decided.get(requests[1])).not.toEqual(decided.get(requests[0]))
+    await host.dispose()
   })
 
   it('refuses targets that are not there, and stops when told to', async () => {

@@ -89,7 +89,7 @@ describe('lowbit quantize', () => {
       const { out } = await box.lowbit('quantize', box.path('model.onnx'), '-w', 'int4', '-g', '16', '-o', box.path('g.onnx'), '--json', ...args)
       return (JSON.parse(out) as { sites: { algorithm: string }[] }).sites.map((s) => s.algorithm.split('@').at(-2)).join(' ')
     }
-    expect(await algorithms('-c', box.path('data.npz'))).toBe('lowbit/core/unbiased lowbit/core/unbiased')
+    expect(await algorithms('-c', box.path('data.npz'))).toBe('lowbit/algos-gptq/mismatch-aware lowbit/algos-gptq/mismatch-aware')
     expect(await algorithms()).toBe('lowbit/core/rtn lowbit/core/rtn')
   })
 

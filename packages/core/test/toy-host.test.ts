@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { isLowbitError, type ApplyResult, type ModelHost } from '@lowbit/core'
+import { int4, isLowbitError, roundToNearest, type ApplyResult, type ModelHost } from '@lowbit/core'
 import { hostSuite, reopenToy, toyBatches, toyHost } from '@lowbit/core/testkit'
 
 hostSuite({ runner: { describe, it }, factory: async () => toyHost(), batches: toyBatches(), reopen: reopenToy, onSkip: (s) => { throw new Error(`skipped ${s.test}: ${s.reason}`) } })
@@ -42,7 +42,19 @@ describe('toy host', () => {
     const same = (await host.observe([request, { ...request, statistic: 'gram' }], toyBatches())).get(request)
     const gram = (await host.observe([{ ...request, statistic: 'gram' }], toyBatches())).get({ ...request, statistic: 'gram' })
     expect(same).toEqual(gram)
-    await host.addBias('down', new Float32Array(16).fill(1))
-    expect((await host.observe([request], toyBatches())).get(request)).not.toEqual(gram)
+    // What is decided is in one of them, what is transformed in both.
+    const weight = await host.readWeight('down')
+    host.assign('down', roundToNearest(weight.data, weight.shape[0], weight.shape[1], int4()))
+    const crossed = (await host.observe([request], toyBatches())).get(request)
+    const rounded = (await host.observe([{ ...request, statistic: 'gram' }], toyBatches())).get({ ...request, statistic: 'gram' })
+    expect(crossed).not.toEqual(gram)
+    expect(crossed).not.toEqual(rounded)
+    host.assign('down', null)
+    const group = host.foldGroups().find((g) => g.sites.includes('head'))
+    await host.apply(group?.id ?? '', { kind: 'scale', scales: Float32Array.from({ length: group?.channels ?? 0 }, (_, i) => 1 + i / 8) })
+    const both = [{ ...request, statistic: 'gram' } as const, request] as const
+    const scaled = await host.observe(both, toyBatches())
+    expect(scaled.get(both[1])).toEqual(scaled.get(both[0]))
+    expect(scaled.get(both[1])).not.toEqual(gram)
   })
 })

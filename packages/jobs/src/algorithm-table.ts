@@ -1,4 +1,4 @@
-import { bestOf, LowbitError, resolveRounding, roundingOf, rtn, unbiased, type Json, type MadePlugin, type Plugin, type PluginTable, type PluginUse, type RoundingAlgorithm } from '@lowbit/core'
+import { bestOf, LowbitError, refined, resolveRounding, roundingOf, rtn, unbiased, type Json, type MadePlugin, type Plugin, type PluginTable, type PluginUse, type RoundingAlgorithm } from '@lowbit/core'
 
 /**
  * The algorithms that a worker can make, from their names and configurations: core's own, and those that are given.
@@ -12,6 +12,7 @@ export function algorithmTable(own: PluginTable = {}): PluginTable {
       return bestOf(candidates.map((use: Json | MadePlugin) => roundingOf(use, table)))
     },
     '@lowbit/core/unbiased': ({ rounding = '@lowbit/core/rtn' }) => unbiased(roundingOf(rounding, table)),
+    '@lowbit/core/refined': ({ rounding = '@lowbit/core/rtn', ...options }) => refined(roundingOf(rounding, table), options),
     ...own,
   }
   return table

@@ -17,8 +17,8 @@ export interface ObserveContext {
   readonly ort: OrtModule
   /** The model as it now stands. Not changed. */
   readonly graph: Graph
-  /** The model as opened: needed for `cross-gram`. */
-  readonly original?: Graph
+  /** The model before anything was decided, with the transforms of the present one: needed for `cross-gram`. Not changed. */
+  readonly before?: { readonly graph: Graph; readonly sites: readonly SiteRecord[] }
   readonly sites: readonly SiteRecord[]
   readonly session?: SessionOptions
   /** Loads a graph made from this one. Default: as one file, which must then hold all weights. */
@@ -85,10 +85,7 @@ async function pass(context: ObserveContext, info: ReadonlyMap<string, TensorRef
 function build(context: ObserveContext, info: ReadonlyMap<string, TensorRef>, requests: readonly StatisticRequest[]): { readonly graph: CalibrationGraph; readonly jobs: readonly Job[] } {
   const graph = new CalibrationGraph(context.graph.clone(), info)
   const crossed = requests.some((r) => r.statistic === 'cross-gram')
-  if (crossed && context.original === undefined) {
-    throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: 'cross-gram', found: 'no original model', fix: 'open the model with its original kept' })
-  }
-  const rename = crossed && context.original !== undefined ? mergeGraph(graph.graph, context.original) : undefined
+  const rename = crossed && context.before !== undefined ? mergeGraph(graph.graph, context.before.graph) : undefined
   const jobs = requests.map((request) => ({ request, collector: collectorOf(context, graph, request, rename) }))
   return { graph, jobs }
 }
@@ -116,7 +113,12 @@ function collectorOf(context: ObserveContext, graph: CalibrationGraph, request: 
     case 'samples': return samplesCollector(graph, needSite(), options.rows)
     case 'cross-gram': {
       const own = needSite()
-      return gramCollector(graph, own, graph.columns(own, rename?.(own.site.input.name)))
+      const other = context.before?.sites.find((s) => s.site.id === own.site.id)
+      if (context.before === undefined || rename === undefined || other === undefined) {
+        throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: `cross-gram of site '${own.site.id}'`, found: 'no model from before anything was decided', fix: 'open the model with its original kept' })
+      }
+      // A rotation may stand between the tensor that the site read as opened and what it reads now.
+      return gramCollector(graph, own, graph.columns(own, rename(operandName(context.before.graph, other, 'data'))))
     }
   }
 }

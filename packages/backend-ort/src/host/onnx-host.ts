@@ -81,7 +81,8 @@ export class OnnxHost extends OnnxGraphHost {
   protected override async collect(requests: readonly StatisticRequest[], data: BatchSource, options: ObserveOptions): Promise<Statistics> {
     const original = options.model === 'original'
     const { graph, records } = original ? this.#cloneOriginal() : this.current()
-    return observe({ ort: await findOrt(this.#given), graph, original: this.original, sites: records, open: (made, session) => this.openGraph(made, original || this.assignedActivations.size === 0 ? session : asWritten(session)) }, requests, await repeatable(data, options.maxMemory ?? DEFAULT_MAX_MEMORY), options)
+    const before = original ? { graph, sites: records } : { graph: this.graph, sites: this.records }
+    return observe({ ort: await findOrt(this.#given), graph, before, sites: records, open: (made, session) => this.openGraph(made, original || this.assignedActivations.size === 0 ? session : asWritten(session)) }, requests, await repeatable(data, options.maxMemory ?? DEFAULT_MAX_MEMORY), options)
   }
 
   /** The session checks it against what the runtime takes. */

@@ -223,7 +223,7 @@ class TfjsHost extends AbstractHost implements LayersHost {
       throwIfAborted(options.signal, 'calibration')
       this.#tf.tidy(() => {
         const originals = new Map<SiteState, Tensor[]>()
-        if (cross && model === 'current') this.#forward(batch, 'original', (site, x) => void originals.set(site, [...(originals.get(site) ?? []), this.#tf.keep(this.#tf.clone(x))]))
+        if (cross && model === 'current') this.#forward(batch, 'undecided', (site, x) => void originals.set(site, [...(originals.get(site) ?? []), this.#tf.keep(this.#tf.clone(x))]))
         this.#forward(batch, model, (site, x) => {
           const other = model === 'original' ? x : originals.get(site)?.shift()
           for (const w of wanted) if (w.site === site) this.#tf.tidy(() => inSample(done, () => w.collect.add(x, other)))
@@ -308,9 +308,10 @@ class TfjsHost extends AbstractHost implements LayersHost {
     return { sites: this.#sites, norms: this.#norms, inserted: this.#inserted, weights, activations }
   }
 
-  #forward(batch: Batch, model: 'current' | 'original', tap?: Tap): Tensor[] {
+  #forward(batch: Batch, model: 'current' | 'undecided' | 'original', tap?: Tap): Tensor[] {
     const inputs = inputTensors(this.#tf, this.#model, batch)
-    return this.#during(() => forward(this.#tf, this.#model, inputs, model === 'original' ? null : this.#overlay(), this.#sites, tap))
+    const overlay = model === 'current' ? this.#overlay() : model === 'original' ? null : { sites: this.#sites, norms: this.#norms, inserted: this.#inserted, weights: new Map(), activations: new Map() }
+    return this.#during(() => forward(this.#tf, this.#model, inputs, overlay, this.#sites, tap))
   }
 
   #scale(fold: Fold, scales: Float32Array): ApplyResult {

@@ -1,9 +1,9 @@
 import { awq, AWQ_OPTIONS } from '@lowbit/algos-awq'
-import { gptq, GPTQ_OPTIONS } from '@lowbit/algos-gptq'
+import { gptq, GPTQ_OPTIONS, mismatchAware, MISMATCH_OPTIONS } from '@lowbit/algos-gptq'
 import { hqq, HQQ_OPTIONS } from '@lowbit/algos-hqq'
 import { rotate, ROTATE_OPTIONS } from '@lowbit/algos-rotate'
 import { smoothQuant, SMOOTHQUANT_OPTIONS } from '@lowbit/algos-smoothquant'
-import { bestOf, ENTROPY_OPTIONS, entropyObserver, LowbitError, minmaxObserver, MOVING_AVERAGE_OPTIONS, movingAverageObserver, mseObserver, PERCENTILE_OPTIONS, percentileObserver, resolveRounding, rtn, RTN_OPTIONS, show, unbiased, type Declarations, type Json, type MadePlugin, type PluginConfig, type PluginFactory, type PluginTable, type PluginUse, type RoundingAlgorithm } from '@lowbit/core'
+import { bestOf, ENTROPY_OPTIONS, entropyObserver, LowbitError, minmaxObserver, MOVING_AVERAGE_OPTIONS, movingAverageObserver, mseObserver, PERCENTILE_OPTIONS, percentileObserver, refined, REFINE_OPTIONS, resolveRounding, rtn, RTN_OPTIONS, show, unbiased, type Declarations, type Json, type MadePlugin, type PluginConfig, type PluginFactory, type PluginTable, type PluginUse, type RoundingAlgorithm } from '@lowbit/core'
 
 /** Every algorithm the command line brings, by the name a recipe uses. */
 export const ALGORITHMS: PluginTable = {
@@ -14,8 +14,16 @@ export const ALGORITHMS: PluginTable = {
   '@lowbit/core/unbiased': declared(({ rounding }) => unbiased(isRounding(rounding) ? rounding : rtn()), {
     rounding: { type: 'plugin', kind: 'rounding', otherwise: 'round to nearest', about: 'what makes the codes' },
   }),
+  '@lowbit/core/refined': declared(({ rounding, ...options }) => refined(isRounding(rounding) ? rounding : rtn(), options), {
+    rounding: { type: 'plugin', kind: 'rounding', otherwise: 'round to nearest', about: 'what makes the first codes and scales' },
+    ...REFINE_OPTIONS,
+  }),
   '@lowbit/algos-hqq': declared(hqq, HQQ_OPTIONS),
   '@lowbit/algos-gptq': declared(gptq, GPTQ_OPTIONS),
+  '@lowbit/algos-gptq/mismatch-aware': declared(({ rounding, ...options }) => mismatchAware(isRounding(rounding) ? rounding : rtn(), options), {
+    rounding: { type: 'plugin', kind: 'rounding', otherwise: 'round to nearest', about: 'what makes the codes' },
+    ...MISMATCH_OPTIONS,
+  }),
   '@lowbit/algos-awq': declared(awq, AWQ_OPTIONS),
   '@lowbit/algos-smoothquant': declared(smoothQuant, SMOOTHQUANT_OPTIONS),
   '@lowbit/algos-rotate': declared(rotate, ROTATE_OPTIONS),
@@ -32,13 +40,17 @@ function declared(make: (config: PluginConfig) => MadePlugin, options: Declarati
 }
 
 /** Tried at each site: neither order of columns is the better one everywhere, and plain rounding is there so that nothing is worse than it. */
-const CANDIDATES: readonly Json[] = [{ use: '@lowbit/algos-gptq' }, { use: '@lowbit/algos-gptq', config: { actOrder: 'static' } }, { use: '@lowbit/core/rtn' }]
+const CANDIDATES: readonly Json[] = [{ use: '@lowbit/algos-gptq', config: { refine: 0 } }, { use: '@lowbit/algos-gptq', config: { actOrder: 'static', refine: 0 } }, { use: '@lowbit/core/rtn' }]
 
 /**
  * What the command rounds with below 8 bits where there is data: of GPTQ in both orders and plain rounding what has the least output
- * error, each row's size restored.
+ * error, refined, each row's size restored; in sequential mode towards the float model's output.
  */
-export const CALIBRATED_DEFAULT: PluginUse = { use: '@lowbit/core/unbiased', config: { rounding: { use: '@lowbit/core/best-of', config: { candidates: CANDIDATES } } } }
+export const CALIBRATED_DEFAULT: PluginUse = around('@lowbit/algos-gptq/mismatch-aware', around('@lowbit/core/unbiased', around('@lowbit/core/refined', { use: '@lowbit/core/best-of', config: { candidates: CANDIDATES } })))
+
+function around(use: string, rounding: Json): { readonly use: string; readonly config: { readonly rounding: Json } } {
+  return { use, config: { rounding } }
+}
 
 /** Plugins that a configuration named, which were made before. */
 function roundings(made: PluginConfig[string]): readonly RoundingAlgorithm[] {

@@ -30,7 +30,7 @@ export async function roundingStage(host: ModelHost, plans: readonly Quantized[]
   let done = 0
   for (const [index, stage] of stages.entries()) {
     const work: Work[] = []
-    for (const wanted of roundingWork(host, stage, options)) {
+    for (const wanted of roundingWork(host, stage, options, index > 0)) {
       const stored = await takeUp(wanted, options)
       work.push({ ...wanted, needs: stored === undefined ? wanted.needs : [], stored })
     }
@@ -82,12 +82,15 @@ async function statisticsFor(host: ModelHost, work: readonly Work[], stage: stri
   }
 }
 
-/** What the rounding of each site that owns its weight, and what follows it, needs of the inputs that the weight is read with. */
-export function roundingWork(host: ModelHost, plans: readonly Quantized[], options: QuantizeOptions): readonly (Wanted & { readonly readers: readonly Site[]; readonly plan: Quantized })[] {
+/**
+ * What the rounding of each site that owns its weight, and what follows it, needs of the inputs that the weight is read with.
+ * @param behind - something before these sites is rounded already
+ */
+export function roundingWork(host: ModelHost, plans: readonly Quantized[], options: QuantizeOptions, behind = options.mode === 'sequential'): readonly (Wanted & { readonly readers: readonly Site[]; readonly plan: Quantized })[] {
   const sites = host.sites()
   return plans.filter((p) => p.site.tiedTo === undefined).map((plan) => {
     const readers = readersOf(sites, plan.site)
-    return { site: plan.site, readers, needs: readers.length > 0 ? needsOf(plan, options) : [], plan }
+    return { site: plan.site, readers, needs: readers.length > 0 ? needsOf(host, plan, options, behind) : [], plan }
   })
 }
 
@@ -105,8 +108,9 @@ function keeper(plan: Quantized, options: QuantizeOptions): JobStore | undefined
   return plan.rounding.needs(plan.scheme).length === 0 ? undefined : options.jobs
 }
 
-function needsOf(plan: Quantized, options: QuantizeOptions): readonly StatisticName[] {
+function needsOf(host: ModelHost, plan: Quantized, options: QuantizeOptions, behind: boolean): readonly StatisticName[] {
   const needs = new Set(plan.rounding.needs(plan.scheme))
+  if (behind) for (const name of plan.rounding.sequential?.(plan.scheme) ?? []) if (host.supports.statistics.includes(name)) needs.add(name)
   if (options.biasCorrection) needs.add('mean')
   return [...needs]
 }

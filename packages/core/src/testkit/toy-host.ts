@@ -199,7 +199,7 @@ class ToyHost extends AbstractHost {
     for await (const batch of data) {
       throwIfAborted(options.signal, 'calibration')
       this.#compute(batch, model, records[model], done)
-      if (model === 'current' && requests.some((r) => r.statistic === 'cross-gram')) this.#compute(batch, 'original', records.original, done)
+      if (model === 'current' && requests.some((r) => r.statistic === 'cross-gram')) this.#compute(batch, 'undecided', records.original, done)
       done++
       options.onProgress?.({ phase: 'calibrate', done, total: done })
     }
@@ -339,7 +339,7 @@ class ToyHost extends AbstractHost {
     return known
   }
 
-  #compute(batch: Batch, model: 'current' | 'original', records: ReadonlyMap<string, ToyRecord>, index: number, under: DecisionSet = {}): Map<string, ToyTensor> {
+  #compute(batch: Batch, model: 'current' | 'undecided' | 'original', records: ReadonlyMap<string, ToyRecord>, index: number, under: DecisionSet = {}): Map<string, ToyTensor> {
     const { ids, image } = checkIds(batch)
     const state = model === 'original' ? this.#original : this.#state
     const hooks: ToyHooks = {

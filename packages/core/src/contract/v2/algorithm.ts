@@ -40,6 +40,11 @@ export interface RoundingResult {
 export interface RoundingAlgorithm extends Plugin<'rounding'> {
   /** Statistics a job under this scheme must carry. */
   needs(scheme: Scheme): readonly StatisticName[]
+  /**
+   * Statistics that a job carries as well where the model before the site is rounded already, as in sequential mode, if the host can
+   * give them. Default none.
+   */
+  sequential?(scheme: Scheme): readonly StatisticName[]
   /** @throws LOWBIT_UNSUPPORTED for a scheme it cannot do. */
   round(job: RoundingJob): Promise<RoundingResult>
 }

@@ -17,7 +17,10 @@ export interface StatisticValues {
   readonly histogram: HistogramStatistic
   /** XᵀX summed over rows, in the columns of the weight. */
   readonly gram: GramStatistic
-  /** X̂ᵀX: rows from the model as it now stands (X̂) and the original model (X), the same batches. */
+  /**
+   * X̂ᵀX: rows from the model as it now stands (X̂) and the same model with nothing decided (X), the same batches. Transforms are in
+   * both: the columns are those of the weight as the host now reads it.
+   */
   readonly 'cross-gram': GramStatistic
   /** The first rows themselves, `[rows, groups · K]`, at most `StatisticOptions.rows`. */
   readonly samples: HostTensor<'float32'>

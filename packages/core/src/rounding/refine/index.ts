@@ -1,0 +1,1 @@
+export { refined, refineResult, REFINE_OPTIONS, type RefineOptions } from './refined.js'
