@@ -13,6 +13,9 @@ const isObject = (value: unknown): value is Json => typeof value === 'object' &&
 /** What is needed of a folder: `HuggingFaceFolder` has it. */
 export type TokenizerFiles = Pick<HuggingFaceFolder, 'config' | 'generation' | 'tokenizer' | 'tokenizerConfig' | 'chatTemplate' | 'name'>
 
+/** More tokens than any vocabulary has. */
+const MOST_TOKENS = 1 << 22
+
 interface AddedToken {
   readonly id: number
   readonly content: string
@@ -29,6 +32,7 @@ export function tokenizerFromFolder(files: TokenizerFiles): Tokenizer {
   if (json !== undefined && !isObject(json)) throw new LowbitError('LOWBIT_FORMAT', { thing, found: 'no object', expected: 'a tokenizer of the tokenizers library' })
   if (json === undefined) throw new LowbitError('LOWBIT_NOT_FOUND', { thing: files.name, found: 'no tokenizer.json', fix: 'save the fast tokenizer (tokenizer.save_pretrained), or pass another tokenizer' })
   const added = addedTokens(json, thing)
+  checkIds(json, added, thing)
   const whole = build(json, config, thing)
   let careful: HubTokenizer | undefined
   const withoutSpecials = (): HubTokenizer => (careful ??= build({ ...json, added_tokens: listOf(json['added_tokens']).filter((token) => !(isObject(token) && token['special'] === true)), post_processor: null }, config, thing))
@@ -101,6 +105,14 @@ function addedTokens(json: Json, thing: string): AddedToken[] {
     if (!isObject(token) || typeof token['content'] !== 'string' || !Number.isSafeInteger(token['id']) || Number(token['id']) < 0) throw new LowbitError('LOWBIT_FORMAT', { thing, found: `an added token ${JSON.stringify(token)?.slice(0, 80)}`, expected: 'tokens with id and content' })
     return { id: Number(token['id']), content: token['content'], special: token['special'] === true }
   })
+}
+
+/** The library makes a list with a place for each id below the highest. @throws LOWBIT_LIMIT */
+function checkIds(json: Json, added: readonly AddedToken[], thing: string): void {
+  const vocabulary = isObject(json['model']) ? json['model']['vocab'] : undefined
+  const ids = [...(isObject(vocabulary) ? Object.values(vocabulary) : []), ...added.map((token) => token.id)]
+  const largest = ids.reduce<number>((most, id) => (typeof id === 'number' && id > most ? id : most), 0)
+  if (largest >= MOST_TOKENS) throw new LowbitError('LOWBIT_LIMIT', { thing, found: `a token of id ${largest}`, expected: `ids below ${MOST_TOKENS}` })
 }
 
 /** The token that the post-processor puts before a text. */

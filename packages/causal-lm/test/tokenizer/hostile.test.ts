@@ -67,6 +67,12 @@ describe('a hostile tokenizer', () => {
     fc.record({ type: fc.constant('array' as const), items: fc.constant('float32' as const), value: fc.float32Array({ maxLength: 8 }) }),
   )
   const KEYS = ['model', 'pre', 'tokens', 'token_type', 'scores', 'merges', 'bos_token_id', 'eos_token_id', 'unknown_token_id', 'add_bos_token', 'add_space_prefix', 'remove_extra_whitespaces', 'precompiled_charsmap']
+  it('of a folder with an id far above its tokens is refused before a list of them is made', () => {
+    const files = (tokenizer: Record<string, unknown>): Parameters<typeof tokenizerFromFolder>[0] => ({ name: 'folder', config: {}, generation: {}, tokenizer, tokenizerConfig: {}, chatTemplate: undefined })
+    expect(() => tokenizerFromFolder(files({ ...hub, added_tokens: [{ ...hub.added_tokens[0], id: 1e9 }] }))).toThrow(/LOWBIT_LIMIT.*a token of id 1000000000/)
+    expect(() => tokenizerFromFolder(files({ ...hub, model: { ...hub.model, vocab: { ...hub.model.vocab, a: 2 ** 40 } } }))).toThrow(/LOWBIT_LIMIT/)
+  })
+
   it('of a GGUF file works or is refused by name', () => {
     const good: readonly (readonly [string, GgufValue])[] = [
       ['tokenizer.ggml.model', { type: 'string', value: 'llama' }],

@@ -112,18 +112,21 @@ export function model(main: GraphProto, opsets: Readonly<Record<string, number>>
   })
 }
 
-/** Version of a domain's operators that a model imports; 0 if it does not. `ai.onnx` is the same domain as `''`. */
+/** `ai.onnx` is the same domain as `''`. */
+const isDomain = (entry: { readonly domain: string }, domain: string): boolean => entry.domain === domain || (['', 'ai.onnx'].includes(entry.domain) && ['', 'ai.onnx'].includes(domain))
+
+/** Version of a domain's operators that a model imports; 0 if it does not. Of several the last counts, as it does for runtimes. */
 export function opsetVersion(m: ModelProto, domain = ''): number {
-  const same = (d: string): string => (d === 'ai.onnx' ? '' : d)
-  return Number(m.opsetImport.find((entry) => same(entry.domain) === same(domain))?.version ?? 0n)
+  return Number(m.opsetImport.filter((entry) => isDomain(entry, domain)).at(-1)?.version ?? 0n)
 }
 
-/** Imports a domain, or changes its version. */
+/** Imports a domain, or changes its version; a domain that was imported twice is imported once. */
 export function setOpset(m: ModelProto, domain: string, version: number): void {
-  const same = (d: string): string => (d === 'ai.onnx' ? '' : d)
-  const entry = m.opsetImport.find((e) => same(e.domain) === same(domain))
-  if (entry === undefined) m.opsetImport.push(create(OperatorSetIdProtoSchema, { domain, version: BigInt(version) }))
-  else entry.version = BigInt(version)
+  const entry = m.opsetImport.findIndex((e) => isDomain(e, domain))
+  const wanted = create(OperatorSetIdProtoSchema, { domain: m.opsetImport[entry]?.domain ?? domain, version: BigInt(version) })
+  const at = entry < 0 ? m.opsetImport.length : entry
+  const others = (from: number, to?: number): typeof m.opsetImport => m.opsetImport.slice(from, to).filter((e) => !isDomain(e, domain))
+  m.opsetImport = [...others(0, at), wanted, ...others(at + 1)]
 }
 
 /** The value under a key of the model's metadata. */
