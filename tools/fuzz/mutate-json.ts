@@ -28,7 +28,7 @@ function placesOf(value: Json, dice: Dice, depth = 0): Place[] {
 
 function change(holder: Record<string, Json>, key: string, dice: Dice, places: readonly Place[]): void {
   switch (dice.below(8)) {
-    case 0: delete holder[key]; break
+    case 0: Reflect.deleteProperty(holder, key); break
     case 1: holder[key] = dice.pick<Json>([null, true, false, [], {}, '', 0, -1, 'x', [[]], { a: {} }]); break
     case 2: holder[key] = dice.pick(NUMBERS); break
     case 3: holder[key] = dice.pick(FLOATS.filter((n) => Number.isFinite(n))); break
