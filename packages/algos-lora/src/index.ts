@@ -1,5 +1,4 @@
 export { lora, LORA_OPTIONS, type LoraOptions } from './lora.js'
 export { loftq, type LoftqOptions, type LoftqStart } from './loftq.js'
 export { lowRank, type LowRank } from './low-rank.js'
-export { mergeAdapter } from './merge.js'
 export { PACKAGE, VERSION } from './version.js'

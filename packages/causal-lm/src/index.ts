@@ -28,3 +28,6 @@ export { openModelFile, type ModelFile, type ModelInput } from './open/model-fil
 export { CausalLmHost } from './host/causal-lm-host.js'
 export * from './host/open-causal-lm-host.js'
 export * from './host/calibration-windows.js'
+export type { AdapterFactors, LoraAdapter } from './adapter/lora-adapter.js'
+export { readPeft, writePeft, type AdapterFile } from './adapter/peft.js'
+export { writeGgufAdapter } from './adapter/gguf-adapter.js'

@@ -1,4 +1,4 @@
-export { dirname, join } from 'node:path'
+export { dirname, join, resolve as resolvePath } from 'node:path'
 export { appendLine } from './node/append-line.js'
 export { atomicWrite, atomicWriteText, type AtomicWriteOptions, type ByteStream } from './node/atomic-write.js'
 export { openArrayFile } from './node/array-file.js'

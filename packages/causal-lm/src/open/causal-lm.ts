@@ -1,4 +1,6 @@
 import { LowbitError, type CacheType, type CompiledProgram, type PackedWeights, type SyncKernelProvider } from '@lowbit/core'
+import type { LoraAdapter } from '../adapter/lora-adapter.js'
+import { withAdapter } from '../adapter/with-adapter.js'
 import type { ModelConfig } from '../config/model-config.js'
 import { compileFloat } from '../forward/float-program.js'
 import { decoderProgram } from '../forward/decoder-program.js'
@@ -34,6 +36,8 @@ export interface CausalLmParts {
   /** Tokens that end a text, beside those of the tokenizer. */
   readonly ends: readonly number[]
   readonly weights: RunnableWeights
+  /** Runs beside the weights. */
+  readonly adapter?: LoraAdapter
   readonly defaults: Required<Pick<SessionOptions, 'context' | 'cache' | 'activations'>>
 }
 
@@ -116,10 +120,11 @@ export class CausalLm implements Disposable {
   /** Caches of its own, for those who feed tokens themselves. Dispose of it. @throws LOWBIT_LIMIT if memory does not suffice. */
   session(options: SessionOptions = {}): DecoderSession {
     if (this.#isDisposed) throw new LowbitError('LOWBIT_DISPOSED', { thing: this.name, found: 'it was disposed of' })
-    const { config, weights, defaults } = this.#parts
+    const { config, weights, adapter, defaults } = this.#parts
     const { context = defaults.context, rows = Math.min(ROWS, context), wanted = 1, cache = defaults.cache, activations = defaults.activations } = options
     if (!Number.isInteger(context) || context < 1 || context > config.context) throw new LowbitError('LOWBIT_LIMIT', { thing: 'context', found: String(context), expected: `1 to ${config.context}, which the model was trained for` })
-    const program = decoderProgram(config, { rows, wanted, context, cache, activations })
+    const bare = decoderProgram(config, { rows, wanted, context, cache, activations })
+    const program = adapter === undefined ? bare : withAdapter(bare, adapter)
     const vectors = { ...weights.loaded.vectors, ...rotationTables(config, context) }
     return new DecoderSession(compile(weights, program, vectors))
   }

@@ -1,6 +1,9 @@
 import { isLowbitError, LowbitError } from '@lowbit/core'
 import { blobSource, ggufTokenizer, memorySource, openGguf, openLlama2c, type ByteSource, type FileSet, type GgufFile, type GgufMetadata } from '@lowbit/formats/gguf'
 import { openHuggingFace } from '@lowbit/formats/huggingface'
+import { adaptedSource } from '../adapter/adapted-source.js'
+import { checkAdapter, type LoraAdapter } from '../adapter/lora-adapter.js'
+import { ADAPTER_CONFIG, readPeft } from '../adapter/peft.js'
 import { ggufTokenizerFromLlama2c } from '../tokenizer/from-llama2c.js'
 import { tokenizerFromFolder, tokenizerFromGguf, tokenizerFromLlama2c, type Tokenizer } from '../tokenizer/index.js'
 import { ggufWeights } from '../weights/gguf.js'
@@ -22,6 +25,8 @@ export interface ModelFile {
   readonly files?: FileSet
   /** Tokens that end a text, as `generation_config.json` names them. */
   readonly ends: readonly number[]
+  /** Goes beside the weights: they are those of its base. */
+  readonly adapter?: LoraAdapter
 }
 
 /** Finds out what an input is, and opens it. @throws LOWBIT_FORMAT, and what the readers throw. */
@@ -40,11 +45,11 @@ export const TOKENIZER_GGUF = 'tokenizer.gguf'
 /** It has no size of its own to be held against: 64 MB are more than any has. */
 const MAX_TOKENIZER = 1 << 26
 
-async function openPath(path: string): Promise<ModelFile> {
+async function openPath(path: string, isBase = false): Promise<ModelFile> {
   const { dirname, folderFiles, join, openGgufFile, openRangeFile, readWholeFile } = await import('@lowbit/formats/node')
   const folder = folderFiles(path)
   const isFolder = await folder.list().then(() => true, () => false)
-  if (isFolder) return openFolder(folder)
+  if (isFolder) return (await folder.list()).includes('config.json') ? openFolder(folder) : openAdapted(folder, path, isBase)
   const source = await openRangeFile(path)
   const isGguf = await startsAsGguf(source)
   if (isGguf) {
@@ -54,6 +59,27 @@ async function openPath(path: string): Promise<ModelFile> {
   // llama2.c keeps the tokenizer in a file of its own; of those in the folder only the usual name is taken.
   const isThere = (await folderFiles(dirname(path)).list()).includes(LLAMA2C_TOKENIZER)
   return fromLlama2c(source, isThere ? await readWholeFile(join(dirname(path), LLAMA2C_TOKENIZER), MAX_TOKENIZER) : undefined)
+}
+
+/** A folder that holds an adapter alone: its base is opened, and the adapter goes beside it. */
+async function openAdapted(folder: FileSet, path: string, isBase: boolean): Promise<ModelFile> {
+  if (!(await folder.list()).includes(ADAPTER_CONFIG)) return openFolder(folder)
+  const { resolvePath } = await import('@lowbit/formats/node')
+  if (isBase) throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: path, found: 'an adapter as the base of another', expected: 'a model' })
+  const { adapter, base } = await readPeft(folder)
+  return withBase(await openPath(resolvePath(path, base), true), adapter, folder.name)
+}
+
+/** @throws LOWBIT_SHAPE, LOWBIT_NOT_FOUND for the adapter of another model */
+export async function withBase(base: ModelFile, adapter: LoraAdapter, thing: string): Promise<ModelFile> {
+  try {
+    const weights = adaptedSource(base.weights, adapter)
+    checkAdapter(adapter, weights.config, thing)
+    return { ...base, weights, adapter }
+  } catch (error) {
+    await base.weights.close()
+    throw error
+  }
 }
 
 async function openBytes(source: ByteSource): Promise<ModelFile> {

@@ -1,9 +1,11 @@
 import { LowbitError, type CacheType, type SyncKernelProvider } from '@lowbit/core'
 import { createWasmKernels } from '@lowbit/kernels-wasm'
-import { kernelKeeper, loadWeights, plainKeeper, type LoadOptions } from '../load/load-weights.js'
+import type { LoraAdapter } from '../adapter/lora-adapter.js'
+import { withAdapterMatrices } from '../load/adapter-matrices.js'
+import { kernelKeeper, loadWeights, plainKeeper, type Keeper, type LoadedWeights, type LoadOptions } from '../load/load-weights.js'
 import type { Tokenizer } from '../tokenizer/index.js'
 import { CausalLm, type RunnableWeights } from './causal-lm.js'
-import { openModelFile, type ModelFile, type ModelInput } from './model-file.js'
+import { openModelFile, withBase, type ModelFile, type ModelInput } from './model-file.js'
 
 export interface OpenCausalLmOptions extends LoadOptions {
   /** What runs it. Default: WebAssembly kernels, made for this model and disposed of with it. `float`: plain TypeScript in float32. */
@@ -18,6 +20,8 @@ export interface OpenCausalLmOptions extends LoadOptions {
   readonly activations?: 'int8' | 'float32'
   /** In place of the file's own; `none`: the file's is not read, and the model takes tokens only. */
   readonly tokenizer?: Tokenizer | 'none'
+  /** Goes beside the weights; a folder that holds an adapter names its base itself. */
+  readonly adapter?: LoraAdapter
 }
 
 const CONTEXT = 2048
@@ -29,7 +33,8 @@ const CONTEXT = 2048
  * LOWBIT_UNSUPPORTED for one that is not read (named), LOWBIT_LIMIT if memory does not suffice, LOWBIT_ABORTED
  */
 export async function openCausalLm(input: ModelInput, options: OpenCausalLmOptions = {}): Promise<CausalLm> {
-  const file = await openModelFile(input)
+  const opened = await openModelFile(input)
+  const file = options.adapter === undefined ? opened : await withBase(opened, options.adapter, 'adapter')
   try {
     const { config } = file.weights
     const { context = Math.min(config.context, CONTEXT), cache = 'float16', activations = 'int8' } = options
@@ -37,26 +42,31 @@ export async function openCausalLm(input: ModelInput, options: OpenCausalLmOptio
     const tokenizer = options.tokenizer === 'none' ? undefined : (options.tokenizer ?? file.tokenizer())
     if (tokenizer !== undefined) expectFits(tokenizer, file)
     const weights = await load(file, options)
-    return new CausalLm({ name: file.name, format: file.weights.format, config, tokenizer, ends: file.ends, weights, defaults: { context, cache, activations } })
+    return new CausalLm({ name: file.name, format: file.weights.format, config, tokenizer, ends: file.ends, weights, ...(file.adapter === undefined ? {} : { adapter: file.adapter }), defaults: { context, cache, activations } })
   } finally {
     await file.weights.close()
   }
 }
 
 async function load(file: ModelFile, options: OpenCausalLmOptions): Promise<RunnableWeights> {
-  if (options.kernels === 'float') return { kind: 'float', loaded: await loadWeights(file.weights, plainKeeper, options) }
+  if (options.kernels === 'float') return { kind: 'float', loaded: await loadAll(file, plainKeeper, options) }
   const kernels = options.kernels ?? (await createWasmKernels(options.threads === undefined ? {} : { threads: options.threads }))
   const isOwn = options.kernels === undefined
   if (kernels.programs === undefined) {
     if (isOwn) kernels.dispose()
-    return { kind: 'float', loaded: await loadWeights(file.weights, plainKeeper, options) }
+    return { kind: 'float', loaded: await loadAll(file, plainKeeper, options) }
   }
   try {
-    return { kind: 'kernels', kernels, isOwn, loaded: await loadWeights(file.weights, kernelKeeper(kernels), options) }
+    return { kind: 'kernels', kernels, isOwn, loaded: await loadAll(file, kernelKeeper(kernels), options) }
   } catch (error) {
     if (isOwn) kernels.dispose()
     throw error
   }
+}
+
+async function loadAll<M>(file: ModelFile, keeper: Keeper<M>, options: LoadOptions): Promise<LoadedWeights<M>> {
+  const loaded = await loadWeights(file.weights, keeper, options)
+  return file.adapter === undefined ? loaded : withAdapterMatrices(loaded, keeper, file.adapter)
 }
 
 /** Embeddings may have more rows than there are tokens (padding), never fewer. */

@@ -1,11 +1,12 @@
-import { LowbitError, planTraining, throwIfAborted, trainingRecipeJson, type AdapterAlgorithm, type HostTensor, type Json, type OnProgress, type PlannedLayer, type Scheme, type TrainingBackend, type TrainingLayer, type TrainingRecipe } from '@lowbit/core'
+import { LowbitError, mergeAdapter, planTraining, throwIfAborted, trainingRecipeJson, type AdapterAlgorithm, type HostTensor, type Json, type OnProgress, type PlannedLayer, type Scheme, type TrainingBackend, type TrainingLayer, type TrainingRecipe } from '@lowbit/core'
 import type { ModelConfig } from '../../config/model-config.js'
 import { partsOf, type Part } from '../../forward/parts.js'
 import { openModelFile, type ModelInput } from '../../open/model-file.js'
 import type { Tokenizer } from '../../tokenizer/index.js'
 import { describeMatrix, isQuantized, matrixFloats, type ModelMatrix } from '../../weights/matrix.js'
 import type { WeightSource } from '../../weights/weight-source.js'
-import { frozenBase } from './frozen-base.js'
+import { frozenBase } from '../../adapter/frozen-base.js'
+import type { AdapterFactors } from '../../adapter/lora-adapter.js'
 import { Parameters } from './parameters.js'
 import { TrainableLm, variableName } from './trainable-lm.js'
 
@@ -88,6 +89,7 @@ export async function trainableFrom<T>(source: WeightSource, options: TrainableO
   const frozen = new Map<string, ModelMatrix>()
   const trained = new Set<string>()
   const sites = new Set<string>()
+  const bases = new Map<string, AdapterFactors>()
   try {
     for (const [done, part] of parts.entries()) {
       throwIfAborted(signal, source.name)
@@ -101,7 +103,7 @@ export async function trainableFrom<T>(source: WeightSource, options: TrainableO
         trained.add(part.name)
         addVariables(parameters, trained, planned.get(part.name), weight.data)
       } else {
-        await addFrozen(source, part, { adapter, parameters, frozen, trained, sites, seed: (options.seed ?? 1) + done })
+        await addFrozen(source, part, { adapter, parameters, frozen, trained, sites, bases, seed: (options.seed ?? 1) + done })
       }
     }
     options.onProgress?.({ phase: 'open', done: parts.length, total: parts.length })
@@ -114,7 +116,7 @@ export async function trainableFrom<T>(source: WeightSource, options: TrainableO
     float: plan.float,
     recipe: describe(options, sites),
     start: options.recipe?.start ?? 0,
-    ...(adapter === undefined ? {} : { adapter: { algorithm: adapter.algorithm, sites } }),
+    ...(adapter === undefined ? {} : { adapter: { algorithm: adapter.algorithm, sites, bases, ...(adapter.base === undefined ? {} : { scheme: adapter.base }), doubleQuantized: adapter.doubleQuantized ?? true } }),
     ...(options.recompute === undefined ? {} : { recompute: options.recompute }),
     ...(options.logitRows === undefined ? {} : { logitRows: options.logitRows }),
   })
@@ -166,10 +168,11 @@ interface Adding<T> {
   readonly frozen: Map<string, ModelMatrix>
   readonly trained: Set<string>
   readonly sites: Set<string>
+  readonly bases: Map<string, AdapterFactors>
   readonly seed: number
 }
 
-async function addFrozen<T>(source: WeightSource, part: Part, { adapter, parameters, frozen, trained, sites, seed }: Adding<T>): Promise<void> {
+async function addFrozen<T>(source: WeightSource, part: Part, { adapter, parameters, frozen, trained, sites, bases, seed }: Adding<T>): Promise<void> {
   const { algorithm, targets = ADAPTER_TARGETS, base, doubleQuantized = true } = adapter
   const matrix = await source.matrix(part)
   const [rows, columns] = part.shape
@@ -186,7 +189,8 @@ async function addFrozen<T>(source: WeightSource, part: Part, { adapter, paramet
     ...(weight === undefined ? {} : { weight }),
     ...(quantizes ? { quantize: (w: HostTensor<'float32'>) => matrixFloats(keep(w)) } : {}),
   })
-  frozen.set(part.name, weight === undefined ? matrix : keep(start.base ?? weight))
+  frozen.set(part.name, weight === undefined ? matrix : keep(start.base === undefined ? weight : mergeAdapter(weight, start.base.down, start.base.up, -algorithm.scale)))
+  if (start.base !== undefined) bases.set(part.name, start.base)
   parameters.add({ name: `${part.name}/down`, kind: 'adapter', shape: [algorithm.rank, columns], values: start.down })
   parameters.add({ name: `${part.name}/up`, kind: 'adapter', shape: [rows, algorithm.rank], values: start.up })
   trained.add(`${part.name}/down`).add(`${part.name}/up`)

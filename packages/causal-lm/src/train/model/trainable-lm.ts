@@ -1,4 +1,5 @@
-import { LowbitError, throwIfAborted, type AdapterAlgorithm, type FakeQuantState, type FloatPart, type Json, type NonFinite, type PlannedFakeQuant, type PlannedLayer, type Program, type TrainingBackend } from '@lowbit/core'
+import { LowbitError, throwIfAborted, type AdapterAlgorithm, type FakeQuantState, type FloatPart, type Json, type NonFinite, type PlannedFakeQuant, type PlannedLayer, type Program, type Scheme, type TrainingBackend } from '@lowbit/core'
+import type { AdapterFactors } from '../../adapter/lora-adapter.js'
 import type { ModelConfig } from '../../config/model-config.js'
 import { decoderProgram } from '../../forward/decoder-program.js'
 import { runDifferentiable, type DifferentiableBindings, type DifferentiableRun, type ProgramPart } from '../../forward/differentiable.js'
@@ -28,7 +29,15 @@ export interface TrainableParts<T> {
   readonly recipe: Json
   /** First step with rounding. */
   readonly start: number
-  readonly adapter?: { readonly algorithm: AdapterAlgorithm; readonly sites: ReadonlySet<string> }
+  readonly adapter?: {
+    readonly algorithm: AdapterAlgorithm
+    readonly sites: ReadonlySet<string>
+    /** Where a base was quantized from something else than its float weight. */
+    readonly bases: ReadonlyMap<string, AdapterFactors>
+    /** What float matrices of the base became. */
+    readonly scheme?: Scheme
+    readonly doubleQuantized: boolean
+  }
   /** Names of parameters that the optimizer changes. */
   readonly trained: ReadonlySet<string>
   /** Layers whose inner values are computed again in the backward pass, so many at a time. Absent: all are kept. */

@@ -24,8 +24,8 @@ export interface AdapterStart {
   readonly down: Float32Array
   /** `[rows, rank]` */
   readonly up: Float32Array
-  /** What the base is quantized from, where that is not the weight itself (LoftQ). */
-  readonly base?: HostTensor<'float32'>
+  /** The base is quantized from `weight − scale · up·down` of these, where that is not the weight itself (LoftQ). */
+  readonly base?: { readonly down: Float32Array; readonly up: Float32Array }
 }
 
 /** Trains a product of two small matrices beside a frozen one: `y = x·Wᵀ + scale · (x·downᵀ)·upᵀ`. */

@@ -1,4 +1,5 @@
-import { LowbitError, type HostTensor } from '@lowbit/core'
+import { LowbitError } from '../errors.js'
+import type { HostTensor } from '../tensor.js'
 
 /**
  * `W + scale · up·down`, each value rounded to float32 once.
