@@ -5,6 +5,9 @@ import { printLine } from './streams.js'
 /** Errors of the asking rather than of the work: exit code 2. */
 const USAGE: readonly ErrorCode[] = ['LOWBIT_ARGUMENT', 'LOWBIT_RECIPE']
 
+/** The command did its work and said what there is to say; the exit code is 1 all the same. */
+export class SaidAlready extends Error {}
+
 /** What `--json` prints where a command fails. */
 export interface FailureJson {
   readonly error: {
@@ -19,6 +22,7 @@ export interface FailureJson {
 
 /** Tells why a command failed: a line on standard error, or JSON where JSON was asked for. @returns the exit code */
 export function reportFailure(error: unknown, json: boolean): number {
+  if (error instanceof SaidAlready) return 1
   if (error instanceof CommanderError) {
     // Help and the version come this way too, and commander has said the rest.
     if (error.exitCode === 0) return 0

@@ -122,6 +122,14 @@ export class Graph {
     if (this.#inputs.delete(name)) this.proto.input = this.proto.input.filter((i) => i.name !== name)
   }
 
+  /** Takes initializers out of the graph inputs. @returns their names */
+  freeInitializers(): string[] {
+    const listed = this.proto.input.map((i) => i.name).filter((name) => this.#initializers.has(name))
+    for (const name of listed) this.#inputs.delete(name)
+    this.proto.input = this.proto.input.filter((i) => this.#inputs.has(i.name))
+    return listed
+  }
+
   addNode(...nodes: readonly NodeProto[]): void {
     for (const node of nodes) {
       this.#nodes.add(node)

@@ -1,0 +1,3 @@
+export { DOCTOR_TARGETS, type DoctorTarget } from './context.js'
+export { examineOnnx, type ExamineOnnxOptions } from './examine-onnx.js'
+export { repairOnnx, type RepairedModel } from './repair-onnx.js'
