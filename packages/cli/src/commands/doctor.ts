@@ -7,7 +7,7 @@ import { examineFolder, examineGguf, type Finding } from '@lowbit/formats/doctor
 import { fileError, lockOutput, openGgufFile, openHuggingFaceFolder } from '@lowbit/formats/node'
 import { DOCTOR_TARGETS, examineOnnx, repairOnnx, type DoctorTarget } from '@lowbit/onnx'
 import { shorten } from '@lowbit/report'
-import { syntheticBatches } from '../data/synthetic.js'
+import { syntheticBatches } from '@lowbit/formats/data'
 import { CLOBBER_FLAG, QUIET_FLAGS, type OutputValues } from '../flags/common.js'
 import { addFlags, readFlags, type FlagsOf } from '../flags/flag.js'
 import { SaidAlready } from '../output/failure.js'
