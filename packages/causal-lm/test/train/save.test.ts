@@ -2,10 +2,9 @@ import { dequantize, type QTensor, type TrainingRecipe } from '@lowbit/core'
 import { bitnetRecipe } from '@lowbit/algos-bitnet'
 import { binaryWeights, int2BalancedWeights, int8DynamicInt4Weights, intWeights, ternaryWeights } from '@lowbit/algos-qat'
 import { ARCHITECTURES, huggingFaceWeights, openCausalLm, openModelFile, partsOf, type ModelMatrix } from '@lowbit/causal-lm'
-import { convertTrained, fineTune, modelFolder, packSamples, trainableFrom, trainedSource, type TrainedModel } from '@lowbit/causal-lm/train'
+import { convertTrained, fineTune, modelFolder, packSamples, trainableFrom, trainedGguf, trainedSource, type TrainedModel } from '@lowbit/causal-lm/train'
 import { filesInMemory } from '@lowbit/formats'
 import { describe, expect, it } from 'vitest'
-import { ggufFormat } from '../../src/export/gguf/write.js'
 import { matrixFloats } from '../../src/weights/matrix.js'
 import { tinyFolder } from '../support/tiny-model.js'
 import { referenceTraining } from './backends.js'
@@ -72,10 +71,7 @@ describe('a trained model that is saved', () => {
 
   it('has the same codes in GGUF, where rows are whole blocks', async () => {
     const { converted } = await trained({ ...int8DynamicInt4Weights({ group: 32 }), overrides: [{ match: 'embed', weights: weights ?? null }] }, { intermediate_size: 64 })
-    const artifact = await ggufFormat.write({
-      name: 'trained', config: converted.config, source: trainedSource(converted), sites: [], codes: converted.codes, vectors: converted.vectors,
-      isChanged: () => true, floats: (part) => Promise.resolve(new Float32Array(converted.floats.get(part.name) ?? [])), tokenizer: () => undefined,
-    }, {})
+    const artifact = await trainedGguf(converted)
     const opened = await openModelFile(artifact.bytes() as Uint8Array<ArrayBuffer>)
     for (const part of partsOf(converted.config)) {
       const q = converted.codes.get(part.name)
