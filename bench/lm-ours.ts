@@ -7,10 +7,12 @@ import { weightScheme } from '@lowbit/core'
  */
 const [file = '', ...rest] = process.argv.slice(2)
 const [threads = 1, prompt = 128, fresh = 64, before = 0] = rest.slice(0, 4).map(Number)
+// what opening a file loads when it first happens: modules count for neither side
+await import('@lowbit/formats/node')
 globalThis.gc?.()
 const empty = process.memoryUsage().rss
 const began = performance.now()
-using model = await openCausalLm(file, { threads, context: before + prompt + fresh + 8, tokenizer: 'none', ...(rest[4] === 'ternary' ? { weights: weightScheme('ternary') } : {}) })
+using model = await openCausalLm(file, { threads, context: before + prompt + fresh + 8, ...(rest[4] === 'ternary' ? { weights: weightScheme('ternary') } : {}) })
 using session = model.session()
 const some = (count: number, from: number): number[] => Array.from({ length: count }, (_, i) => 100 + ((from + i) * 7919) % 10000)
 const opened = performance.now()

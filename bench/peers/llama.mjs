@@ -4,8 +4,9 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 
 const [mode, file, ...rest] = process.argv.slice(2)
-const began = performance.now()
 const { getLlama, LlamaLogLevel } = await import('node-llama-cpp')
+// modules count for neither side
+const began = performance.now()
 const threads = mode === 'speed' ? Number(rest[0]) : 1
 const llama = await getLlama({ gpu: false, build: 'never', logLevel: LlamaLogLevel.error, maxThreads: threads })
 const model = await llama.loadModel({ modelPath: file, gpuLayers: 0 })

@@ -161,7 +161,6 @@ class Llama2c implements GgufFile {
     return Promise.reject(this.#noBlocks(name))
   }
 
-  // eslint-disable-next-line require-yield -- there are no blocks to give
   async *blockPieces(name: string): AsyncGenerator<never> {
     throw this.#noBlocks(name)
   }
