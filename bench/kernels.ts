@@ -118,7 +118,7 @@ async function threaded(one: SyncKernelProvider, threads: number, quick: boolean
   return rows
 }
 
-function ours(kernels: SyncKernelProvider, weight: ToyWeight, { m, k, n }: Shape, name = 'lowbit'): Contender {
+export function ours(kernels: SyncKernelProvider, weight: ToyWeight, { m, k, n }: Shape, name = 'lowbit'): Contender {
   const packed = kernels.prepack(toyWeights(weight, n, k, 1))
   const x = toyActivations(m, k, 2)
   const out = kernels.matmul(x, packed)
@@ -136,7 +136,7 @@ function float(kernels: SyncKernelProvider, { m, k, n }: Shape): Contender {
  * The least time of a call: by the clock, or, with one thread, by the processor time of a turn over its calls. The latter does not
  * count what other programs on a busy machine took, which for a call of many milliseconds the clock always does.
  */
-async function race(contenders: readonly Contender[], { m, k, n }: Shape, threads: number): Promise<Measured[]> {
+export async function race(contenders: readonly Contender[], { m, k, n }: Shape, threads: number): Promise<Measured[]> {
   const least = contenders.map(() => Infinity)
   for (let turn = 0; turn < (threads === 1 ? TURNS : THREADED_TURNS); turn++) {
     for (const [i, contender] of contenders.entries()) {
