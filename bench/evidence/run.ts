@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { cpus } from 'node:os'
 import { parseArgs } from 'node:util'
 import { firstLight } from './first-light.ts'
+import { lmPtq } from './lm-ptq.ts'
 import { mergeTables } from './merge.ts'
 import { ptq } from './ptq.ts'
 import { smoothing } from './smoothing.ts'
@@ -10,7 +11,7 @@ import { training } from './training.ts'
 import type { EvidenceModule, EvidenceTable, Selection } from './types.ts'
 
 /** In the order they stand in docs/evidence.md. */
-const MODULES: readonly EvidenceModule[] = [firstLight, staticInt8, ...ptq, smoothing, ...training]
+const MODULES: readonly EvidenceModule[] = [firstLight, staticInt8, ...ptq, lmPtq, smoothing, ...training]
 
 const RESULTS = new URL('../results/', import.meta.url)
 const PAGE = new URL('../../docs/evidence.md', import.meta.url)

@@ -43,6 +43,18 @@ describe('lowbit lm quantize', () => {
     expect(readdirSync(box.path('.')).sort()).toEqual(['data.npz', 'model.onnx', 'report.json', 'small.gguf', 'text.txt', 'tiny.gguf'])
   })
 
+  it('writes a folder for transformers.js, whole or not at all', async () => {
+    const { code, out, err } = await quantize('tiny.gguf', '--to', 'onnx', '-o', box.path('out'), '--set', 'attention=plain')
+    expect(code, err).toBe(0)
+    expect(out).toContain('put that of its Hugging Face folder beside the files')
+    expect(readdirSync(box.path('out')).sort()).toEqual(['config.json', 'genai_config.json', 'onnx'])
+    expect(readdirSync(box.path('out/onnx')).sort()).toEqual(['model_q4.onnx', 'model_q4.onnx_data'])
+    expect(JSON.parse(readFileSync(box.path('out/config.json'), 'utf8'))).toMatchObject({ model_type: 'llama', num_key_value_heads: 2, 'transformers.js_config': { dtype: 'q4', use_external_data_format: { 'model_q4.onnx': 1 } } })
+    const again = await quantize('tiny.gguf', '--to', 'onnx', '-o', box.path('out'))
+    expect(again.err).toContain('a folder with 3 entries')
+    expect(readdirSync(box.path('.')).sort()).toEqual(['data.npz', 'model.onnx', 'out', 'text.txt', 'tiny.gguf'])
+  })
+
   it('goes on where a killed run stopped, to the same bytes', async () => {
     const run = async (work: string | undefined, stopAt?: string): Promise<Uint8Array | undefined> => {
       const file = await openModelFile(box.path('tiny.gguf'))
@@ -74,7 +86,7 @@ describe('lowbit lm quantize', () => {
 
   it.each([
     [['tiny.gguf', '-o', 'tiny.gguf'], 2, 'the model itself'],
-    [['tiny.gguf', '-o', 'small.bin'], 2, '--to'],
+    [['tiny.gguf', '-o', 'small.bin'], 2, '--to onnx'],
     [['tiny.gguf', '-o', 'small.gguf', '-c', 'text.txt', '--window', '64', '--tokens', '32'], 1, 'at least one window of 64'],
     [['tiny.gguf', '-o', 'small.gguf', '-c', 'text.txt', '--window', '4096'], 1, 'trained for'],
     [['tiny.gguf', '-o', 'small.gguf', '--embedding', 'int5'], 2, '--embedding'],

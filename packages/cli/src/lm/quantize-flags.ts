@@ -24,6 +24,7 @@ export interface QuantizeLmValues extends OutputValues, Omit<RunValues, 'allowPl
   readonly override?: readonly string[]
   readonly maxMemory?: number
   readonly seed?: number
+  readonly set?: readonly string[]
 }
 
 const WITH_DATA = { calibration: 'given' } as const
@@ -33,7 +34,7 @@ export const CALIBRATION_TOKENS = 16_384
 
 export const QUANTIZE_LM_FLAGS: FlagsOf<QuantizeLmValues> = {
   output: { flags: '-o, --output <path>', option: { type: 'text', required: true, about: 'the new model: a .gguf file, or a folder' } },
-  to: { flags: '--to <format>', option: { type: 'choice', values: ['gguf'], otherwise: 'by the name of the output', about: 'what is written' } },
+  to: { flags: '--to <format>', option: { type: 'choice', values: ['gguf', 'onnx'], otherwise: 'gguf for a name that ends with .gguf', about: 'what is written: a file for llama.cpp, or a folder for transformers.js and ONNX Runtime' } },
   weights: { flags: '-w, --weights <type>', option: { ...RECIPE_SCHEME.dtype, required: false, default: 'int4', about: 'int8, int4, uint4, int3, int2, …' } },
   group: { flags: '-g, --group <size>', option: { ...SCHEME_OPTIONS.group, otherwise: '32' } },
   perTensor: { flags: '--per-tensor', option: SCHEME_OPTIONS.perTensor },
@@ -55,6 +56,7 @@ export const QUANTIZE_LM_FLAGS: FlagsOf<QuantizeLmValues> = {
   override: { flags: '--override <pattern=scheme>', repeat: true, option: { type: 'text', about: 'other weights for matching matrices, such as "*.down=int8" or "layers.0.*=float"' } },
   maxMemory: { flags: '--max-memory <MiB>', option: { type: 'integer', minimum: 1, maximum: 2 ** 24, default: 512, about: 'memory for statistics at any one time' } },
   seed: { flags: '--seed <n>', option: SHARED_OPTIONS.seed },
+  set: { flags: '--set <key=value>', repeat: true, option: { type: 'text', about: 'a setting of the format, such as attention=plain or accuracyLevel=0' } },
   threads: { ...RUN_FLAGS.threads, option: { ...RUN_FLAGS.threads.option, about: 'threads of the kernels, and workers for calibrated rounding' } },
   force: RUN_FLAGS.force,
   ...OUTPUT_FLAGS,

@@ -1,6 +1,6 @@
 import type { CausalLmHost } from '@lowbit/causal-lm'
 import { isCodeType, LowbitError, parseRecipe, resolveRecipe, type QuantizeOptions } from '@lowbit/core'
-import { parseOverride } from '../recipes/recipe-of-values.js'
+import { parseOverride, settingsFromFlags } from '../recipes/recipe-of-values.js'
 import { longName } from '../recipes/short-names.js'
 import { pluginTable } from '../plugins/user-plugins.js'
 import { UNION } from '../recipes/union.js'
@@ -33,5 +33,6 @@ export async function lmOptions(host: CausalLmHost, format: string, values: Quan
     ...(values.maxMemory === undefined ? {} : { maxMemory: values.maxMemory * 2 ** 20 }),
     ...(values.seed === undefined ? {} : { seed: values.seed }),
   }, UNION)
-  return resolveRecipe(recipe, await pluginTable([recipe], true, process.cwd()))
+  const options = resolveRecipe(recipe, await pluginTable([recipe], true, process.cwd()))
+  return values.set === undefined ? options : { ...options, settings: settingsFromFlags(values.set, format, host.supports.settings) }
 }

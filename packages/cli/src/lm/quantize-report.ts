@@ -6,7 +6,7 @@ import { formatBytes, textTable } from '@lowbit/report'
  * of the same matrices before, not against those of others.
  */
 export function formatLmReport(report: Report, output: string): string {
-  const owners = report.sites.filter((s) => s.bytesBefore > 0 || s.status === 'quantized')
+  const owners = report.sites.filter((s) => s.bytesBefore > 0)
   const quantized = owners.filter((s) => s.status === 'quantized')
   const float = owners.filter((s) => s.status === 'float')
   const lines = [

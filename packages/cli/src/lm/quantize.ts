@@ -4,7 +4,7 @@ import { availableParallelism } from 'node:os'
 import type { Command } from 'commander'
 import { calibrationWindows, CALIBRATION_WINDOW, openCausalLmHost, openModelFile, type CausalLmHost, type ModelFile } from '@lowbit/causal-lm'
 import { DEFAULT_MAX_MEMORY, isLowbitError, LowbitError, quantize, type Batch, type QuantizeResult } from '@lowbit/core'
-import { atomicWriteText, lockOutput, readWholeFile, watchFiles, type NamedFile } from '@lowbit/formats/node'
+import { atomicWriteText, expectFreeFolder, lockOutput, readWholeFile, watchFiles, type NamedFile } from '@lowbit/formats/node'
 import { folderStore, threadRunner, type FolderStore } from '@lowbit/jobs/node'
 import { reportJson } from '@lowbit/report'
 import { refuseRuined } from '../commands/execute.js'
@@ -27,6 +27,8 @@ export function quantizeLmCommand(lm: Command): void {
 Examples:
   $ lowbit lm quantize ./SmolLM2-135M -o smol.gguf
       int4 in groups of 32 (Q4_0 in llama.cpp), no data needed
+  $ lowbit lm quantize ./SmolLM2-135M -c text.txt --to onnx -o smol-onnx
+      a folder for transformers.js and ONNX Runtime
   $ lowbit lm quantize ./SmolLM2-135M -w int4 -c text.txt -o smol.gguf
       codes found with the text, product by product; a killed run goes on where it stopped
   $ lowbit lm quantize model.gguf -w int3 --embedding int4 -c text.txt -o small.gguf --report small.json`)
@@ -52,7 +54,9 @@ async function quantizeLm(path: string, values: QuantizeLmValues, terminal: Term
   refuseStream('--report', values.report)
   const output = resolve(values.output)
   const format = formatOf(values)
-  const outputs: readonly Output[] = [{ what: '--output', path: output }, ...(values.report === undefined ? [] : [{ what: '--report', path: values.report }])]
+  const isFolder = format !== 'gguf'
+  if (isFolder) await expectFreeFolder(output)
+  const outputs: readonly Output[] = [...(isFolder ? [] : [{ what: '--output', path: output }]), ...(values.report === undefined ? [] : [{ what: '--report', path: values.report }])]
   const sources: readonly NamedFile[] = [{ what: 'the model', path: resolve(path) }, ...(values.calibration === undefined ? [] : [{ what: 'the calibration text', path: values.calibration }])]
   const rules = { noClobber: values.clobber === false }
   await checkOutputs(outputs, sources, rules)
@@ -104,7 +108,7 @@ async function run(host: CausalLmHost, { output, format, data, threads, rules, w
   }).finally(() => runner?.close())
   await orForget(work, () => watch.checkUnchanged())
   if (values.force !== true) refuseRuined(result.report)
-  await checkNotThere(output, rules)
+  if (format === 'gguf') await checkNotThere(output, rules)
   await result.save(output)
   const resumed = work?.resumed ?? 0
   if (resumed > 0) terminal.note(`${resumed} matrices were already done by a run that had stopped.`)
@@ -148,5 +152,5 @@ async function readCalibration(file: ModelFile, { calibration = '', window, toke
 function formatOf({ to, output }: QuantizeLmValues): string {
   if (to !== undefined) return to
   if (extname(output).toLowerCase() === '.gguf') return 'gguf'
-  throw new LowbitError('LOWBIT_ARGUMENT', { thing: '--output', found: JSON.stringify(output), expected: 'a name that ends with .gguf', fix: 'say what is to be written with --to' })
+  throw new LowbitError('LOWBIT_ARGUMENT', { thing: '--output', found: JSON.stringify(output), expected: 'a name that ends with .gguf', fix: 'or say what is to be written: --to onnx' })
 }

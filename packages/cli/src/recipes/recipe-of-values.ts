@@ -1,5 +1,5 @@
 import { ONNX_SETTINGS } from '@lowbit/onnx'
-import { ACTIVATION_OPTIONS, checkOptions, isCodeType, LowbitError, parseRecipe, type Json, type Recipe, type RecipeScheme } from '@lowbit/core'
+import { ACTIVATION_OPTIONS, checkOptions, isCodeType, LowbitError, parseRecipe, type Declarations, type Json, type Recipe, type RecipeScheme } from '@lowbit/core'
 import { dataJson } from '../flags/data-flags.js'
 import { STATIC_FORMATS, type QuantizeValues } from './quantize-flags.js'
 import { longName } from './short-names.js'
@@ -123,7 +123,7 @@ export function parseOverride(text: string): { match: string; weights: RecipeSch
 }
 
 /** `--set key=value` of a format, held to what the formats declare. */
-function settingsFromFlags(texts: readonly string[], format: string): { readonly [key: string]: Json } {
+export function settingsFromFlags(texts: readonly string[], format: string, known: Declarations = ONNX_SETTINGS): { readonly [key: string]: Json } {
   const settings: Record<string, Json> = {}
   for (const text of texts) {
     const at = text.indexOf('=')
@@ -132,7 +132,7 @@ function settingsFromFlags(texts: readonly string[], format: string): { readonly
     if (Object.hasOwn(settings, key)) throw new LowbitError('LOWBIT_ARGUMENT', { thing: `--set ${key}`, found: 'two values', expected: 'one' })
     Object.defineProperty(settings, key, { value: jsonOrText(text.slice(at + 1)), enumerable: true })
   }
-  checkOptions(ONNX_SETTINGS, settings, { form: 'json', code: 'LOWBIT_ARGUMENT', place: (path) => `--set ${path}`, surroundings: (name) => (name === 'format' ? format : undefined) })
+  checkOptions(known, settings, { form: 'json', code: 'LOWBIT_ARGUMENT', place: (path) => `--set ${path}`, surroundings: (name) => (name === 'format' ? format : undefined) })
   return settings
 }
 

@@ -4,6 +4,7 @@ import { ggufConfig } from '../../config/gguf.js'
 import type { ModelConfig, Rotary } from '../../config/model-config.js'
 import { plainRotary } from '../../config/rotary.js'
 import { architectureOf } from '../../forward/parts.js'
+import { expectSame } from '../same-config.js'
 
 const count = (value: number): GgufValue => ({ type: 'uint32', value })
 const real = (value: number): GgufValue => ({ type: 'float32', value: Math.fround(value) })
@@ -50,7 +51,7 @@ export function describeGguf(config: ModelConfig, name: string): GgufDescription
     ...(outputSoftcap === undefined ? [] : [[`${gguf}.final_logit_softcapping`, real(outputSoftcap)] as const]),
     ...(config.localRotary === undefined ? [] : [[`${gguf}.rope.freq_base_swa`, real(config.localRotary.base)] as const]),
   ])
-  expectSame(config, ggufConfig(metadata, { vocabulary, tied: config.tied, biases: config.biases, ...(ropeFactors === undefined ? {} : { ropeFactors }) }, name), name)
+  expectSame(config, ggufConfig(metadata, { vocabulary, tied: config.tied, biases: config.biases, ...(ropeFactors === undefined ? {} : { ropeFactors }) }, name), name, `a GGUF file of ${config.architecture}`)
   return { metadata, ...(ropeFactors === undefined ? {} : { ropeFactors }) }
 }
 
@@ -59,25 +60,6 @@ function factorsOf({ base, frequencies }: Rotary): Float32Array | undefined {
   const plain = plainRotary(base, 2 * frequencies.length).frequencies
   const factors = plain.map((f, i) => f / frequencies[i])
   return factors.every((f) => Math.abs(f - 1) < 1e-6) ? undefined : factors
-}
-
-/** gemma's factor is rounded to bfloat16 by one side and not by the other. */
-const NEAR: Readonly<Record<string, number>> = { embeddingScale: 0.01 }
-
-/** @throws LOWBIT_UNSUPPORTED naming the first field that did not come back */
-function expectSame(wanted: ModelConfig, read: ModelConfig, name: string): void {
-  for (const key of Object.keys(wanted) as (keyof ModelConfig)[]) {
-    if (!isNear(wanted[key], read[key], NEAR[key] ?? 1e-5)) throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: name, found: `${key} ${show(wanted[key])}, which a GGUF file of ${wanted.architecture} has no place for`, expected: show(read[key]) })
-  }
-}
-
-const show = (value: unknown): string => String(JSON.stringify(value, (_, v: unknown) => (ArrayBuffer.isView(v) ? '…' : v))).slice(0, 80)
-
-function isNear(a: unknown, b: unknown, near: number): boolean {
-  if (typeof a === 'number' && typeof b === 'number') return Math.abs(a - b) <= near * Math.max(Math.abs(a), Math.abs(b))
-  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return a === b
-  const [x, y] = [Object.entries(a), Object.entries(b)]
-  return x.length === y.length && x.every(([, value], i) => isNear(value, y[i][1], near))
 }
 
 /**
