@@ -23,7 +23,6 @@ export interface LmSnapshot {
   readonly config: ModelConfig
   readonly source: WeightSource
   readonly sites: readonly Site[]
-  readonly parts: ReadonlyMap<string, Part>
   /** Codes by the name of the part. */
   readonly codes: ReadonlyMap<string, QTensor>
   /** True if a float matrix is not that of the source any more. */

@@ -443,7 +443,6 @@ export class CausalLmHost extends AbstractHost {
       config: state.config,
       source: state.source,
       sites: this.#sites,
-      parts: state.parts,
       codes: new Map(this.assigned),
       isChanged: (part) => edits.has(part.name),
       floats: (part) => state.floats(part, edits),

@@ -1,5 +1,6 @@
 import type { Artifact, EmitOptions, Json } from '@lowbit/core'
 import { create, DataLocation, EXTERNAL_MIN_BYTES, mapInitializers, MAX_PROTOBUF_BYTES, onnxChunks, setMetadata, StringStringEntryProtoSchema, tensorsOf, withFields, writeOnnx, type ModelProto, type TensorProto } from '@lowbit/formats'
+import { partsOf } from '../../forward/parts.js'
 import { folderArtifact, jsonFile, noBytes, type FolderFile } from '../folder-artifact.js'
 import { huggingFaceJson, parseConfig } from '../hugging-face-json.js'
 import type { LmFormat, LmSnapshot } from '../lm-format.js'
@@ -75,7 +76,7 @@ function graphOptions(settings: Readonly<Record<string, Json>>, context: number)
 
 function weightsOf(snapshot: LmSnapshot): Parameters<typeof decoderGraph>[1] {
   const blocks = new Map([...snapshot.codes].map(([part, q]) => [part, inBlocks(q, part === 'embed' || part === 'head')]))
-  return { parts: snapshot.parts, codes: (part) => blocks.get(part), floats: (part) => snapshot.floats(part), vector: (part) => snapshot.vectors.get(part) }
+  return { parts: new Map(partsOf(snapshot.config).map((part) => [part.name, part])), codes: (part) => blocks.get(part), floats: (part) => snapshot.floats(part), vector: (part) => snapshot.vectors.get(part) }
 }
 
 interface DataFile {
