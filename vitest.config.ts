@@ -17,7 +17,7 @@ export default defineConfig({
     testTimeout: 60_000,
     hookTimeout: 60_000,
     projects: [
-      { extends: true, test: { name: 'unit', setupFiles: [`${root}tools/test/one-seed.ts`], include: ['packages/*/test/**/*.test.ts', 'examples/*/test/**/*.test.ts', 'tools/test/**/*.test.ts'], exclude: ['**/node_modules/**', ...Object.values(special)] } },
+      { extends: true, test: { name: 'unit', setupFiles: [`${root}tools/test/one-seed.ts`], include: ['packages/*/test/**/*.test.ts', 'examples/*/test/**/*.test.ts', 'apps/*/test/**/*.test.ts', 'tools/test/**/*.test.ts'], exclude: ['**/node_modules/**', ...Object.values(special)] } },
       { extends: true, test: { name: 'goldens', include: [special.goldens], exclude: ['**/node_modules/**'] } },
       { extends: true, test: { name: 'shared', include: [special.shared], exclude: ['**/node_modules/**'] } },
       { extends: true, test: { name: 'packed', include: [special.packed], exclude: ['**/node_modules/**'], testTimeout: 600_000, hookTimeout: 600_000 } },

@@ -22,7 +22,7 @@ color:var(--ink);font:15px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,sans-s
 .lowbit-report .bars .value{text-align:right;font-variant-numeric:tabular-nums}
 .lowbit-report .track{fill:var(--tint)}.lowbit-report .bar{fill:var(--accent)}
 .lowbit-report .grid{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(20rem,100%),1fr));gap:1.25rem}
-.lowbit-report figure{margin:0}.lowbit-report figcaption{font-size:.82rem;margin-bottom:.25rem}.lowbit-report figcaption small{display:block;color:var(--soft)}
+.lowbit-report figure{margin:0;display:grid;grid-template-rows:1fr auto auto}.lowbit-report figure details{margin:.25rem 0}.lowbit-report figcaption{font-size:.82rem;margin-bottom:.25rem}.lowbit-report figcaption small{display:block;color:var(--soft)}
 .lowbit-report .distribution,.lowbit-report .treemap{width:100%;height:auto;display:block}
 .lowbit-report .distribution text{fill:var(--soft);font:11px system-ui,sans-serif}
 .lowbit-report .area{fill:var(--area);stroke:var(--accent)}.lowbit-report .axis{stroke:var(--soft)}

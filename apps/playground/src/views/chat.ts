@@ -13,7 +13,7 @@ export function chatView(controller: Controller, chat: ChatState): TemplateResul
   const { opened, status, doing, failure } = chat
   if (opened === undefined) {
     return failure === undefined
-      ? html`<section><h1 class="opening">Opening the model</h1><p>${doing ?? ''}</p><progress aria-label="Reading weights"></progress></section>`
+      ? html`<section><h2>Opening the model</h2><p>${doing ?? ''}</p><progress aria-label="Reading weights"></progress></section>`
       : html`<section>${failureView('The model could not be opened', failure)}<button class="quiet" @click=${() => controller.close()}>Choose another model</button></section>`
   }
   return html`

@@ -45,7 +45,9 @@ function mapOf(name: string, { bytes, sites, skipped }: OnnxInspection): string 
   const legend = `<ul class="legend">${isThere('site') ? '<li><i></i>can be made smaller</li>' : ''}${isThere('stored') ? '<li class="stored"><i></i>quantized already</li>' : ''}${isThere('stays') ? '<li class="stays"><i></i>stays as it is</li>' : ''}</ul>`
   const rows = largest.slice(0, ROWS).map((s) => [s.id, s.op, s.shape.join(' × '), ...[s.bytes, s.int8, s.int4].map((n) => (s.tiedTo === undefined ? formatBytes(n) : `shared with ${s.tiedTo}`))])
   const caption = largest.length > ROWS ? `The ${ROWS} largest of ${largest.length} places` : 'All places, the largest first'
-  return treemap(tiles, label) + legend + folded('The map as a table', tableHtml(caption, ['place', 'op', '#N × K', '#now', '#in int8', '#in int4, groups of 32'], rows))
+  // A small screen gets a map of its own shape: letters keep their size.
+  const [width, height] = innerWidth < 640 ? [380, 280] : [960, 320]
+  return treemap(tiles, label, width, height) + legend + folded('The map as a table', tableHtml(caption, ['place', 'op', '#N × K', '#now', '#in int8', '#in int4, groups of 32'], rows))
 }
 
 function reasons({ skipped }: OnnxInspection): readonly { readonly reason: string; readonly count: number; readonly bytes: number }[] {

@@ -29,7 +29,7 @@ export function pageView(controller: Controller): TemplateResult {
       <header>
         <a class="brand" href="./" aria-label="lowbit, start again"><img src="./mark.svg" alt="" width="28" height="28" />lowbit</a>
         ${model.status === 'open' || model.status === 'chat'
-          ? html`<span class="open-model">${model.status === 'open' ? model.files.name : model.name}</span><button class="quiet" id="another" @click=${() => controller.close()}>Another model</button>`
+          ? html`<h1 class="open-model">${model.status === 'open' ? model.files.name : model.name}</h1><button class="quiet" id="another" @click=${() => controller.close()}>Another model</button>`
           : html`<span class="promise">Nothing leaves this tab</span>`}
       </header>
       <main>

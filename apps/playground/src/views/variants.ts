@@ -46,7 +46,7 @@ function rowView(controller: Controller, variant: Variant, bytes: number, slowes
     <td class="actions">
       ${status === 'running' || status === 'waiting'
         ? html`<button class="quiet small" aria-label=${`Stop ${name}`} @click=${() => controller.stop(id)}>Stop</button>`
-        : html`${status === 'done' ? html`<button class=${isSelected ? 'small main' : 'small quiet'} aria-pressed=${isSelected} aria-label=${`Look at ${name}`} @click=${() => controller.select(id)}>${isSelected ? 'Shown' : 'Show'}</button>` : nothing}${remove}`}
+        : html`${status === 'done' ? html`<button class=${isSelected ? 'small main' : 'small quiet'} aria-pressed=${isSelected} aria-label=${`${isSelected ? 'Shown' : 'Show'}: ${name}`} @click=${() => controller.select(id)}>${isSelected ? 'Shown' : 'Show'}</button>` : nothing}${remove}`}
     </td>
   </tr>`
 }
