@@ -76,8 +76,7 @@ export function onnxTarget(): Target {
         at('write')
         const written = artifact.bytes()
         at('run')
-        if (batch !== undefined && (await runs(host, batch, 'original'))) await mustRun(written, batch, options.format ?? '')
-        return 'run'
+        return batch === undefined || !(await runs(bytes, batch)) ? 'written' : await mustRun(written, batch, options.format ?? '')
       } finally {
         await host.dispose()
       }
@@ -85,21 +84,29 @@ export function onnxTarget(): Target {
   }
 }
 
-async function runs(host: OnnxHost, batch: Batch, model: 'original'): Promise<boolean> {
-  try {
-    await host.run(batch, { model })
-    return true
-  } catch (error) {
-    if (isLowbitError(error) && error.code !== 'LOWBIT_INTERNAL') return false
-    throw error
+/** Whether the runtime takes the model, optimized or not: with some damaged ones it runs what its optimizer made of them alone. */
+async function runs(bytes: Uint8Array<ArrayBuffer>, batch: Batch): Promise<boolean> {
+  for (const graphOptimizationLevel of ['all', 'disabled'] as const) {
+    let host: OnnxHost | undefined
+    try {
+      host = await openOnnx(bytes, { sessionOptions: { graphOptimizationLevel } })
+      await host.run(batch, { model: 'original' })
+    } catch (error) {
+      if (isLowbitError(error) && error.code !== 'LOWBIT_INTERNAL') return false
+      throw error
+    } finally {
+      await host?.dispose()
+    }
   }
+  return true
 }
 
 /** What the runtime could do with the model it can do with the smaller one. */
-async function mustRun(written: Uint8Array<ArrayBuffer>, batch: Batch, format: string): Promise<void> {
+async function mustRun(written: Uint8Array<ArrayBuffer>, batch: Batch, format: string): Promise<string> {
   const small = await openOnnx(written)
   try {
     await small.run(batch)
+    return 'run'
   } catch (error) {
     if (isLowbitError(error, 'LOWBIT_RUNTIME') || isLowbitError(error, 'LOWBIT_DATA')) throw new Broken('unloadable', `the model runs, written as ${format} it does not: ${error.message}`, error)
     throw error

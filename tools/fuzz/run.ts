@@ -1,5 +1,5 @@
 import { type ChildProcess, fork } from 'node:child_process'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import type { FromChild } from './child.js'
@@ -90,6 +90,12 @@ function count(mutant: number, target: string, parsed: boolean, end: string): vo
   const key = `${target}: ${end}`
   state.ends[key] = (state.ends[key] ?? 0) + 1
   state.next = mutant + 1
+  if (mutant % 200 === 0) save()
+}
+
+function save(): void {
+  writeFileSync(`${stateFile}.new`, JSON.stringify(state, undefined, 1))
+  renameSync(`${stateFile}.new`, stateFile)
 }
 
 function hear(message: FromChild): void {
@@ -137,7 +143,7 @@ function finish(): void {
   isDone = true
   child?.kill('SIGKILL')
   clearInterval(timer)
-  writeFileSync(stateFile, JSON.stringify(state, undefined, 1))
+  save()
   const all = total(state.mutants)
   const share = (n: number, of: number): string => `${((100 * n) / Math.max(1, of)).toFixed(1)} %`
   for (const [name, n] of Object.entries(state.mutants)) console.log(`${name.padEnd(12)} ${String(n).padStart(7)} mutants, ${share(state.parsed[name] ?? 0, n)} past the parser`)

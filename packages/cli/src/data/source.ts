@@ -35,8 +35,10 @@ export async function openData(spec: DataSpec, inputs: readonly TensorRef[]): Pr
     async *[Symbol.asyncIterator]() {
       let given = 0
       const wanted = files.slice(0, spec.limit)
+      // Whoever writes a folder of arrays has put what belongs together into one file.
+      const size = spec.batch ?? (files.length > 1 ? 'whole' : 1)
       for await (const [file, image] of ahead(wanted, IMAGES_AHEAD, async (file) => [file, isImage(file) ? await imageBatch(file, inputs, spec.image ?? {}) : undefined] as const)) {
-        for await (const batch of image === undefined ? arrayBatches(file, inputs, spec.batch ?? 1) : [image]) {
+        for await (const batch of image === undefined ? arrayBatches(file, inputs, size) : [image]) {
           if (spec.limit !== undefined && given >= spec.limit) return
           given++
           yield batch
@@ -46,7 +48,7 @@ export async function openData(spec: DataSpec, inputs: readonly TensorRef[]): Pr
   }
 }
 
-async function* arrayBatches(file: string, inputs: readonly TensorRef[], size: number): AsyncGenerator<Batch> {
+async function* arrayBatches(file: string, inputs: readonly TensorRef[], size: number | 'whole'): AsyncGenerator<Batch> {
   await using arrays = await openArrayFile(file)
   yield* splitBatches(arrays, inputs, size)
 }

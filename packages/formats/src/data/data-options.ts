@@ -5,7 +5,7 @@ import type { ImageOptions } from './image-input.js'
 export interface DataSpec {
   /** `.npz`, `.npy`, `.safetensors`, or a folder of those or of images. */
   readonly path: string
-  /** Samples a batch, where the model leaves the first axis open. Default 1. */
+  /** Samples a batch, where the model leaves the first axis open. Default 1; each file of a folder of arrays is a batch as it is. */
   readonly batch?: number
   /** Batches at most. */
   readonly limit?: number
@@ -27,7 +27,7 @@ export const IMAGE_OPTIONS = {
 /** Calibration data as recipes write it. */
 export const DATA_OPTIONS = {
   path: { type: 'text', required: true, about: '.npz, .npy, .safetensors, or a folder of those or of images' },
-  batch: { type: 'integer', minimum: 1, default: 1, about: 'samples a batch, where the model leaves it open' },
+  batch: { type: 'integer', minimum: 1, otherwise: '1; of a folder of arrays, each file', about: 'samples a batch, where the model leaves it open' },
   limit: { type: 'integer', minimum: 1, about: 'batches at most' },
   image: { type: 'options', options: IMAGE_OPTIONS, about: 'how images become tensors' },
 } as const satisfies DeclarationsOf<DataSpec>
