@@ -1,5 +1,5 @@
-import { LowbitError, matchesAny, resolveOptions, rtn, scaleColumns, throwIfAborted, type DeclarationsOf, type RoundingAlgorithm, type Transform, type TransformAlgorithm, type TransformJob, type TransformResult } from '@lowbit/core'
-import { searchClip } from './clip-search.js'
+import { inSlices, LowbitError, matchesAny, resolveOptions, rtn, scaleColumnSlices, throwIfAborted, type DeclarationsOf, type RoundingAlgorithm, type Transform, type TransformAlgorithm, type TransformJob, type TransformResult } from '@lowbit/core'
+import { CLIP_RATIOS, searchClip } from './clip-search.js'
 import { roundedBy, scaledGram, searchScales, type SearchContext, type WeightStat } from './scale-search.js'
 import { VERSION } from './version.js'
 
@@ -81,9 +81,9 @@ async function clips(job: TransformJob, scales: Float32Array, { clipExcept, roun
   for (const site of job.sites) {
     if (excepted(site.id)) continue
     throwIfAborted(job.signal, `AWQ of ${site.id}`)
-    const scaled = { ...site, tensor: { ...site.tensor, data: scaleColumns(site.tensor.data, site.weight, scales) } }
-    const gram = scaledGram(context.gram, site, scales)
-    const { weight, chosen } = await searchClip(scaled, gram, (clamped) => roundedBy(rounding, site, Float32Array.from(clamped), gram, context))
+    const scaled = { ...site, tensor: { ...site.tensor, data: await inSlices(scaleColumnSlices(site.tensor.data, site.weight, scales), job.signal, `AWQ of ${site.id}`) } }
+    const gram = await inSlices(scaledGram(context.gram, site, scales), job.signal, `AWQ of ${site.id}`)
+    const { weight, chosen } = await searchClip(scaled, gram, (clamped) => roundedBy(rounding, site, Float32Array.from(clamped), gram, context), CLIP_RATIOS, job.signal)
     if (chosen.some((r) => r > 0)) out.push({ kind: 'clip', site: site.id, weight: { ...site.tensor, data: weight } })
   }
   return out

@@ -1,4 +1,4 @@
-import type { ChannelLayout, GramStatistic } from '@lowbit/core'
+import { inSlices, type ChannelLayout, type GramStatistic, type Slices } from '@lowbit/core'
 import { groupSizeOf } from './groups.js'
 import type { AwqSite } from './scale-search.js'
 
@@ -22,7 +22,7 @@ export interface ClipSearch {
  * @param gram of the input these weights multiply
  * @param round rounds clamped weights and gives their values back
  */
-export async function searchClip(site: AwqSite, gram: GramStatistic, round: (clamped: Float64Array) => Promise<ArrayLike<number>>, ratios: readonly number[] = CLIP_RATIOS): Promise<ClipSearch> {
+export async function searchClip(site: AwqSite, gram: GramStatistic, round: (clamped: Float64Array) => Promise<ArrayLike<number>>, ratios: readonly number[] = CLIP_RATIOS, signal?: AbortSignal): Promise<ClipSearch> {
   const { data: weight } = site.tensor
   const { rows, columns } = site.weight
   const size = groupSizeOf(site.scheme, columns)
@@ -30,20 +30,36 @@ export async function searchClip(site: AwqSite, gram: GramStatistic, round: (cla
   const blocks = rows * groups
   const top = new Float32Array(blocks)
   const blockOf = (i: number): number => Math.floor(i / columns) * groups + Math.floor((i % columns) / size)
-  weight.forEach((w, i) => (top[blockOf(i)] = Math.max(top[blockOf(i)], Math.abs(w))))
+  const cut = <T>(slices: Slices<T>): Promise<T> => inSlices(slices, signal, `AWQ of ${site.id}`)
+  await cut(overElements(weight.length, (i) => (top[blockOf(i)] = Math.max(top[blockOf(i)], Math.abs(weight[i])))))
 
   const errors = new Float64Array(blocks * ratios.length)
   const chosen = new Int32Array(blocks)
   for (const [r, ratio] of ratios.entries()) {
-    const rounded = await round(Float64Array.from(weight, (w, i) => clampTo(w, ratio * top[blockOf(i)])))
-    for (let b = 0; b < blocks; b++) {
+    const clamped = new Float64Array(weight.length)
+    await cut(overElements(weight.length, (i) => (clamped[i] = clampTo(weight[i], ratio * top[blockOf(i)]))))
+    const rounded = await round(clamped)
+    await cut(overElements(blocks, (b) => {
       const error = blockError(weight, rounded, site.weight, gram, Math.floor(b / groups), (b % groups) * size, size)
       errors[r * blocks + b] = error
       if (error < errors[chosen[b] * blocks + b]) chosen[b] = r
-    }
+    }, Math.ceil(PIECE / (size * size))))
   }
   const limits = Float64Array.from(top, (t, b) => ratios[chosen[b]] * t)
-  return { weight: weight.map((w, i) => clampTo(w, limits[blockOf(i)])), limits, chosen, errors }
+  const kept = new Float32Array(weight.length)
+  await cut(overElements(weight.length, (i) => (kept[i] = clampTo(weight[i], limits[blockOf(i)]))))
+  return { weight: kept, limits, chosen, errors }
+}
+
+/** Elements, or multiply-adds, between two cuts. */
+const PIECE = 2 ** 17
+
+function* overElements(count: number, work: (i: number) => void, piece = PIECE): Slices<void> {
+  for (let from = 0; from < count; from += piece) {
+    const end = Math.min(count, from + piece)
+    for (let i = from; i < end; i++) work(i)
+    yield
+  }
 }
 
 const clampTo = (w: number, limit: number): number => Math.min(Math.max(w, -limit), limit)

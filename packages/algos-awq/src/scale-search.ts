@@ -1,4 +1,4 @@
-import { channelsOfRow, dequantize, quadraticForm, scaleColumns, throwIfAborted, type GramStatistic, type LinAlg, type RoundingAlgorithm, type SiteFacts, type HostTensor, type Scheme } from '@lowbit/core'
+import { channelsOfRow, dequantizeSlices, inSlices, rowErrorSlices, scaleColumnSlices, throwIfAborted, wholly, type GramStatistic, type LinAlg, type RoundingAlgorithm, type SiteFacts, type HostTensor, type Scheme, type Slices } from '@lowbit/core'
 import { groupSizeOf } from './groups.js'
 
 /** What stands for the size of a weight channel in the scale. */
@@ -36,6 +36,9 @@ export interface SearchContext {
   readonly signal: AbortSignal | undefined
 }
 
+/** Elements between two cuts. */
+const PIECE = 2 ** 17
+
 const EPSILON = 1e-4
 const FLOOR = 1e-4
 
@@ -47,7 +50,7 @@ const FLOOR = 1e-4
  */
 export async function searchScales(sites: readonly AwqSite[], meanAbs: ArrayLike<number>, options: ScaleSearchOptions, context: SearchContext): Promise<ScaleSearch> {
   const channels = meanAbs.length
-  const weightMean = options.weightStat === 'none' ? undefined : weightMeans(sites, channels, options.weightStat)
+  const weightMean = options.weightStat === 'none' ? undefined : await inSlices(weightMeanSlices(sites, channels, options.weightStat), context.signal, 'AWQ')
   const identity = await lossOf(sites, new Float32Array(channels).fill(1), options, context)
   const candidates: ScaleCandidate[] = []
   let best: ScaleCandidate | undefined
@@ -71,11 +74,16 @@ export function awqScales(meanAbs: ArrayLike<number>, weightMean: Float64Array |
 
 /** Mean over all rows of all sites of |w| a channel, as it is or over the largest of its group. */
 export function weightMeans(sites: readonly AwqSite[], channels: number, stat: 'mean' | 'group-normalized'): Float64Array {
+  return wholly(weightMeanSlices(sites, channels, stat))
+}
+
+function* weightMeanSlices(sites: readonly AwqSite[], channels: number, stat: 'mean' | 'group-normalized'): Slices<Float64Array> {
   const sums = new Float64Array(channels)
   const counts = new Float64Array(channels)
   for (const { weight, tensor, scheme } of sites) {
     const { rows, columns } = weight
     const size = groupSizeOf(scheme, columns)
+    const perCut = Math.ceil(PIECE / columns)
     for (let n = 0; n < rows; n++) {
       const channel = channelsOfRow(weight, n)
       for (let from = 0; from < columns; from += size) {
@@ -87,6 +95,7 @@ export function weightMeans(sites: readonly AwqSite[], channels: number, stat: '
           counts[c]++
         }
       }
+      if (n % perCut === perCut - 1) yield
     }
   }
   return sums.map((s, c) => s / Math.max(1, counts[c]))
@@ -94,14 +103,15 @@ export function weightMeans(sites: readonly AwqSite[], channels: number, stat: '
 
 async function lossOf(sites: readonly AwqSite[], scales: Float32Array, { rounding }: ScaleSearchOptions, context: SearchContext): Promise<number> {
   const inverse = scales.map((s) => 1 / s)
+  const cut = <T>(slices: Slices<T>): Promise<T> => inSlices(slices, context.signal, 'AWQ')
   let total = 0
   for (const site of sites) {
     const { weight, tensor } = site
-    const scaled = scaleColumns(tensor.data, weight, scales)
-    const values = await roundedBy(rounding, site, scaled, scaledGram(context.gram, site, scales), context)
-    const back = scaleColumns(values, weight, inverse)
-    const delta = Float64Array.from(back, (v, i) => v - tensor.data[i])
-    total += quadraticForm(delta, weight.rows, context.gram, context.linalg)
+    const scaled = await cut(scaleColumnSlices(tensor.data, weight, scales))
+    const values = await roundedBy(rounding, site, scaled, await cut(scaledGram(context.gram, site, scales)), context)
+    const back = await cut(scaleColumnSlices(values, weight, inverse))
+    // Sums of the rows one after the other, whatever the cuts.
+    total += (await cut(rowErrorSlices(tensor.data, back, weight.rows, context.gram, context.linalg))).reduce((a, b) => a + b, 0)
   }
   return total
 }
@@ -109,16 +119,20 @@ async function lossOf(sites: readonly AwqSite[], scales: Float32Array, { roundin
 /** A weight of a site, rounded and dequantized. */
 export async function roundedBy(rounding: RoundingAlgorithm, site: AwqSite, data: Float32Array<ArrayBuffer>, gram: GramStatistic, { linalg, seed, signal }: SearchContext): Promise<Float32Array> {
   const job = { site, weight: { ...site.tensor, data }, scheme: site.scheme, statistics: { gram }, linalg, seed, ...(signal === undefined ? {} : { signal }) }
-  return dequantize((await rounding.round(job)).q).data
+  return (await inSlices(dequantizeSlices((await rounding.round(job)).q), signal, 'AWQ')).data
 }
 
 /** The Gram matrix of the input divided by `scales`. */
-export function scaledGram(gram: GramStatistic, { weight }: Pick<AwqSite, 'weight'>, scales: Float32Array): GramStatistic {
+export function* scaledGram(gram: GramStatistic, { weight }: Pick<AwqSite, 'weight'>, scales: Float32Array): Slices<GramStatistic> {
   const { size: k, groups } = gram
   const data = new Float64Array(gram.data.length)
+  const perCut = Math.ceil(PIECE / k)
   for (let g = 0; g < groups; g++) {
     const channel = channelsOfRow(weight, (g * weight.rows) / groups)
-    for (let i = 0; i < k; i++) for (let j = 0; j < k; j++) data[(g * k + i) * k + j] = gram.data[(g * k + i) * k + j] / (scales[channel(i)] * scales[channel(j)])
+    for (let i = 0; i < k; i++) {
+      for (let j = 0; j < k; j++) data[(g * k + i) * k + j] = gram.data[(g * k + i) * k + j] / (scales[channel(i)] * scales[channel(j)])
+      if (i % perCut === perCut - 1) yield
+    }
   }
   return { ...gram, data }
 }

@@ -1,4 +1,4 @@
-import { allocateCodes, bitsOf, codeRange, describeScheme, isIntegerCode, LowbitError, matrixGranules, requireFiniteWeight, resolveOptions, roundHalfEven, throwIfAborted, type DeclarationsOf, type QTensor, type RoundingAlgorithm, type Scheme } from '@lowbit/core'
+import { allocateCodes, bitsOf, codeRange, describeScheme, finiteWeightSlices, inSlices, isIntegerCode, LowbitError, matrixGranules, overGranules, resolveOptions, roundHalfEven, throwIfAborted, type DeclarationsOf, type QTensor, type RoundingAlgorithm, type Scheme, type Slices } from '@lowbit/core'
 import { optimizeZeros, type HqqParams, type HqqSettings } from './optimize.js'
 import { VERSION } from './version.js'
 
@@ -58,20 +58,21 @@ export function hqq(options: HqqOptions = {}): RoundingAlgorithm {
     config: { ...config },
     needs: () => [],
     async round({ site, weight, scheme, signal, onProgress }) {
+      throwIfAborted(signal, `hqq of '${site.id}'`)
       requireScheme(scheme, site.id)
       const [rows = 0, columns = 0] = weight.shape
-      requireFiniteWeight(weight.data, columns, site.id)
+      const thing = `hqq of '${site.id}'`
+      await inSlices(finiteWeightSlices(weight.data, columns, site.id), signal, thing)
       const { granularity } = scheme
       const start = config.start === 'auto' ? (bitsOf(scheme.dtype) === 4 ? 'rounded' : 'exact') : config.start
       const settings: HqqSettings = { ...config, start, padTo: config.padding === 'zeros' && granularity.kind === 'group' ? granularity.size : 0 }
       const { min, max } = codeRange(scheme.dtype)
-      const params = optimizeZeros(weight.data, matrixGranules(scheme, rows, columns), max - min, settings, (done) => {
-        throwIfAborted(signal, `hqq of '${site.id}'`)
+      const params = await inSlices(optimizeZeros(weight.data, matrixGranules(scheme, rows, columns), max - min, settings, (done) => {
         onProgress?.({ phase: 'round', done, total: config.iterations, item: site.id })
-      })
+      }), signal, thing)
       const float = scheme.zeroPoint === 'float' && config.zeroPoints === 'scheme'
       return {
-        q: roundWith(weight.data, rows, columns, scheme, params, float),
+        q: await inSlices(roundWith(weight.data, rows, columns, scheme, params, float), signal, thing),
         notes: { iterations: params.iterations, meanAbsErrorAtStart: params.startError, meanAbsError: params.error },
       }
     },
@@ -88,22 +89,24 @@ function requireScheme(scheme: Scheme, site: string): void {
   })
 }
 
-function roundWith(w: Float32Array, rows: number, columns: number, scheme: Scheme, { inverse, zero }: HqqParams, float: boolean): QTensor {
+function* roundWith(w: Float32Array, rows: number, columns: number, scheme: Scheme, { inverse, zero }: HqqParams, float: boolean): Slices<QTensor> {
   const granules = matrixGranules(scheme, rows, columns)
   const { min, max } = codeRange(scheme.dtype)
   const codes = allocateCodes(scheme.dtype, w.length)
   const scales = Float32Array.from(inverse, (value) => 1 / value)
   const zeroPoints = float ? Float32Array.from(zero, (z) => z + min) : Int32Array.from(zero, (z) => Math.min(Math.max(roundHalfEven(z) + min, min), max))
-  for (let granule = 0; granule < granules.count; granule++) {
-    const from = granules.base(granule)
-    const to = from + granules.length(granule) * granules.stride
-    const inv = inverse[granule] ?? 1
-    const z = zeroPoints[granule] ?? 0
-    for (let i = from; i < to; i += granules.stride) {
-      const exact = (w[i] as number) * inv + z
-      codes[i] = roundHalfEven(exact < min ? min : exact > max ? max : exact)
+  yield* overGranules(granules, (start, end) => {
+    for (let granule = start; granule < end; granule++) {
+      const from = granules.base(granule)
+      const to = from + granules.length(granule) * granules.stride
+      const inv = inverse[granule] ?? 1
+      const z = zeroPoints[granule] ?? 0
+      for (let i = from; i < to; i += granules.stride) {
+        const exact = (w[i] as number) * inv + z
+        codes[i] = roundHalfEven(exact < min ? min : exact > max ? max : exact)
+      }
     }
-  }
+  })
   const { zeroPoint, ...integer } = scheme
   void zeroPoint
   return { scheme: float ? { ...scheme, zeroPoint: 'float' } : integer, shape: [rows, columns], codes, params: { scales, zeroPoints, shape: granules.shape } }

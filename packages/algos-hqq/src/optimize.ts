@@ -1,4 +1,4 @@
-import type { Granules } from '@lowbit/core'
+import { overGranules, type Granules, type Slices } from '@lowbit/core'
 
 /** Settings of the half-quadratic loop, with the names of the authors' code. */
 export interface HqqSettings {
@@ -39,11 +39,13 @@ const SHIFT = 6755399441055744
 /**
  * Half-quadratic optimization of float zero points (Badri and Shaji, "Half-Quadratic Quantization of Large Machine Learning
  * Models", 2023, eq. 3 to 6): the residual is shrunk towards an l_p norm, the zero point follows as a mean. Scales stay.
- * @param afterRound called once a round: progress, and the place to abort
+ * @param afterRound called once a round: progress
  */
-export function optimizeZeros(w: Float32Array, granules: Granules, top: number, settings: HqqSettings, afterRound: (round: number) => void): HqqParams {
+export function* optimizeZeros(w: Float32Array, granules: Granules, top: number, settings: HqqSettings, afterRound: (round: number) => void): Slices<HqqParams> {
   const { lpNorm, kappa, iterations, keep, padTo } = settings
-  const { inverse, zero } = startingPoint(w, granules, top, settings)
+  const inverse = new Float64Array(granules.count)
+  const zero = new Float64Array(granules.count)
+  yield* overGranules(granules, (start, end) => startingPoint(w, granules, top, settings, inverse, zero, start, end))
   let best = zero.slice()
   const next = new Float64Array(granules.count)
   const seen: Seen = { distance: new Float64Array(granules.count), reach: new Float64Array(granules.count).fill(Infinity) }
@@ -52,7 +54,9 @@ export function optimizeZeros(w: Float32Array, granules: Granules, top: number, 
   let error = Infinity
   let rounds = 0
   while (rounds < iterations) {
-    const measured = halfQuadraticRound(w, granules, top, inverse, zero, next, seen, lpNorm, beta, padTo)
+    const sums: Sums = { total: 0, count: 0 }
+    yield* overGranules(granules, (start, end) => halfQuadraticRound(w, granules, top, inverse, zero, next, seen, lpNorm, beta, padTo, sums, start, end), PIECE)
+    const measured = sums.count === 0 ? 0 : sums.total / sums.count
     beta *= kappa
     if (rounds === 0) startError = measured
     rounds++
@@ -72,10 +76,8 @@ export function optimizeZeros(w: Float32Array, granules: Granules, top: number, 
 }
 
 /** Round-to-nearest's range with a float zero point: it need not hold 0. The limits are those of the authors' code. */
-function startingPoint(w: Float32Array, granules: Granules, top: number, { padTo, start }: HqqSettings): { readonly inverse: Float64Array; readonly zero: Float64Array } {
-  const inverse = new Float64Array(granules.count)
-  const zero = new Float64Array(granules.count)
-  for (let granule = 0; granule < granules.count; granule++) {
+function startingPoint(w: Float32Array, granules: Granules, top: number, { padTo, start }: HqqSettings, inverse: Float64Array, zero: Float64Array, first: number, end: number): void {
+  for (let granule = first; granule < end; granule++) {
     const from = granules.base(granule)
     const length = granules.length(granule)
     let low = length < padTo ? 0 : Infinity
@@ -90,7 +92,6 @@ function startingPoint(w: Float32Array, granules: Granules, top: number, { padTo
     const exact = -low * (inverse[granule] as number)
     zero[granule] = start === 'rounded' ? exact + SHIFT - SHIFT : exact
   }
-  return { inverse, zero }
 }
 
 /** What the last round saw of each granule that has come to rest; the others have an infinite reach. */
@@ -101,13 +102,21 @@ interface Seen {
   readonly reach: Float64Array
 }
 
-/** One round: writes the next zero points, returns mean|w - ŵ| under the present ones. */
-function halfQuadraticRound(w: Float32Array, granules: Granules, top: number, inverse: Float64Array, zero: Float64Array, next: Float64Array, seen: Seen, lpNorm: number, beta: number, padTo: number): number {
+/** Of a round so far: the sum of |w - ŵ| under the present zero points, and of how many. */
+interface Sums {
+  total: number
+  count: number
+}
+
+/** Elements between two cuts: a power is taken of most of them. */
+const PIECE = 2 ** 16
+
+/** A part of a round: writes the next zero points of some granules. */
+function halfQuadraticRound(w: Float32Array, granules: Granules, top: number, inverse: Float64Array, zero: Float64Array, next: Float64Array, seen: Seen, lpNorm: number, beta: number, padTo: number, sums: Sums, start: number, end: number): void {
   // Below this residual the shrinkage |d| - |d|^(p-1)/β is not positive: no power has to be taken.
   const shrinksToZero = beta ** (-1 / (2 - lpNorm))
-  let total = 0
-  let count = 0
-  for (let granule = 0; granule < granules.count; granule++) {
+  let { total, count } = sums
+  for (let granule = start; granule < end; granule++) {
     const from = granules.base(granule)
     const length = granules.length(granule)
     const to = from + length * granules.stride
@@ -156,5 +165,6 @@ function halfQuadraticRound(w: Float32Array, granules: Granules, top: number, in
       seen.reach[granule] = reach
     }
   }
-  return count === 0 ? 0 : total / count
+  sums.total = total
+  sums.count = count
 }

@@ -1,7 +1,7 @@
-import { LowbitError, dequantize, hadamardOrder, largestHadamardBlock, rotateRows, throwIfAborted, type TransformJob, type TransformResult, type TransformSite } from '@lowbit/core'
+import { LowbitError, dequantizeSlices, hadamardOrder, inSlices, largestHadamardBlock, rotateRowSlices, throwIfAborted, type Slices, type TransformJob, type TransformResult, type TransformSite } from '@lowbit/core'
 import type { ResolvedRotateOptions } from './options.js'
 import { randomSigns } from './signs.js'
-import { spreadOf } from './spread.js'
+import { spreadSlices } from './spread.js'
 
 /**
  * Plans the rotation of a residual stream as a whole (QuaRot, Ashkboos et al. 2024, stage 1): it costs nothing at run time, so all
@@ -16,6 +16,7 @@ export async function planResidual(job: TransformJob, options: ResolvedRotateOpt
   if (hadamardOrder(order) === undefined || channels % order !== 0) return { transforms: [], skip: `order ${order} does not divide ${channels} channels` }
   if (order < 4) return { transforms: [], skip: `${channels} channels have no Hadamard order of at least 4 that divides them` }
   const signs = randomSigns(channels, job.seed)
+  const cut = <T>(slices: Slices<T>): Promise<T> => inSlices(slices, job.signal, thing)
   const before: number[] = []
   const after: number[] = []
   let ratio = 0
@@ -26,9 +27,9 @@ export async function planResidual(job: TransformJob, options: ResolvedRotateOpt
     }
     const { gain } = site.stream ?? {}
     const plain = site.tensor.data
-    const turned = turn(site, signs, order)
-    before.push(spreadOf(plain).kurtosis)
-    after.push(spreadOf(turned).kurtosis)
+    const turned = await cut(turn(site, signs, order))
+    before.push((await cut(spreadSlices(plain))).kurtosis)
+    after.push((await cut(spreadSlices(turned))).kurtosis)
     ratio += Math.log((await errorOf(job, site, turned, undefined, options)) / (await errorOf(job, site, plain, gain, options))) / job.sites.length
   }
   const mean = (xs: readonly number[]): number => xs.reduce((a, b) => a + b, 0) / Math.max(1, xs.length)
@@ -41,16 +42,18 @@ export async function planResidual(job: TransformJob, options: ResolvedRotateOpt
 }
 
 /** The weight of a site once the stream is turned. */
-function turn({ tensor, weight, kind, stream }: TransformSite, signs: Int8Array, order: number): Float32Array<ArrayBuffer> {
+function* turn({ tensor, weight, kind, stream }: TransformSite, signs: Int8Array, order: number): Slices<Float32Array<ArrayBuffer>> {
   const { rows, columns } = weight
   const gain = stream?.gain
   if (kind === 'embedding' || stream?.role !== 'writes') {
     const turned = tensor.data.map((w, i) => w * (gain?.[i % columns] ?? 1))
-    rotateRows(turned, signs, order)
+    yield
+    yield* rotateRowSlices(turned, signs, order)
     return turned
   }
   const outputs = tensor.data.map((_, i) => tensor.data[(i % rows) * columns + Math.floor(i / rows)])
-  rotateRows(outputs, signs, order)
+  yield
+  yield* rotateRowSlices(outputs, signs, order)
   return outputs.map((_, i) => outputs[(i % columns) * rows + Math.floor(i / columns)])
 }
 
@@ -58,5 +61,5 @@ function turn({ tensor, weight, kind, stream }: TransformSite, signs: Int8Array,
 async function errorOf(job: TransformJob, site: TransformSite, data: Float32Array<ArrayBuffer>, gain: Float32Array | undefined, options: ResolvedRotateOptions): Promise<number> {
   const { q } = await options.rounding.round({ site, weight: { ...site.tensor, data }, scheme: site.scheme, statistics: {}, linalg: job.linalg, seed: job.seed, ...(job.signal === undefined ? {} : { signal: job.signal }) })
   const { columns } = site.weight
-  return dequantize(q).data.reduce((sum, v, i) => sum + ((v - data[i]) * (gain?.[i % columns] ?? 1)) ** 2, 0)
+  return (await inSlices(dequantizeSlices(q), job.signal, `rotation of ${site.id}`)).data.reduce((sum, v, i) => sum + ((v - data[i]) * (gain?.[i % columns] ?? 1)) ** 2, 0)
 }

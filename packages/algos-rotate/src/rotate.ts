@@ -1,8 +1,8 @@
-import { LowbitError, dequantize, largestHadamardBlock, quadraticForm, rotateRows, throwIfAborted, type GramStatistic, type RoundingAlgorithm, type TransformAlgorithm, type TransformJob, type TransformResult } from '@lowbit/core'
+import { LowbitError, dequantizeSlices, inSlices, largestHadamardBlock, rotateRowSlices, rowErrorSlices, throwIfAborted, wholly, type GramStatistic, type RoundingAlgorithm, type Slices, type TransformAlgorithm, type TransformJob, type TransformResult } from '@lowbit/core'
 import { resolveRotateOptions, type ResolvedRotateOptions, type RotateOptions } from './options.js'
 import { planResidual } from './residual.js'
 import { randomSigns } from './signs.js'
-import { spreadOf } from './spread.js'
+import { spreadSlices } from './spread.js'
 import { VERSION } from './version.js'
 
 /** Fewer channels than this in a block spread nothing. */
@@ -49,7 +49,8 @@ async function plan(job: TransformJob, options: ResolvedRotateOptions): Promise<
   if (order < SMALLEST_ORDER) return { transforms: [], skip: `${channels} channels have no Hadamard order of at least ${SMALLEST_ORDER} that divides them` }
 
   const signs = randomSigns(channels, job.seed)
-  const turnedGram = rotateGram(gram, signs, order)
+  const cut = <T>(slices: Slices<T>): Promise<T> => inSlices(slices, job.signal, thing)
+  const turnedGram = await cut(rotateGramSlices(gram, signs, order))
   let errorBefore = 0
   let errorAfter = 0
   const before: number[] = []
@@ -57,11 +58,11 @@ async function plan(job: TransformJob, options: ResolvedRotateOptions): Promise<
   for (const site of job.sites) {
     throwIfAborted(job.signal, thing)
     const turned = Float32Array.from(site.tensor.data)
-    rotateRows(turned, signs, order)
+    await cut(rotateRowSlices(turned, signs, order))
     errorBefore += await errorOf(job, site, site.tensor.data, gram, options.rounding)
     errorAfter += await errorOf(job, site, turned, turnedGram, options.rounding)
-    before.push(spreadOf(site.tensor.data).kurtosis)
-    after.push(spreadOf(turned).kurtosis)
+    before.push((await cut(spreadSlices(site.tensor.data))).kurtosis)
+    after.push((await cut(spreadSlices(turned))).kurtosis)
   }
   const mean = (xs: readonly number[]): number => xs.reduce((a, b) => a + b, 0) / xs.length
   const notes = { order, kurtosisBefore: mean(before), kurtosisAfter: mean(after), errorBefore, errorAfter }
@@ -73,15 +74,25 @@ async function plan(job: TransformJob, options: ResolvedRotateOptions): Promise<
 
 async function errorOf(job: TransformJob, site: TransformJob['sites'][number], data: Float32Array<ArrayBuffer>, gram: GramStatistic, rounding: RoundingAlgorithm): Promise<number> {
   const { q } = await rounding.round({ site, weight: { ...site.tensor, data }, scheme: site.scheme, statistics: { gram }, linalg: job.linalg, seed: job.seed, ...(job.signal === undefined ? {} : { signal: job.signal }) })
-  return quadraticForm(Float64Array.from(dequantize(q).data, (v, i) => v - data[i]), site.weight.rows, gram, job.linalg)
+  const thing = `rotation of ${site.id}`
+  const values = (await inSlices(dequantizeSlices(q), job.signal, thing)).data
+  return (await inSlices(rowErrorSlices(data, values, site.weight.rows, gram, job.linalg), job.signal, thing)).reduce((a, b) => a + b, 0)
 }
 
 /** `Q G Qᵀ`: the Gram matrix of rotated rows. G is symmetric, so rotating its rows, then those of the transpose, is enough. */
 export function rotateGram(gram: GramStatistic, signs: Int8Array, order: number): GramStatistic {
+  return wholly(rotateGramSlices(gram, signs, order))
+}
+
+function* rotateGramSlices(gram: GramStatistic, signs: Int8Array, order: number): Slices<GramStatistic> {
   const k = gram.size
   const data = Float64Array.from(gram.data)
-  rotateRows(data, signs, order)
-  const turned = data.map((_, i) => data[(i % k) * k + Math.floor(i / k)])
-  rotateRows(turned, signs, order)
+  yield* rotateRowSlices(data, signs, order)
+  const turned = new Float64Array(data.length)
+  for (let row = 0; row < k; row++) {
+    for (let column = 0; column < k; column++) turned[row * k + column] = data[column * k + row]
+    yield
+  }
+  yield* rotateRowSlices(turned, signs, order)
   return { ...gram, data: turned }
 }

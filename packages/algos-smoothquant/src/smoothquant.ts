@@ -1,5 +1,5 @@
-import { LowbitError, channelAbsMax, resolveOptions, throwIfAborted, type DeclarationsOf, type HostTensor, type TransformAlgorithm, type TransformJob, type TransformResult } from '@lowbit/core'
-import { int8Error, type ActivationScale } from './int8-error.js'
+import { LowbitError, channelAbsMaxSlices, inSlices, resolveOptions, throwIfAborted, type DeclarationsOf, type HostTensor, type TransformAlgorithm, type TransformJob, type TransformResult } from '@lowbit/core'
+import { int8ErrorSlices, type ActivationScale } from './int8-error.js'
 import { smoothScales } from './scales.js'
 import { VERSION } from './version.js'
 
@@ -51,16 +51,16 @@ async function plan(job: TransformJob, alpha: number | 'search', mode: Activatio
     throw new LowbitError('LOWBIT_SHAPE', { thing, found: `absmax-per-channel of ${top.length} channels`, expected: `${job.group.channels}` })
   }
   if (top.every((v) => v === 0)) return { transforms: [], skip: 'its input is always 0' }
-  const weightMax = channelAbsMax(job.sites.map(({ weight, tensor }) => ({ weight, data: tensor.data })), job.group.channels)
+  const weightMax = await inSlices(channelAbsMaxSlices(job.sites.map(({ weight, tensor }) => ({ weight, data: tensor.data })), job.group.channels), job.signal, thing)
   if (alpha !== 'search') return { transforms: [{ kind: 'scale', scales: smoothScales(top, weightMax, alpha) }], notes: { alpha } }
 
   const x = required(job.statistics.samples, thing, 'samples')
-  const before = int8Error(x, job.sites, new Float32Array(job.group.channels).fill(1), mode)
+  const before = await inSlices(int8ErrorSlices(x, job.sites, new Float32Array(job.group.channels).fill(1), mode), job.signal, thing)
   let best: { readonly alpha: number; readonly scales: Float32Array; readonly error: number } | undefined
   for (const candidate of SEARCHED_ALPHAS) {
     throwIfAborted(job.signal, thing)
     const scales = smoothScales(top, weightMax, candidate)
-    const error = int8Error(x, job.sites, scales, mode)
+    const error = await inSlices(int8ErrorSlices(x, job.sites, scales, mode), job.signal, thing)
     if (error < (best?.error ?? before)) best = { alpha: candidate, scales, error }
   }
   if (best === undefined) return { transforms: [], skip: 'no α makes int8 better than it is', notes: { errorBefore: before } }

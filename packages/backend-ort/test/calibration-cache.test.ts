@@ -61,6 +61,16 @@ describe('a calibration cache', () => {
     expect((await run({ calibrationCache: undefined as never })).bytes).toEqual(first.bytes)
   })
 
+  it('is written before a site that follows from its statistics is kept, so that a run that is killed leaves both', async () => {
+    const there: boolean[] = []
+    await run({
+      format: 'matmul-nbits', weights: int8({ group: 32 }), activations: undefined as never, rounding: rtn({ range: 'search-gram' }),
+      jobs: { load: () => Promise.resolve(undefined), save: () => Promise.resolve(void there.push(existsSync(path))) },
+    })
+    expect(there.length).toBeGreaterThan(0)
+    expect(there).not.toContain(false)
+  })
+
   const OTHERS: readonly (readonly [string, Partial<QuantizeOptions>])[] = [
     ['another method', { activations: { dtype: 'uint8', method: 'entropy' } }],
     ['another type', { activations: { dtype: 'int8', symmetric: true } }],

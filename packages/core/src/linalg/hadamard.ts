@@ -1,4 +1,8 @@
 import { LowbitError } from '../errors.js'
+import { wholly, type Slices } from '../slices/slices.js'
+
+/** Elements that are turned between two cuts. */
+const ROWS_PIECE = 2 ** 17
 
 /** Orders that are not powers of two come from Paley's constructions: order → the prime behind it. */
 const PALEY = { 12: { prime: 11, kind: 1 }, 20: { prime: 19, kind: 1 }, 28: { prime: 13, kind: 2 } } as const
@@ -87,12 +91,22 @@ export function hadamardTransform(data: Float32Array | Float64Array, order: numb
  * @throws LOWBIT_SHAPE if the order does not divide the channels, LOWBIT_UNSUPPORTED for an order without a construction.
  */
 export function rotateRows(data: Float32Array | Float64Array, signs: Int8Array, order: number): void {
+  wholly(rotateRowSlices(data, signs, order))
+}
+
+/** {@link rotateRows} in slices: rows do not see each other. */
+export function* rotateRowSlices(data: Float32Array | Float64Array, signs: Int8Array, order: number): Slices<void> {
   const channels = signs.length
   if (channels % order !== 0 || data.length % channels !== 0) {
     throw new LowbitError('LOWBIT_SHAPE', { thing: 'rotation', found: `order ${order}, ${channels} signs, ${data.length} values`, expected: 'an order that divides the channels, and whole rows' })
   }
-  for (let i = 0; i < data.length; i++) if (signs[i % channels] < 0) data[i] = -data[i]
-  hadamardTransform(data, order)
+  const step = Math.max(1, Math.floor(ROWS_PIECE / channels)) * channels
+  for (let from = 0; from < data.length; from += step) {
+    const part = data.subarray(from, from + step)
+    for (let i = 0; i < part.length; i++) if (signs[i % channels] < 0) part[i] = -part[i]
+    hadamardTransform(part, order)
+    yield
+  }
 }
 
 function orderOf(order: number): HadamardOrder {

@@ -15,6 +15,8 @@ export interface StageContext {
   /** Ready to hand to `host.observe`. */
   readonly observe: ObserveOptions
   readonly cache: CalibrationCache | undefined
+  /** Writes what the cache has taken, before what follows from it is kept: a run that is stopped leaves no results without their statistics. */
+  saveCache(): Promise<void>
   /** Through which sites and activations are decided. */
   readonly decisions: Decisions
   readonly warnings: string[]

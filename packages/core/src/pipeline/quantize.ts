@@ -63,6 +63,7 @@ export async function quantize(opened: ModelHost, options: QuantizeOptions): Pro
   const activating = options.activations === undefined ? undefined : await import('./activation-stage.js')
   const maxMemory = await memoryOf([...roundingWork(host, quantized, options), ...transforms.flatMap((t) => transforming?.transformWork(host, t, quantized) ?? [])], options, calibration)
   if (options.activations !== undefined) activating?.requireActivationMemory(options.activations, maxMemory)
+  const kept: { identity?: CalibrationIdentity } = {}
   const context: StageContext = {
     calibration,
     maxMemory,
@@ -72,6 +73,9 @@ export async function quantize(opened: ModelHost, options: QuantizeOptions): Pro
     onProgress,
     observe: { maxMemory, onProgress, ...(signal === undefined ? {} : { signal }) },
     cache: calibration === undefined ? undefined : options.calibrationCache,
+    saveCache: async () => {
+      if (kept.identity !== undefined) await options.calibrationCache?.save(kept.identity)
+    },
     decisions: new Decisions(host),
     warnings,
   }
@@ -88,6 +92,7 @@ export async function quantize(opened: ModelHost, options: QuantizeOptions): Pro
   host.capabilities.plans?.target(format, options.settings)
   const transformReports: TransformReport[] = []
   const identity = await openKept(host, plans, transforms, format, options, context)
+  if (identity !== undefined) kept.identity = identity
   for (const [index, transform] of transforms.entries()) {
     transformReports.push(...(await timed('transform', async () => (await transforming?.transformStage(host, transform, index, quantized, context)) ?? [])))
   }
@@ -111,7 +116,7 @@ export async function quantize(opened: ModelHost, options: QuantizeOptions): Pro
   }
   const { activations, sites } = outcome
   requireSomething([...new Map([...rounded, ...sites]).values(), ...activations].filter((r) => r.status === 'quantized').length, host, plans, options)
-  if (identity !== undefined) await options.calibrationCache?.save(identity)
+  await context.saveCache()
 
   const plan = host.capabilities.plans?.plan()
   const plugins = pluginRecords(host, plans, transforms, options.activations?.observer)

@@ -78,7 +78,11 @@ async function statisticsFor(host: ModelHost, work: readonly Work[], stage: stri
   const [{ chunkByMemory, collectEach }, { batchCount }] = await Promise.all([import('./collect.js'), import('./batches.js')])
   return {
     chunks: chunkByMemory(work, context.maxMemory, batchCount(context.calibration)),
-    collect: (chunk) => collectEach(host, chunk, context.calibration, context.observe, { stage, cache: context.cache }),
+    async collect(chunk) {
+      const each = await collectEach(host, chunk, context.calibration, context.observe, { stage, cache: context.cache })
+      await context.saveCache()
+      return each
+    },
   }
 }
 

@@ -38,6 +38,7 @@ export async function transformStage(host: ModelHost, algorithm: TransformAlgori
   let done = 0
   for (const chunk of chunkByMemory(work, context.maxMemory, batchCount(context.calibration))) {
     const statistics = await collect(host, chunk, context.calibration, context.observe, { stage: `transform ${index}`, cache: context.cache })
+    await context.saveCache()
     for (const [i, { group, members }] of chunk.entries()) {
       throwIfAborted(context.signal, label)
       context.onProgress({ phase: 'transform', done: done++, total: work.length, item: group.id })

@@ -13,12 +13,12 @@ export interface RoundingTarget {
  * ONNX Runtime's block quantizer over a whole matrix: the same numbers as `quantizeBlock` of `reference/nbits.ts`, fast.
  * @param offset subtracted from the unsigned codes and zero points, for signed types
  */
-export function roundBlocks(w: Float32Array, granules: Granules, bits: number, symmetric: boolean, offset: number, target: RoundingTarget): void {
+export function roundBlocks(w: Float32Array, granules: Granules, bits: number, symmetric: boolean, offset: number, target: RoundingTarget, start = 0, end = granules.count): void {
   const { codes, scales, zeroPoints } = target
-  const { count, stride } = granules
+  const { stride } = granules
   const top = 2 ** bits - 1
   const middle = 2 ** (bits - 1)
-  for (let granule = 0; granule < count; granule++) {
+  for (let granule = start; granule < end; granule++) {
     const from = granules.base(granule)
     const to = from + granules.length(granule) * stride
     let low = 0

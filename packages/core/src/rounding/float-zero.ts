@@ -6,8 +6,8 @@ import type { Granules } from './granules.js'
  * Asymmetric rounding with a zero point that may be any number: the codes span exactly the values there are, zero or not.
  * A constant granule is represented without error.
  */
-export function roundFloatZero(w: Float32Array, granules: Granules, min: number, max: number, target: Omit<RoundingTarget, 'zeroPoints'> & { readonly zeroPoints: Float32Array }): void {
-  for (let granule = 0; granule < granules.count; granule++) {
+export function roundFloatZero(w: Float32Array, granules: Granules, min: number, max: number, target: Omit<RoundingTarget, 'zeroPoints'> & { readonly zeroPoints: Float32Array }, start = 0, end = granules.count): void {
+  for (let granule = start; granule < end; granule++) {
     const from = granules.base(granule)
     const to = from + granules.length(granule) * granules.stride
     let low = Infinity

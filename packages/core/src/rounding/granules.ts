@@ -1,6 +1,7 @@
 import { LowbitError } from '../errors.js'
 import { paramShape } from '../qtensor.js'
 import { describeScheme, type Scheme } from '../scheme.js'
+import type { Slices } from '../slices/slices.js'
 
 /** The granules of a `[N, K]` matrix: each is `length(i)` elements from `base(i)` on, `stride` apart. */
 export interface Granules {
@@ -36,5 +37,24 @@ export function matrixGranules(scheme: Scheme, rows: number, columns: number): G
     }
     case 'token':
       throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: 'weights', found: describeScheme(scheme), expected: 'tensor, channel or group granularity' })
+  }
+}
+
+/** Elements that are rounded between two cuts: a few milliseconds of work. */
+export const ROUNDING_PIECE = 2 ** 18
+
+/**
+ * Walks all granules in order, some thousand elements at a time.
+ * @param work - takes the granules from one index to before another
+ * @param piece - elements between two cuts
+ */
+export function* overGranules(granules: Granules, work: (start: number, end: number) => void, piece = ROUNDING_PIECE): Slices<void> {
+  for (let start = 0; start < granules.count; ) {
+    let elements = 0
+    let end = start
+    while (end < granules.count && elements < piece) elements += granules.length(end++)
+    work(start, end)
+    start = end
+    if (start < granules.count) yield
   }
 }

@@ -1,6 +1,6 @@
 export * from './rtn.js'
 export * from './finite.js'
 export * from './granules.js'
-export { searchWeights } from './search.js'
+export { searchWeights, searchWeightSlices } from './search.js'
 export * from './code-grid.js'
 export * from './refine/index.js'

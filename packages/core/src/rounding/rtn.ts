@@ -1,17 +1,19 @@
 import type { RoundingAlgorithm } from '../contract/v2/algorithm.js'
-import { LowbitError, throwIfAborted } from '../errors.js'
+import { LowbitError } from '../errors.js'
 import { resolveOptions } from '../options/check-options.js'
 import type { DeclarationsOf } from '../options/declaration.js'
 import type { QTensor } from '../qtensor.js'
 import { allocateCodes, middleCode } from '../reference/codes.js'
 import { bitsOf, codeRange, isIntegerCode, type Scheme } from '../scheme.js'
+import { breathe } from '../slices/breath.js'
+import { inSlices, wholly, type Slices } from '../slices/slices.js'
 import { VERSION } from '../version.js'
-import { roundAffine } from './affine.js'
+import { roundAffine, roundAffineWhole } from './affine.js'
 import { roundBlocks } from './block.js'
-import { requireFiniteWeight } from './finite.js'
+import { finiteWeightSlices } from './finite.js'
 import { roundFloatZero } from './float-zero.js'
-import { matrixGranules } from './granules.js'
-import { searchWeights } from './search.js'
+import { matrixGranules, overGranules } from './granules.js'
+import { searchWeightSlices } from './search.js'
 import { roundTable } from './table.js'
 import { roundBinary, roundTernary } from './ternary.js'
 
@@ -45,15 +47,16 @@ export function rtn(options: RtnOptions = {}): RoundingAlgorithm {
     config: { range },
     needs: () => (range === 'search-gram' ? ['gram'] : []),
     async round({ site, weight, scheme, statistics, signal }) {
-      throwIfAborted(signal, `rounding of '${site.id}'`)
+      const thing = `rounding of '${site.id}'`
+      await breathe(signal, thing)
       const [rows = 0, columns = 0] = weight.shape
-      requireFiniteWeight(weight.data, columns, site.id)
-      if (range === 'minmax') return { q: roundToNearest(weight.data, rows, columns, scheme) }
+      await inSlices(finiteWeightSlices(weight.data, columns, site.id), signal, thing)
+      if (range === 'minmax') return { q: await inSlices(roundToNearestSlices(weight.data, rows, columns, scheme), signal, thing) }
       const { gram } = statistics
       if (range === 'search-gram' && gram === undefined) {
         throw new LowbitError('LOWBIT_CALIBRATION', { thing: `rtn of '${site.id}'`, found: 'no Gram matrix of its input', fix: "pass calibration data, or use range: 'search'" })
       }
-      return { q: searchWeights(weight.data, rows, columns, scheme, range === 'search-gram' ? gram : undefined) }
+      return { q: await inSlices(searchWeightSlices(weight.data, rows, columns, scheme, range === 'search-gram' ? gram : undefined), signal, thing) }
     },
   }
 }
@@ -63,33 +66,42 @@ export function rtn(options: RtnOptions = {}): RoundingAlgorithm {
  * @param w row major, `rows · columns` values
  */
 export function roundToNearest(w: Float32Array, rows: number, columns: number, scheme: Scheme): QTensor {
+  return wholly(roundToNearestSlices(w, rows, columns, scheme))
+}
+
+/** {@link roundToNearest} in slices. */
+export function* roundToNearestSlices(w: Float32Array, rows: number, columns: number, scheme: Scheme): Slices<QTensor> {
   const { dtype } = scheme
   const granules = matrixGranules(scheme, rows, columns)
   const codes = allocateCodes(dtype, w.length)
   const scales = new Float32Array(granules.count)
   const result = (zeroPoints?: Int32Array | Float32Array): QTensor => ({ scheme, shape: [rows, columns], codes, params: { scales, shape: granules.shape, ...(zeroPoints === undefined ? {} : { zeroPoints }) } })
   if (!isIntegerCode(dtype)) {
-    roundTable(w, granules, dtype, { codes, scales })
+    yield* overGranules(granules, (start, end) => roundTable(w, granules, dtype, { codes, scales }, start, end))
     return result()
   }
   if (dtype === 'ternary' || dtype === 'binary') {
-    (dtype === 'ternary' ? roundTernary : roundBinary)(w, granules, { codes, scales })
+    const round = dtype === 'ternary' ? roundTernary : roundBinary
+    yield* overGranules(granules, (start, end) => round(w, granules, { codes, scales }, start, end))
     return result()
   }
   const { min, max } = codeRange(dtype)
   if (!scheme.symmetric && scheme.zeroPoint === 'float') {
     const zeroPoints = new Float32Array(granules.count)
-    roundFloatZero(w, granules, min, max, { codes, scales, zeroPoints })
+    yield* overGranules(granules, (start, end) => roundFloatZero(w, granules, min, max, { codes, scales, zeroPoints }, start, end))
     return result(zeroPoints)
   }
   const zeroPoints = new Int32Array(granules.count)
   const blocked = scheme.granularity.kind === 'group'
   // ONNX Runtime's block quantizer knows no reduced range: there the rules of blocked weights hold.
   if (blocked && !scheme.reduceRange) {
-    roundBlocks(w, granules, bitsOf(dtype), scheme.symmetric, -min, scheme.symmetric ? { codes, scales } : { codes, scales, zeroPoints })
+    const target = scheme.symmetric ? { codes, scales } : { codes, scales, zeroPoints }
+    yield* overGranules(granules, (start, end) => roundBlocks(w, granules, bitsOf(dtype), scheme.symmetric, -min, target, start, end))
     return result(scheme.symmetric ? undefined : zeroPoints)
   }
-  roundAffine(w, granules, dtype, { symmetric: scheme.symmetric, reduceRange: scheme.reduceRange ?? false }, blocked, { codes, scales, zeroPoints })
+  const options = { symmetric: scheme.symmetric, reduceRange: scheme.reduceRange ?? false }
+  if (scheme.granularity.kind === 'tensor') yield* roundAffineWhole(w, dtype, options, { codes, scales, zeroPoints })
+  else yield* overGranules(granules, (start, end) => roundAffine(w, granules, dtype, options, blocked, { codes, scales, zeroPoints }, start, end))
   const middle = middleCode(dtype)
   return result(scheme.symmetric && zeroPoints.every((zero) => zero === middle) ? undefined : zeroPoints)
 }

@@ -4,8 +4,9 @@ import { affineCodeRange } from '../reference/affine.js'
 import { allocateCodes, middleCode } from '../reference/codes.js'
 import { roundHalfEven } from '../reference/round.js'
 import { isIntegerCode, type Scheme } from '../scheme.js'
-import { matrixGranules, type Granules } from './granules.js'
-import { roundToNearest } from './rtn.js'
+import { wholly, type Slices } from '../slices/slices.js'
+import { matrixGranules, overGranules, type Granules } from './granules.js'
+import { roundToNearestSlices } from './rtn.js'
 import { searchTernary } from './ternary.js'
 
 /** 1.5 · 2^52, see `reference/round.ts`; inlined because this loop runs for every weight and candidate. */
@@ -17,16 +18,24 @@ const SHARES = Float64Array.from({ length: 40 }, (_, i) => 1.06 * 0.94 ** i)
 /** The search stops once this many narrower ranges in a row were worse. */
 const PATIENCE = 6
 
+/** Elements between two cuts: each is looked at some fifty times. */
+const SEARCH_PIECE = 2 ** 14
+
 /** Rounds of "best scale for these codes, codes for this scale" from the best range on. */
 const REFINEMENTS = 4
 
 /**
  * Scale and zero point of least squared weight error for each granule: ranges are tried from the whole one down, then the scale is
- * the least-squares one for its own codes until that stops paying. Never worse than {@link roundToNearest}, which is a candidate.
+ * the least-squares one for its own codes until that stops paying. Never worse than `roundToNearest`, which is a candidate.
  * @param gram XᵀX of the site's input: the error of column k then counts `gram[k, k]` times
  */
 export function searchWeights(w: Float32Array, rows: number, columns: number, scheme: Scheme, gram?: GramStatistic): QTensor {
-  const plain = roundToNearest(w, rows, columns, scheme)
+  return wholly(searchWeightSlices(w, rows, columns, scheme, gram))
+}
+
+/** {@link searchWeights} in slices; a granule is never cut. */
+export function* searchWeightSlices(w: Float32Array, rows: number, columns: number, scheme: Scheme, gram?: GramStatistic): Slices<QTensor> {
+  const plain = yield* roundToNearestSlices(w, rows, columns, scheme)
   const { dtype } = scheme
   if (!isIntegerCode(dtype) || dtype === 'binary') return plain
   const granules = matrixGranules(scheme, rows, columns)
@@ -34,7 +43,7 @@ export function searchWeights(w: Float32Array, rows: number, columns: number, sc
   const scales = new Float32Array(granules.count)
   const result: QTensor = { scheme, shape: plain.shape, codes, params: { scales, shape: granules.shape } }
   if (dtype === 'ternary' && gram === undefined) {
-    searchTernary(w, granules, { codes, scales })
+    yield* overGranules(granules, (start, end) => searchTernary(w, granules, { codes, scales }, start, end))
     return result
   }
   const symmetric = scheme.symmetric || dtype === 'ternary'
@@ -44,7 +53,7 @@ export function searchWeights(w: Float32Array, rows: number, columns: number, sc
   const before = plain.params.zeroPoints
   const zeroPoints = scheme.zeroPoint === 'float' ? new Float32Array(granules.count) : new Int32Array(granules.count)
   const importance = gram === undefined ? undefined : columnWeights(gram, rows, columns, granules)
-  for (let granule = 0; granule < granules.count; granule++) {
+  const search = (granule: number): void => {
     const from = granules.base(granule)
     const fallback = { scale: plain.params.scales[granule] ?? 0, zeroPoint: before?.[granule] ?? middleCode(dtype) }
     const found = finder.search(from, granules.length(granule), granules.stride, fallback, importance?.(granule))
@@ -52,6 +61,9 @@ export function searchWeights(w: Float32Array, rows: number, columns: number, sc
     zeroPoints[granule] = found.zeroPoint
     finder.write(codes, from, granules.length(granule), granules.stride, found)
   }
+  yield* overGranules(granules, (start, end) => {
+    for (let granule = start; granule < end; granule++) search(granule)
+  }, SEARCH_PIECE)
   if (scheme.symmetric && before === undefined) return result
   return { ...result, params: { ...result.params, zeroPoints } }
 }

@@ -7,8 +7,8 @@ const SMALLEST = 1e-5
 /**
  * BitNet b1.58 (Ma et al. 2024): `s = 1 / max(mean|w|, 1e-5)`, codes `clamp(rint(w · s), -1, 1)`, float32.
  */
-export function roundTernary(w: Float32Array, granules: Granules, target: RoundingTarget): void {
-  for (let granule = 0; granule < granules.count; granule++) {
+export function roundTernary(w: Float32Array, granules: Granules, target: RoundingTarget, start = 0, end = granules.count): void {
+  for (let granule = start; granule < end; granule++) {
     const from = granules.base(granule)
     const length = granules.length(granule)
     const to = from + length * granules.stride
@@ -29,8 +29,8 @@ export function roundTernary(w: Float32Array, granules: Granules, target: Roundi
  * Ternary codes of least squared error: with the t largest magnitudes kept, the best scale is their mean, and the error falls by
  * `(sum of them)² / t`; the best t is found by trying all. Exact.
  */
-export function searchTernary(w: Float32Array, granules: Granules, target: RoundingTarget): void {
-  for (let granule = 0; granule < granules.count; granule++) {
+export function searchTernary(w: Float32Array, granules: Granules, target: RoundingTarget, start = 0, end = granules.count): void {
+  for (let granule = start; granule < end; granule++) {
     const from = granules.base(granule)
     const length = granules.length(granule)
     const to = from + length * granules.stride
@@ -58,8 +58,8 @@ export function searchTernary(w: Float32Array, granules: Granules, target: Round
 }
 
 /** XNOR-Net (Rastegari et al. 2016): `sign(w) · mean|w|`, which is the scale of least squared error; sign(±0) = +1. */
-export function roundBinary(w: Float32Array, granules: Granules, target: RoundingTarget): void {
-  for (let granule = 0; granule < granules.count; granule++) {
+export function roundBinary(w: Float32Array, granules: Granules, target: RoundingTarget, start = 0, end = granules.count): void {
+  for (let granule = start; granule < end; granule++) {
     const from = granules.base(granule)
     const length = granules.length(granule)
     const to = from + length * granules.stride

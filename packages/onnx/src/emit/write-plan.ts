@@ -1,4 +1,4 @@
-import { LowbitError, throwIfAborted } from '@lowbit/core'
+import { LowbitError, wholly, type Slices } from '@lowbit/core'
 import type { Graph } from '../graph/index.js'
 import type { OnnxPlan } from '../plan/onnx-plan.js'
 import { readSettings } from '../plan/settings.js'
@@ -17,7 +17,12 @@ import { widenPlanned, writeStaticActivations, writeStaticWeight } from './stati
  * @param graph - the one that was planned for, or a clone; changed in place
  * @param records - of that graph; what stands behind an operator moves its anchor
  */
-export function writePlan(graph: Graph, records: readonly SiteRecord[], plan: OnnxPlan, signal?: AbortSignal): void {
+export function writePlan(graph: Graph, records: readonly SiteRecord[], plan: OnnxPlan): void {
+  wholly(writePlanSlices(graph, records, plan))
+}
+
+/** {@link writePlan} in slices, a weight each. */
+export function* writePlanSlices(graph: Graph, records: readonly SiteRecord[], plan: OnnxPlan): Slices<void> {
   if (graph.opset() < plan.opset) upgradeOpset(graph, plan.opset)
   const isStatic = plan.format === 'qdq' || plan.format === 'qoperator'
   const widened = isStatic ? widenPlanned(graph, records, plan) : undefined
@@ -25,7 +30,7 @@ export function writePlan(graph: Graph, records: readonly SiteRecord[], plan: On
   if (!isStatic) writeStaticActivations(graph, records, plan)
   const dynamic = new DynamicActivations(graph)
   for (const weight of plan.weights) {
-    throwIfAborted(signal, `writing weight '${weight.name}'`)
+    yield
     const sites = weight.sites.map((id) => expectRecord(records, id))
     const [owner] = sites
     if (owner === undefined) continue

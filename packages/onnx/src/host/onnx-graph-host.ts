@@ -11,6 +11,7 @@ import {
   type HostSupports,
   type HostTensor,
   type Json,
+  inSlices,
   LowbitError,
   type ResidualStream,
   type Scheme,
@@ -20,7 +21,7 @@ import {
   type Transform,
 } from '@lowbit/core'
 import type { TensorProto } from '@lowbit/formats'
-import { simulatePlan, writePlan } from '../emit/index.js'
+import { simulatePlan, writePlan, writePlanSlices } from '../emit/index.js'
 import { type Graph, toTensorRef } from '../graph/index.js'
 import { fingerprint, finishModel, type ModelSource, onnxArtifact } from '../model/index.js'
 import { type Decisions, expectFormat, FORMATS, neutralPlan, ONNX_SETTINGS, type OnnxPlan, planModel, readSettings } from '../plan/index.js'
@@ -191,7 +192,7 @@ export class OnnxGraphHost extends AbstractHost {
   protected async write(format: string, { settings, provenance, signal }: EmitOptions): Promise<Artifact> {
     const { graph, records } = this.clone(this.graph)
     const plan = planModel(this.graph, this.records, this.#decisions(), format, settings)
-    writePlan(graph, records, plan, signal)
+    await inSlices(writePlanSlices(graph, records, plan), signal, `writing ${format}`)
     if (provenance !== undefined) graph.setMetadata('lowbit.recipe', JSON.stringify(provenance.recipe))
     return onnxArtifact(format, finishModel(graph), this.source, plan.notes)
   }
