@@ -54,7 +54,7 @@ function planOnnx(context: PlanContext, format: string, settings: Readonly<Recor
       const copy = graph.clone()
       const own = records.map((r) => ({ ...r }))
       for (const { at, q } of unsaid) if (q !== undefined) writeRows(copy, own.filter((r) => (r.site.tiedTo ?? r.site.id) === at.id), Float32Array.from(q.values))
-      writePlan(copy, own, written, signal)
+      writePlan(copy, own, written)
       if (provenance !== undefined) copy.setMetadata('lowbit.recipe', JSON.stringify(provenance.recipe))
       return artifact(format, [{ bytes: writeOnnx(finishModel(copy)) }], plan.notes)
     },
