@@ -19,6 +19,7 @@ const STORIES: readonly Row[] = [
   { name: 'int4 g32 symmetric', options: { format: 'matmul-nbits', weights: int4({ group: 32 }), ...matmuls }, target: '4.275' },
   { name: 'int4 g32 asymmetric', options: { format: 'matmul-nbits', weights: uint4({ group: 32 }), ...matmuls }, target: '4.230' },
   { name: 'int4 g32 searched scale', options: { format: 'matmul-nbits', weights: int4({ group: 32 }), rounding: rtn({ range: 'search' }), ...matmuls }, target: '' },
+  { name: 'int4 g32 searched scale and zero point (default of the command)', options: { format: 'matmul-nbits', weights: int4({ group: 32, symmetric: false }), rounding: rtn({ range: 'search' }), ...matmuls }, target: '' },
   { name: 'int4 g32 searched scale, float zero points', options: { format: 'matmul-nbits', weights: { ...uint4({ group: 32 }), zeroPoint: 'float' }, rounding: rtn({ range: 'search' }), ...matmuls }, target: '' },
   { name: 'int4 g32 HQQ', options: { format: 'matmul-nbits', weights: { ...uint4({ group: 32 }), zeroPoint: 'float' }, rounding: hqq({ start: 'rounded', padding: 'zeros', keep: 'last' }), ...matmuls }, target: '≤ 4.187' },
 ]
@@ -29,6 +30,7 @@ const OCR: readonly Row[] = [
   { name: 'int4 per channel', options: { format: 'dequantize', weights: int4() }, target: '' },
   { name: 'int4 g32', options: { format: 'dequantize', weights: int4({ group: 32 }) }, target: '' },
   { name: 'int4 g32 searched scale', options: { format: 'dequantize', weights: int4({ group: 32 }), rounding: rtn({ range: 'search' }) }, target: '' },
+  { name: 'int4 g32 searched scale and zero point (default of the command)', options: { format: 'dequantize', weights: int4({ group: 32, symmetric: false }), rounding: rtn({ range: 'search' }) }, target: '' },
   { name: 'int4 g32 HQQ', options: { format: 'dequantize', weights: uint4({ group: 32 }), rounding: hqq({}) }, target: '' },
 ]
 

@@ -71,6 +71,6 @@ describe('the command line of a recipe', () => {
 
   it('of a recipe file is what parseRecipe lets through', () => {
     const recipe = parseRecipe({ lowbit: 1, model: 'm.onnx', format: 'matmul-nbits', weights: { dtype: 'int4', group: 32 } }, UNION)
-    expect(commandLine(recipe)).toBe('lowbit quantize m.onnx -w int4 -f matmul-nbits -g 32')
+    expect(commandLine(recipe)).toBe('lowbit quantize m.onnx -w int4 -f matmul-nbits -g 32 -a rtn')
   })
 })

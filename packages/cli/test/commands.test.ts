@@ -84,13 +84,18 @@ describe('lowbit quantize', () => {
     expect(readFileSync(box.path('a.onnx')).equals(first)).toBe(true)
   })
 
-  it('takes the best of GPTQ and rounding below 8 bits where there is data, and plain rounding elsewhere', async () => {
+  it('takes the best of GPTQ and rounding below 8 bits where there is data, a searched scale where there is none, and plain rounding elsewhere', async () => {
     const algorithms = async (...args: string[]): Promise<string> => {
       const { out } = await box.lowbit('quantize', box.path('model.onnx'), '-w', 'int4', '-g', '16', '-o', box.path('g.onnx'), '--json', ...args)
       return (JSON.parse(out) as { sites: { algorithm: string }[] }).sites.map((s) => s.algorithm.split('@').at(-2)).join(' ')
     }
     expect(await algorithms('-c', box.path('data.npz'))).toBe('lowbit/algos-gptq/mismatch-aware lowbit/algos-gptq/mismatch-aware')
     expect(await algorithms()).toBe('lowbit/core/rtn lowbit/core/rtn')
+    const recipe = (): string => metadata(readOnnx(readFileSync(box.path('g.onnx'))), 'lowbit.recipe') ?? ''
+    expect(recipe()).toContain('search')
+    expect(recipe()).toContain('"symmetric":false')
+    await algorithms('--symmetric')
+    expect(recipe()).toContain('"symmetric":true')
   })
 
   it('says what was chosen, and a recipe of it gives the same bytes', async () => {

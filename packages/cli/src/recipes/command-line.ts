@@ -1,7 +1,7 @@
 import { ACTIVATION_OPTIONS, type Json, type Recipe } from '@lowbit/core'
 import { QUANTIZE_FLAGS, type QuantizeValues } from './quantize-flags.js'
 import { recipeOfValues } from './recipe-of-values.js'
-import { SHORT } from './short-names.js'
+import { longName, SHORT } from './short-names.js'
 
 /**
  * The values of `lowbit quantize` that stand for a recipe; undefined for one that flags cannot say (algorithms with configurations,
@@ -33,7 +33,10 @@ export function valuesOfRecipe(recipe: Recipe): QuantizeValues | undefined {
     ...calibration,
   }
   // What the command would make of them is what counts.
-  return says(values, recipe) ? values : undefined
+  if (says(values, recipe)) return values
+  // Where the command would choose an algorithm, rounding to nearest has to be asked for.
+  const plain: QuantizeValues = { ...values, algorithm: 'rtn' }
+  return rounding === undefined && says(plain, { ...recipe, rounding: longName('rtn') }) ? plain : undefined
 }
 
 /**

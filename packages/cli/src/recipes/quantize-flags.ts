@@ -49,8 +49,8 @@ export const QUANTIZE_FLAGS: FlagsOf<QuantizeValues> = {
   weights: { flags: '-w, --weights <type>', option: { type: 'list', of: RECIPE_SCHEME.dtype, otherwise: 'int8', about: 'int8, uint8, int4, uint4, int3, int2, …; several with commas for --budget' } },
   group: { flags: '-g, --group <size>', option: { ...SCHEME_OPTIONS.group, otherwise: '32 in matmul-nbits, else one scale a channel' } },
   perTensor: { flags: '--per-tensor', option: SCHEME_OPTIONS.perTensor },
-  symmetric: { flags: '--symmetric', option: { ...SCHEME_OPTIONS.symmetric, excludes: ['asymmetric'], otherwise: 'for int types' } },
-  asymmetric: { flags: '--asymmetric', option: { type: 'boolean', excludes: ['symmetric'], otherwise: 'for uint types', about: 'zero points' } },
+  symmetric: { flags: '--symmetric', option: { ...SCHEME_OPTIONS.symmetric, excludes: ['asymmetric'], otherwise: 'for int types, but not below 8 bits without data' } },
+  asymmetric: { flags: '--asymmetric', option: { type: 'boolean', excludes: ['symmetric'], otherwise: 'for uint types, and below 8 bits without data', about: 'zero points' } },
   reduceRange: { flags: '--reduce-range', option: SCHEME_OPTIONS.reduceRange },
   format: {
     flags: '-f, --format <format>',
@@ -60,7 +60,7 @@ export const QUANTIZE_FLAGS: FlagsOf<QuantizeValues> = {
     flags: '-a, --algorithm <name>',
     option: {
       type: 'text',
-      otherwise: 'below 8 bits with calibration best, else rtn',
+      otherwise: 'below 8 bits with calibration best, without search; else rtn',
       about: 'best (of gptq in both column orders and rtn, each row what has the least output error), rtn, search (scale of least squared error), hqq, gptq, or a package that your package.json lists',
     },
   },

@@ -22,9 +22,10 @@ export function recipeOfValues(values: QuantizeValues, paths: (weights: RecipeSc
   }
   const dtype = firstType(values)
   const format = formatOf(values)
-  const weights = forAlgorithm(schemeFromFlags(dtype, format, values), format, values)
-  // With data, what the tables show to be best below 8 bits; without, plain rounding.
-  const algorithm = values.algorithm ?? (calibration !== undefined && !dtype.endsWith('8') ? 'best' : undefined)
+  const isBlind = isWithoutData(values, dtype, format)
+  const weights = forAlgorithm(schemeFromFlags(dtype, format, isBlind && values.symmetric !== true ? { ...values, asymmetric: true } : values), format, values)
+  // Below 8 bits what the tables show to be best: with data, and without. Else plain rounding.
+  const algorithm = values.algorithm ?? (isBlind ? 'search' : calibration !== undefined && !dtype.endsWith('8') ? 'best' : undefined)
   const settings = values.set === undefined ? undefined : settingsFromFlags(values.set, format)
   return parseRecipe({
     lowbit: 1,
@@ -45,6 +46,11 @@ export function recipeOfValues(values: QuantizeValues, paths: (weights: RecipeSc
     ...(values.seed === undefined ? {} : { seed: values.seed }),
     ...(settings === undefined ? {} : { settings }),
   }, UNION)
+}
+
+/** Integer codes below 8 bits, and nothing to go by but the weights: a searched scale and zero point lose least, in the fast kernels' own layout. */
+function isWithoutData({ algorithm, calibration }: QuantizeValues, dtype: string, format: string): boolean {
+  return algorithm === undefined && calibration === undefined && /^u?int[234]$/.test(dtype) && (format === 'matmul-nbits' || format === 'dequantize')
 }
 
 /** With a budget several types are offered; the first is that of sites the table does not hold, such as embeddings. */
