@@ -39,9 +39,9 @@ function exactForm(w: GroupedWeight, rules: PackingRules): GroupedWeight | undef
   // A symmetric code says its middle by its bits: with more of them the zero point stays where it is.
   const zeros = unsigned.zeroPoints ?? (unsigned.minima === undefined ? undefined : wholeZeros(unsigned, bits))
   if (rules.zeroPoints && zeros === undefined) return undefined
-  const { minima: _, ...rest } = unsigned
-  const weight: GroupedWeight = rules.zeroPoints && zeros !== undefined ? { ...rest, bits, zeroPoints: zeros } : { ...unsigned, bits }
-  return regroup(weight, rules)
+  const { shape, group, scales, codes, columns } = unsigned
+  if (rules.zeroPoints && zeros !== undefined) return regroup({ shape, group, scales, codes, bits, zeroPoints: zeros, ...(columns === undefined ? {} : { columns }) }, rules)
+  return regroup({ ...unsigned, bits }, rules)
 }
 
 /** Minima as zero points, if each is a whole number of steps and gives every value bit for bit. */

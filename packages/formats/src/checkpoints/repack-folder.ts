@@ -126,13 +126,13 @@ function note(noted: Noted, layer: string, w: GroupedWeight, to: Packing): void 
 }
 
 function configOf({ config, name }: HuggingFaceFolder, to: Packing, noted: Noted): Record<string, unknown> {
-  const { quantization_config: before, quantization: _, ...rest } = config
+  const rest = Object.fromEntries(Object.entries(config).filter(([key]) => key !== 'quantization' && key !== 'quantization_config'))
   const { first = { bits: 4, groupSize: -1, symmetric: false } } = noted
   if (to === 'mlx') {
     const stated = quantizationConfig({ method: 'mlx', ...first, overrides: noted.mixed })
     return { ...rest, quantization: stated, quantization_config: stated }
   }
-  return { ...rest, quantization_config: quantizationConfig(formatOf(name, to, first, noted), skipped(before)) }
+  return { ...rest, quantization_config: quantizationConfig(formatOf(name, to, first, noted), skipped(config['quantization_config'])) }
 }
 
 function formatOf(name: string, to: Exclude<Packing, 'mlx'>, { bits, groupSize, symmetric }: Scheme, { actOrder, mixed }: Noted): CheckpointFormat {
