@@ -1,6 +1,6 @@
 import { rowsByDot } from './dot-rows'
 import * as Job from './job'
-import { endGroup, endTile, store } from './output'
+import { endGroup, endTile, endTileMinima, endTilePlain, store } from './output'
 import { unpackBytes } from './unpack'
 
 /**
@@ -108,10 +108,24 @@ function tile(job: usize, block: i32, m: i32, w: usize): void {
       a2 += 4
       a3 += 4
     }
-    endTile(y0, c00, c01, end, scale, zeros, zero, minima)
-    endTile(y1, c10, c11, end + row, scale, zeros, zero, minima)
-    endTile(y2, c20, c21, end + 2 * row, scale, zeros, zero, minima)
-    endTile(y3, c30, c31, end + 3 * row, scale, zeros, zero, minima)
+    const s0 = v128.load(scale), s1 = v128.load(scale, 16)
+    if (!zeros) {
+      endTilePlain(y0, c00, c01, end, s0, s1)
+      endTilePlain(y1, c10, c11, end + row, s0, s1)
+      endTilePlain(y2, c20, c21, end + 2 * row, s0, s1)
+      endTilePlain(y3, c30, c31, end + 3 * row, s0, s1)
+    } else if (minima) {
+      const z0 = v128.load(zero), z1 = v128.load(zero, 16)
+      endTileMinima(y0, c00, c01, end, s0, s1, z0, z1)
+      endTileMinima(y1, c10, c11, end + row, s0, s1, z0, z1)
+      endTileMinima(y2, c20, c21, end + 2 * row, s0, s1, z0, z1)
+      endTileMinima(y3, c30, c31, end + 3 * row, s0, s1, z0, z1)
+    } else {
+      endTile(y0, c00, c01, end, scale, zeros, zero, minima)
+      endTile(y1, c10, c11, end + row, scale, zeros, zero, minima)
+      endTile(y2, c20, c21, end + 2 * row, scale, zeros, zero, minima)
+      endTile(y3, c30, c31, end + 3 * row, scale, zeros, zero, minima)
+    }
     init += 4
     end += 8
     scale += 32

@@ -1,7 +1,7 @@
 import { ones16 } from './constants'
 import { gemmStrassen } from './gemm-strassen'
 import * as Job from './job'
-import { endTile, store } from './output'
+import { endTile, endTileMinima, endTilePlain, store } from './output'
 import { unpackBytes, unpackWords } from './unpack'
 
 /** Scratch before the unpacked codes: float sums of a tile, 32-bit sums of a tile. */
@@ -143,7 +143,7 @@ function tileGroups(job: usize, block: i32, m: i32, w: usize, y: usize): void {
   let i1 = i0 + initStride, i2 = i1 + initStride, i3 = i2 + initStride
   const table = <usize>(block * groups) << 5
   let scale = Job.pointer(job, Job.SCALES) + table
-  const zeros = Job.pointer(job, Job.ZEROS), minima = Job.word(job, Job.MINIMA), row = <usize>groups << 3
+  const zeros = Job.pointer(job, Job.ZEROS), row = <usize>groups << 3
   let zero = zeros + table, end = Job.pointer(job, Job.ENDS) + <usize>m * row
   const quads = Job.word(job, Job.SUB) >> 4
   const ones = ones16()
@@ -198,10 +198,19 @@ function tileGroups(job: usize, block: i32, m: i32, w: usize, y: usize): void {
     }
     c00 = i32x4.dot_i16x8_s(c00, ones), c01 = i32x4.dot_i16x8_s(c01, ones), c10 = i32x4.dot_i16x8_s(c10, ones), c11 = i32x4.dot_i16x8_s(c11, ones)
     c20 = i32x4.dot_i16x8_s(c20, ones), c21 = i32x4.dot_i16x8_s(c21, ones), c30 = i32x4.dot_i16x8_s(c30, ones), c31 = i32x4.dot_i16x8_s(c31, ones)
-    endTile(y, c00, c01, end, scale, zeros, zero, minima)
-    endTile(y + 32, c10, c11, end + row, scale, zeros, zero, minima)
-    endTile(y + 64, c20, c21, end + 2 * row, scale, zeros, zero, minima)
-    endTile(y + 96, c30, c31, end + 3 * row, scale, zeros, zero, minima)
+    const s0 = v128.load(scale), s1 = v128.load(scale, 16)
+    if (zeros) {
+      const z0 = v128.load(zero), z1 = v128.load(zero, 16)
+      endTileMinima(y, c00, c01, end, s0, s1, z0, z1)
+      endTileMinima(y + 32, c10, c11, end + row, s0, s1, z0, z1)
+      endTileMinima(y + 64, c20, c21, end + 2 * row, s0, s1, z0, z1)
+      endTileMinima(y + 96, c30, c31, end + 3 * row, s0, s1, z0, z1)
+    } else {
+      endTilePlain(y, c00, c01, end, s0, s1)
+      endTilePlain(y + 32, c10, c11, end + row, s0, s1)
+      endTilePlain(y + 64, c20, c21, end + 2 * row, s0, s1)
+      endTilePlain(y + 96, c30, c31, end + 3 * row, s0, s1)
+    }
     scale += 32
     zero += 32
     end += 8

@@ -27,6 +27,22 @@ import * as Job from './job'
   v128.store(y, endGroup(v128.load(y, 16), d1, end, scale + 16, zeros, zero + 16, minima), 16)
 }
 
+/** The same without zero points, and with minima, where the scales of the weights are there already: read once for all rows of a tile. */
+// @ts-ignore: decorator
+@inline export function endTilePlain(y: usize, d0: v128, d1: v128, end: usize, s0: v128, s1: v128): void {
+  const by = v128.load32_splat(end)
+  const a0 = f32x4.mul(f32x4.mul(f32x4.convert_i32x4_s(d0), by), s0), a1 = f32x4.mul(f32x4.mul(f32x4.convert_i32x4_s(d1), by), s1)
+  v128.store(y, f32x4.add(v128.load(y), a0))
+  v128.store(y, f32x4.add(v128.load(y, 16), a1), 16)
+}
+// @ts-ignore: decorator
+@inline export function endTileMinima(y: usize, d0: v128, d1: v128, end: usize, s0: v128, s1: v128, z0: v128, z1: v128): void {
+  const by = v128.load32_splat(end), sum = v128.load32_splat(end, 4)
+  const a0 = f32x4.mul(f32x4.mul(f32x4.convert_i32x4_s(d0), by), s0), a1 = f32x4.mul(f32x4.mul(f32x4.convert_i32x4_s(d1), by), s1)
+  v128.store(y, f32x4.add(f32x4.add(v128.load(y), a0), f32x4.mul(z0, sum)))
+  v128.store(y, f32x4.add(f32x4.add(v128.load(y, 16), a1), f32x4.mul(z1, sum)), 16)
+}
+
 /** Stores eight outputs with the bias added, if there is one. */
 // @ts-ignore: decorator
 @inline export function store(job: usize, block: i32, m: i32, y0: v128, y1: v128): void {
