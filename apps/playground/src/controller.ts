@@ -18,6 +18,9 @@ export function stepText(step: Progress['step']): string {
   return STEPS[step]
 }
 
+/** Bytes of a file with names of classes. */
+const MOST_LABELS = 1 << 22
+
 /** What the user can do. */
 export class Controller {
   readonly store: Store
@@ -46,10 +49,12 @@ export class Controller {
     if (what.kind === 'nothing') return this.#failModel(found[0]?.file.name ?? 'nothing', what.failure)
     if (what.kind === 'language-model') return this.openLanguageModel(what.name, what.files)
     if (what.kind === 'data') {
-      if (this.store.state.model.status === 'open') return this.setData(what.data)
+      if (this.store.state.model.status === 'open') return this.addData(found)
       return this.#failModel(what.data.files[0]?.name ?? 'data', { message: 'This is data. Drop a model first, then the samples to calibrate it with.' })
     }
+    if (what.kind === 'labels') return this.addLabels(what.labels)
     await this.openModel(what.model, what.data, [])
+    if (what.labels !== undefined) await this.addLabels(what.labels)
   }
 
   async openExample(id: string): Promise<void> {
@@ -100,10 +105,22 @@ export class Controller {
 
   addData(found: readonly FoundFile[]): void {
     const what = recognise(found)
-    if (what.kind === 'data' || (what.kind === 'onnx' && what.data !== undefined)) {
-      const given = what.kind === 'data' ? what.data : what.data
-      if (given !== undefined) this.setData({ ...given, spec: this.store.state.data?.spec ?? {} })
-    } else this.store.set({ dataFailure: { message: 'These are no samples: take images (.png, .jpg, .webp), or arrays (.npz, .npy) with one array for each input of the model.' } })
+    if (what.kind === 'labels' || (what.kind === 'data' && what.labels !== undefined)) void this.addLabels(what.labels ?? new File([], ''))
+    if (what.kind === 'labels') return
+    if (what.kind === 'data') {
+      const { model, data } = this.store.state
+      // A folder with a model often has its tokenizer.
+      const beside = model.status === 'open' ? model.files.data.get('tokenizer.json') : undefined
+      const tokenizer = what.data.tokenizer ?? beside
+      this.setData({ ...what.data, spec: data?.spec ?? {}, ...(tokenizer === undefined ? {} : { tokenizer }) })
+    } else this.store.set({ dataFailure: { message: 'These are no samples: take images (.png, .jpg, .webp), arrays (.npz, .npy) with one array for each input of the model, or texts (.txt) with the model’s tokenizer.json.' } })
+  }
+
+  /** Names of classes, one a line, for answers. */
+  async addLabels(file: File): Promise<void> {
+    const text = await file.slice(0, MOST_LABELS).text()
+    const { model } = this.store.state
+    if (model.status === 'open') this.store.set({ model: { ...model, labels: text.split(/\r?\n/) }, announcement: `Names of classes from ${file.name}.` })
   }
 
   setDataSpec(spec: DataFiles['spec']): void {

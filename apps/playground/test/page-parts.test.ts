@@ -2,6 +2,8 @@ import { parseRecipe, type Recipe } from '@lowbit/core'
 import { recipeOfValues, UNION } from 'lowbit/recipes'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { batchesOf } from '../src/lab/texts.js'
+import { letters } from '../../../packages/causal-lm/test/support/letters.js'
 import { recognise } from '../src/model/recognise.js'
 import { PRESETS, estimate } from '../src/options/presets.js'
 import { valueAt, withValue, type Path } from '../src/options/recipe-path.js'
@@ -24,6 +26,8 @@ describe('what was dropped', () => {
     [['llm/config.json', 'llm/model.safetensors', 'llm/tokenizer.json'], 'language-model'],
     [['1.png', '2.jpg'], 'data'],
     [['x.npz'], 'data'],
+    [['book.txt', 'tokenizer.json'], 'data'],
+    [['imagenet_labels.txt'], 'labels'],
     [['model.safetensors'], 'nothing'],
     [['a.onnx', 'b.onnx'], 'nothing'],
     [['model.pt'], 'nothing'],
@@ -32,6 +36,35 @@ describe('what was dropped', () => {
     const found = recognise(names.map(file))
     expect(found.kind).toBe(kind)
     if (found.kind === 'nothing') expect(found.failure.message).toMatch(/Drop|reads/)
+  })
+})
+
+describe('texts', () => {
+  const ids = { name: 'input_ids', dtype: 'int64', shape: ['batch', 'sequence'] } as const
+
+  it('become samples of token ids, and of what follows from them', () => {
+    const [first, ...rest] = batchesOf(['a'.repeat(40), 'b'.repeat(200)], letters(), [ids, { ...ids, name: 'attention_mask' }, { ...ids, name: 'position_ids', dtype: 'int32' }])
+    expect(rest.length).toBe(Math.floor(242 / 64) - 1)
+    expect(first['input_ids']).toMatchObject({ dtype: 'int64', shape: [1, 64] })
+    expect([...first['input_ids'].data].map(Number)).toEqual([1, ...'a'.repeat(40)].map((c) => (typeof c === 'number' ? c : c.charCodeAt(0) - 28)).concat([1], Array.from({ length: 22 }, () => 70)))
+    expect([...first['attention_mask'].data].map(Number)).toEqual(Array.from({ length: 64 }, () => 1))
+    expect([...first['position_ids'].data]).toEqual(Array.from({ length: 64 }, (_, i) => i))
+  })
+
+  it('keep to a length that the model asks for', () => {
+    expect(batchesOf(['c'.repeat(100)], letters(), [{ ...ids, shape: [1, 16] }])).toHaveLength(6)
+  })
+
+  it.each([
+    ['pictures', [{ name: 'x', dtype: 'float32', shape: [1, 3, 8, 8] }]],
+    ['caches', [ids, { name: 'past_key_values.0.key', dtype: 'float32', shape: [1, 2, 'n', 8] }]],
+    ['an input named as no object should be', [ids, { name: 'constructor', dtype: 'float32', shape: [1] }]],
+  ] as const)('are refused for a model of %s', (_, inputs) => {
+    expect(() => batchesOf(['x'.repeat(100)], letters(), inputs)).toThrow(/LOWBIT_DATA.*\.npz/s)
+  })
+
+  it('that are too short say so', () => {
+    expect(() => batchesOf(['x'], letters(), [ids])).toThrow(/2 tokens.*at least 64/s)
   })
 })
 

@@ -10,6 +10,10 @@ export function isArrays(name: string): boolean {
   return ARRAYS.includes(extension(name))
 }
 
+export function isText(name: string): boolean {
+  return ['.txt', '.md'].includes(extension(name))
+}
+
 export function extension(name: string): string {
   return /\.[^.]*$/.exec(name)?.[0].toLowerCase() ?? ''
 }

@@ -15,7 +15,7 @@ export interface DataFiles {
   /** How they are read: as in a recipe, without the path. */
   readonly spec: Omit<DataSpec, 'path'>
   /** `tokenizer.json`, for texts. */
-  readonly tokenizer?: File
+  readonly tokenizer?: Blob
 }
 
 /** What is inside a model, with what only ONNX files have. */
@@ -43,6 +43,8 @@ export interface VariantResult {
   readonly report: Report
   readonly details: ReportDetails
   readonly answers: readonly ImageAnswers[]
+  /** Of texts: the tokens that they became, as `.npz`, for the command. */
+  readonly tokens?: Blob
   /** Site id → tensor that it makes. */
   readonly outputs: ReadonlyMap<string, string>
   readonly milliseconds: number

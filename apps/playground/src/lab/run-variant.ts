@@ -6,7 +6,7 @@ import { reportDetails } from '@lowbit/report'
 import { ALGORITHMS, isPrepared, UNION } from 'lowbit/recipes'
 import { imageAnswers } from './answers.js'
 import { openFiles } from './calibration.js'
-import { isImage } from './file-kinds.js'
+import { isImage, isText } from './file-kinds.js'
 import { bestLinAlg } from './linalg.js'
 import type { LabRequest, Progress, VariantResult } from './messages.js'
 import { loadRuntime, THREADS } from './runtime.js'
@@ -26,7 +26,8 @@ export async function runVariant({ model, recipe, data }: Run, onProgress: (prog
   const host = await openOnnx(model.file, { ...open, prepare: isPrepared(recipe.format) })
   const runner = data === undefined ? undefined : workerRunner(() => new Worker(new URL('./rounding-worker.ts', import.meta.url), { type: 'module' }), { workers: HELPERS })
   try {
-    const calibration = data === undefined ? undefined : openFiles(data, host.inputs())
+    const texts = data?.files.some((f) => isText(f.name)) === true ? await (await import('./texts.js')).tokenBatches(data, host.inputs()) : undefined
+    const calibration = texts?.batches ?? (data === undefined ? undefined : openFiles(data, host.inputs()))
     const { artifact, report } = await quantize(host, {
       ...options,
       linalg: bestLinAlg(),
@@ -47,7 +48,7 @@ export async function runVariant({ model, recipe, data }: Run, onProgress: (prog
     const answers = await imageAnswers(before, after, compared, names)
     await before.dispose()
     await after.dispose()
-    return { model: new Blob([bytes], { type: 'application/octet-stream' }), report: { ...report, comparison }, details, answers, outputs, milliseconds: seconds, threads: THREADS }
+    return { model: new Blob([bytes], { type: 'application/octet-stream' }), report: { ...report, comparison }, details, answers, ...(texts === undefined ? {} : { tokens: texts.npz }), outputs, milliseconds: seconds, threads: THREADS }
   } finally {
     runner?.close()
     await host.dispose()

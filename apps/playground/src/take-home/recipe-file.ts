@@ -1,10 +1,12 @@
 import { pluginUses, type Json, type Recipe } from '@lowbit/core'
 import { ALGORITHMS, commandLine } from 'lowbit/recipes'
-import { isImage } from '../lab/file-kinds.js'
+import { isImage, isText } from '../lab/file-kinds.js'
 import type { DataFiles } from '../lab/messages.js'
 
 /** The folder that images are expected in beside the recipe. */
 const IMAGES = 'calibration'
+/** What texts became. */
+export const TOKENS = 'tokens.npz'
 
 /** The recipe of a variant as `lowbit run` takes it: with paths, and the exact versions of what it names. */
 export function wholeRecipe(recipe: Recipe, model: string, data: DataFiles | undefined): Recipe {
@@ -35,6 +37,7 @@ export function dataNote(data: DataFiles | undefined): string | undefined {
 
 function calibrationOf({ files, spec }: DataFiles): { readonly path: string; readonly [key: string]: Json } {
   const [first] = files
+  if (files.some((f) => isText(f.name))) return { path: TOKENS }
   const path = files.length === 1 && first !== undefined && !isImage(first.name) ? first.name : IMAGES
   const { image, ...rest } = spec
   return { path, ...rest, ...(image === undefined ? {} : { image: { ...image } }) }

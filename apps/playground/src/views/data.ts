@@ -24,7 +24,7 @@ export function dataView(controller: Controller): TemplateResult {
       <div>
         <h3>Samples</h3>
         ${data === undefined
-          ? html`<p>A few of what the model will see: images, or arrays in <code>.npz</code>. Sizes are compared on them too; without any, made-up numbers only show that the models run.</p>`
+          ? html`<p>A few of what the model will see: images, arrays in <code>.npz</code>, or texts with <code>tokenizer.json</code>. Sizes are compared on them too; without any, made-up numbers only show that the models run.</p>`
           : html`<p id="data-summary">${data.files.length === 1 ? data.files[0].name : `${data.files.length} files`}, ${formatBytes(bytes)}</p>`}
         ${dataFailure === undefined ? nothing : failureView('Not samples', dataFailure)}
         ${data === undefined
@@ -32,7 +32,7 @@ export function dataView(controller: Controller): TemplateResult {
           : html`<details><summary>How samples become tensors</summary><div class="fields">${options.map(([name, declaration]) => fieldView({ name, declaration, path: [name], value: data.spec, prefix: 'data', onChange: (path, value) => controller.setDataSpec(changedSpec(data.spec, path, value)), lookup: () => undefined }))}</div></details>`}
       </div>
       <div class="row">
-        ${fileButtons({ id: 'data-files', onFiles: (found) => controller.addData(found), files: data === undefined ? 'Add samples' : 'Other samples', accept: 'image/*,.npz,.npy', kind: 'quiet' })}
+        ${fileButtons({ id: 'data-files', onFiles: (found) => controller.addData(found), files: data === undefined ? 'Add samples' : 'Other samples', accept: 'image/*,.npz,.npy,.txt,.md,.json', kind: 'quiet' })}
         ${data === undefined ? nothing : html`<button class="quiet" @click=${() => controller.setData(undefined)}>None</button>`}
       </div>
     </div>

@@ -5,7 +5,7 @@ import type { VariantResult } from '../lab/messages.js'
 import type { Variant } from '../state.js'
 import { download } from '../take-home/download.js'
 import { linkHash, summarise } from '../take-home/link.js'
-import { dataNote, outputName, recipeName, wholeCommand, wholeRecipe } from '../take-home/recipe-file.js'
+import { dataNote, outputName, recipeName, TOKENS, wholeCommand, wholeRecipe } from '../take-home/recipe-file.js'
 
 /** Everything that leaves the page, on the user's word. */
 export function takeHomeView(controller: Controller, model: string, { name, recipe, data, result }: Variant & { readonly result: VariantResult }): TemplateResult {
@@ -29,6 +29,7 @@ export function takeHomeView(controller: Controller, model: string, { name, reci
       <ul class="takes">
         <li><button class="quiet" id="download-report" @click=${() => download(reportHtml(report, details, report.comparison, file), `${file}.html`)}>Report</button><span>one page with everything below, to keep or send</span></li>
         <li><button class="quiet" id="download-recipe" @click=${() => download(`${JSON.stringify(wholeRecipe(recipe, model, data), null, 2)}\n`, recipeName(model))}>Recipe</button><span>the same file again, anywhere: <code>lowbit run ${recipeName(model)}</code>${note === undefined ? nothing : html` ${note}`}</span></li>
+        ${result.tokens === undefined ? nothing : html`<li><button class="quiet" @click=${() => result.tokens !== undefined && download(result.tokens, TOKENS)}>Tokens</button><span>your texts as the model reads them, for the recipe and the command</span></li>`}
         <li><button class="quiet" id="copy-link" @click=${copy(link(), 'Link')}>Copy a link</button><span>carries these settings and the figures of “${name}”, never weights</span></li>
         <li><button class="quiet" id="download-nodes" @click=${() => download(JSON.stringify(modelExplorerData(report, result.outputs), null, 2), `${file}.node-data.json`)}>Node data</button><span>the error of every site, for Model Explorer</span></li>
       </ul>
