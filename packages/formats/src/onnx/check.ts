@@ -1,4 +1,5 @@
 import { LowbitError } from '@lowbit/core'
+import { checkLoops } from './endless-loops.js'
 import type { FunctionProto, GraphProto, ModelProto, NodeProto } from './proto.js'
 
 /** Names that a node reads: its inputs, and what its subgraphs read from outside. */
@@ -50,9 +51,10 @@ function subgraphs(nodes: readonly NodeProto[]): GraphProto[] {
   return nodes.flatMap((node) => node.attribute.flatMap((a) => (a.g ? [a.g, ...a.graphs] : a.graphs)))
 }
 
-function checkTree(nodes: readonly NodeProto[], thing: string): void {
-  checkNodes(nodes, thing)
-  for (const graph of subgraphs(nodes)) checkTree(graph.node, thing)
+function checkTree(graph: Pick<GraphProto, 'node' | 'initializer'>, thing: string): void {
+  checkNodes(graph.node, thing)
+  checkLoops(graph, thing)
+  for (const inner of subgraphs(graph.node)) checkTree(inner, thing)
 }
 
 const keyOf = (f: Pick<FunctionProto, 'domain' | 'name' | 'overload'>): string => `${f.domain}:${f.name}:${f.overload}`
@@ -82,12 +84,12 @@ function checkFunctions(model: ModelProto, thing: string): void {
 const MAX_CALLS = 256
 
 /**
- * Checks what a program that walks the graph relies on: one writer a tensor, no cycles, functions without recursion.
+ * Checks what a program that walks the graph relies on: one writer a tensor, no cycles, functions without recursion, loops that end.
  * Nodes may stand in any order.
  * @throws LOWBIT_FORMAT naming the node or the function.
  */
 export function checkOnnx(model: ModelProto, thing = 'model'): void {
-  if (model.graph !== undefined) checkTree(model.graph.node, thing)
-  for (const f of model.functions) checkTree(f.node, `function '${f.name}' of ${thing}`)
+  if (model.graph !== undefined) checkTree(model.graph, thing)
+  for (const f of model.functions) checkTree({ node: f.node, initializer: [] }, `function '${f.name}' of ${thing}`)
   checkFunctions(model, thing)
 }
