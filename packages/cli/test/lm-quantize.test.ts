@@ -43,6 +43,16 @@ describe('lowbit lm quantize', () => {
     expect(readdirSync(box.path('.')).sort()).toEqual(['data.npz', 'model.onnx', 'report.json', 'small.gguf', 'text.txt', 'tiny.gguf'])
   })
 
+  it('finds codes on the scales of K-quants, and names what their blocks do not hold', async () => {
+    writeFileSync(box.path('wide.gguf'), await tinyGguf('llama', { config: { num_hidden_layers: 1, hidden_size: 64, intermediate_size: 256 } }))
+    const { code, out, err } = await quantize('wide.gguf', '-w', 'q4_k', '-c', 'text.txt', '--window', '32', '-o', 'small.gguf', '--force')
+    expect(code, err).toBe(0)
+    expect(await types('small.gguf')).toMatchObject({ 'ffn_down.weight': 'Q4_K', 'attn_q.weight': 'Q4_1', 'token_embd.weight': 'Q8_0' })
+    expect(out).toMatch(/layers\.0\.q.*Q4_K needs K to be a multiple of 256, and K is 64: Q4_1 fits/)
+    expect((await quantize('wide.gguf', '-w', 'q4_k', '-g', '64', '-o', 'other.gguf')).err).toContain('--group')
+    expect((await quantize('wide.gguf', '-w', 'q4_k', '--to', 'onnx', '-o', box.path('out'))).err).toContain('GGUF alone')
+  })
+
   it('writes a folder for transformers.js, whole or not at all', async () => {
     const { code, out, err } = await quantize('tiny.gguf', '--to', 'onnx', '-o', box.path('out'), '--set', 'attention=plain')
     expect(code, err).toBe(0)

@@ -1,4 +1,4 @@
-import { RECIPE_SCHEME, SCHEME_OPTIONS, SHARED_OPTIONS, type CodeType } from '@lowbit/core'
+import { SCHEME_OPTIONS, SHARED_OPTIONS, type CodeType } from '@lowbit/core'
 import { OUTPUT_FLAGS, RUN_FLAGS, type OutputValues, type RunValues } from '../flags/common.js'
 import type { FlagsOf } from '../flags/flag.js'
 
@@ -6,7 +6,7 @@ import type { FlagsOf } from '../flags/flag.js'
 export interface QuantizeLmValues extends OutputValues, Omit<RunValues, 'allowPlugins' | 'calibrationCache'> {
   readonly output: string
   readonly to?: string
-  readonly weights?: CodeType
+  readonly weights?: CodeType | KQuant
   readonly group?: number
   readonly perTensor?: boolean
   readonly symmetric?: boolean
@@ -27,6 +27,11 @@ export interface QuantizeLmValues extends OutputValues, Omit<RunValues, 'allowPl
   readonly set?: readonly string[]
 }
 
+/** K-quants that codes are found on the two-level scales of. */
+export const K_QUANTS = ['q4_k', 'q3_k', 'q2_k'] as const
+
+export type KQuant = (typeof K_QUANTS)[number]
+
 const WITH_DATA = { calibration: 'given' } as const
 
 /** Tokens of text that scales and codes are found with, where the text has them. */
@@ -35,7 +40,7 @@ export const CALIBRATION_TOKENS = 16_384
 export const QUANTIZE_LM_FLAGS: FlagsOf<QuantizeLmValues> = {
   output: { flags: '-o, --output <path>', option: { type: 'text', required: true, about: 'the new model: a .gguf file, or a folder' } },
   to: { flags: '--to <format>', option: { type: 'choice', values: ['gguf', 'onnx'], otherwise: 'gguf for a name that ends with .gguf', about: 'what is written: a file for llama.cpp, or a folder for transformers.js and ONNX Runtime' } },
-  weights: { flags: '-w, --weights <type>', option: { ...RECIPE_SCHEME.dtype, required: false, default: 'int4', about: 'int8, int4, uint4, int3, int2, …' } },
+  weights: { flags: '-w, --weights <type>', option: { type: 'text', default: 'int4', about: 'int8, int4, uint4, int3, int2, …; in GGUF also q4_k, q3_k, q2_k: codes found on the two-level scales of llama.cpp’s K-quants' } },
   group: { flags: '-g, --group <size>', option: { ...SCHEME_OPTIONS.group, otherwise: '32' } },
   perTensor: { flags: '--per-tensor', option: SCHEME_OPTIONS.perTensor },
   symmetric: { flags: '--symmetric', option: { ...SCHEME_OPTIONS.symmetric, excludes: ['asymmetric'], otherwise: 'for int types' } },

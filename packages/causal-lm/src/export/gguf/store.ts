@@ -1,5 +1,5 @@
-import { bitsOf, codeRange, decodeFloat16, describeScheme, encodeFloat16, isIntegerCode, LowbitError, partOf, zeroPointsOf, type Acceptance, type QTensor, type Scheme, type Site } from '@lowbit/core'
-import { carriedScale, carriersOf, carryExact, type CarrierType } from '@lowbit/formats/gguf'
+import { bitsOf, codeRange, decodeFloat16, dequantize, describeScheme, encodeFloat16, isIntegerCode, LowbitError, partOf, zeroPointsOf, type Acceptance, type QTensor, type Scheme, type Site, type WeightPart } from '@lowbit/core'
+import { carriedScale, carriersOf, carryExact, carryTwoLevel, onTwoLevels, twoLevelTypeOf, type BlockTensor, type CarrierType } from '@lowbit/formats/gguf'
 import type { StoredWeight } from '../lm-format.js'
 
 /** What GGUF holds of a weight: blocks of a type, in the order of the model's rows. */
@@ -14,11 +14,21 @@ export interface GgufStored extends StoredWeight {
  * llama.cpp falls back to another type without a word where K is no multiple of 256; here the reason is given, and what would fit.
  */
 export function ggufAccepts({ weight: { rows, columns } }: Site, scheme: Scheme): Acceptance {
+  const kQuant = twoLevelTypeOf(scheme)
+  if (kQuant !== undefined) {
+    if (columns % 256 === 0) return { ok: true }
+    const [form, instead] = columns % 32 !== 0 ? ['nothing'] : kQuant === 'Q4_K' ? (['Q4_1', OFFSET] as const) : (['Q4_0', PLAIN] as const)
+    return { ok: false, reason: `${kQuant} needs K to be a multiple of 256, and K is ${columns}: ${form} fits`, ...(instead === undefined ? {} : { instead }) }
+  }
   const carriers = carriersOf(scheme, [rows, columns])
   if (carriers.some((c) => c.refuses === undefined) || isOddlyPlaced(scheme, columns)) return { ok: true }
   const needs = [...new Set(carriers.map((c) => c.refuses))].filter((r) => r !== undefined)
   return { ok: false, reason: columns % 32 === 0 ? `no type of GGUF holds ${describeScheme(scheme)}: they need ${needs.join('; or ')}` : `GGUF's blocks need K to be a multiple of 32, and K is ${columns}` }
 }
+
+/** What takes the place of a K-quant. */
+const PLAIN: Scheme = { dtype: 'int4', granularity: { kind: 'group', axis: 1, size: 32 }, symmetric: true }
+const OFFSET: Scheme = { ...PLAIN, dtype: 'uint4', symmetric: false }
 
 /** Asymmetric groups: a product of scale and zero point must be a float16 value, which scales of fewer digits make sure of. */
 function isOddlyPlaced(scheme: Scheme, columns: number): boolean {
@@ -36,6 +46,14 @@ function groupsOf32({ granularity }: Scheme, columns: number): boolean {
  * @throws LOWBIT_UNSUPPORTED naming what fits nowhere
  */
 export function storeGguf(q: QTensor, thing: string): GgufStored {
+  const kQuant = twoLevelTypeOf(q.scheme)
+  const [rows = 0, columns = 0] = q.shape
+  if (kQuant !== undefined && columns % 256 === 0) {
+    const carried = carryTwoLevel(q)
+    if (carried !== undefined) return inLevels(carried, q)
+    const moved = carryTwoLevel(onTwoLevels(kQuant, dequantize(q).data, [rows, columns], thing))
+    if (moved !== undefined) return { ...inLevels(moved, q), reason: `rounded again onto the two-level scales of ${kQuant}` }
+  }
   const exact = carryExact(q)
   if ('type' in exact) return stored(exact, q)
   const reasons = { ...exact.refused }
@@ -54,6 +72,22 @@ export function storeGguf(q: QTensor, thing: string): GgufStored {
 
 function stored({ type, bytes }: { readonly type: CarrierType; readonly bytes: Uint8Array }, q: QTensor): GgufStored {
   return { type, form: type, bytes, parts: [partOf(q)], tensors: [blocks(type, q, bytes)] }
+}
+
+function inLevels({ type, bytes, tensor: { codes, group, twoLevel } }: { readonly type: string; readonly bytes: Uint8Array; readonly tensor: BlockTensor }, q: QTensor): GgufStored {
+  const [rows = 0, columns = 0] = q.shape
+  if (twoLevel === undefined) throw new LowbitError('LOWBIT_INTERNAL', { thing: type, found: 'one level of scales' })
+  const { d, subScales, dmin, subMinima } = twoLevel
+  const outer = [rows, columns / 256]
+  const inner = [rows, columns / group]
+  const part: WeightPart = {
+    kind: 'two-level', group, superGroup: 256 / group,
+    codes: { dtype: 'int8', shape: q.shape, data: codes },
+    scales: { dtype: 'int8', shape: inner, data: subScales },
+    superScales: { dtype: 'float32', shape: outer, data: d },
+    ...(dmin === undefined || subMinima === undefined ? {} : { minima: { dtype: 'uint8', shape: inner, data: subMinima }, superMinima: { dtype: 'float32', shape: outer, data: dmin } }),
+  }
+  return { type, form: type, bytes, parts: [part], tensors: [blocks(type, q, bytes)] }
 }
 
 const blocks = (type: string, { shape }: QTensor, bytes: Uint8Array): StoredWeight['tensors'][number] => ({ role: 'blocks', type, shape, bytes: bytes.length })
