@@ -3,6 +3,7 @@ import { cpus } from 'node:os'
 import { parseArgs } from 'node:util'
 import { firstLight } from './first-light.ts'
 import { lmPtq } from './lm-ptq.ts'
+import { lmQat } from './lm-qat.ts'
 import { mergeTables } from './merge.ts'
 import { ptq } from './ptq.ts'
 import { smoothing } from './smoothing.ts'
@@ -11,7 +12,7 @@ import { training } from './training.ts'
 import type { EvidenceModule, EvidenceTable, Selection } from './types.ts'
 
 /** In the order they stand in docs/evidence.md. */
-const MODULES: readonly EvidenceModule[] = [firstLight, staticInt8, ...ptq, lmPtq, smoothing, ...training]
+const MODULES: readonly EvidenceModule[] = [firstLight, staticInt8, ...ptq, lmPtq, smoothing, ...training, lmQat]
 
 const RESULTS = new URL('../results/', import.meta.url)
 const PAGE = new URL('../../docs/evidence.md', import.meta.url)
@@ -64,7 +65,7 @@ function page(): string {
     .map((f) => readKept(new URL(f, RESULTS)))
     .sort((a, b) => order(a.name) - order(b.name))
   const parts = kept.flatMap(({ name, machine, tables }) =>
-    tables.map((t) => `## ${t.title}\n\n${t.note}. \`npm run evidence -- ${name}\` on ${machine}.\n\n${markdown(t)}\n`),
+    tables.filter(({ rows }) => rows.some((row) => row.some((cell, i) => i > 0 && cell !== ''))).map((t) => `## ${t.title}\n\n${t.note}. \`npm run evidence -- ${name}\` on ${machine}.\n\n${markdown(t)}\n`),
   )
   return `# Evidence\n\nEvery figure on this page is written by \`npm run evidence\`; \`npm run evidence -- name\` renews one part, with \`--rows\` and \`--columns\` single cells of a table after calibration.\n\n${parts.join('\n')}`
 }

@@ -129,6 +129,58 @@ export class TrainableLm<T> implements Disposable {
     return values
   }
 
+  /** Blocks that {@link blockOutput} takes one at a time: the layers, the embedding with the first. */
+  get blocks(): number {
+    return this.config.layers
+  }
+
+  /** What is trained of a block: its layer, not the table of tokens, which may be the head too. */
+  blockNames(block: number, window: number): readonly string[] {
+    return this.#names(this.#block(block, window)).filter((name) => !/^embed(\/|$)/.test(name))
+  }
+
+  /** The residual stream behind a block, `[B · W, width]`. @param x before it; of the first: none */
+  async blockOutput(block: number, inputs: readonly (readonly number[])[], x: Float32Array | undefined): Promise<Float32Array> {
+    const { backend } = this.parts
+    const [y] = backend.scope(() => [this.#runBlock(block, inputs, x === undefined ? undefined : this.#stream(inputs, x), IDLE)])
+    const values = await backend.read(y)
+    backend.release(y)
+    return values
+  }
+
+  /** Mean squared distance of a block's output to a goal, and its gradients. */
+  async blockGradients(block: number, inputs: readonly (readonly number[])[], x: Float32Array | undefined, goal: Float32Array): Promise<LossAndGradients> {
+    const { backend, parameters } = this.parts
+    const { ops } = backend
+    const names = this.blockNames(block, inputs[0].length)
+    const results = backend.scope(() => {
+      const { y, gradients } = backend.vjp((given) => {
+        const pass: Pass<T> = { given: new Map(names.map((name, i) => [name, given[i]])), weights: true, activations: true }
+        const distance = ops.sub(this.#runBlock(block, inputs, x === undefined ? undefined : this.#stream(inputs, x), pass), this.#stream(inputs, goal))
+        return ops.mean(ops.mul(distance, distance))
+      }, names.map((name) => parameters.tensor(name)), ops.constant(1))
+      return [y, ...gradients]
+    })
+    const loss = (await backend.read(results[0]))[0]
+    backend.release(results[0])
+    const gradients = new Map<string, Float32Array>()
+    await this.#collect(names, results.slice(1), gradients)
+    return { loss, gradients }
+  }
+
+  #stream(inputs: readonly (readonly number[])[], x: Float32Array): T {
+    return this.parts.backend.ops.constant(x, [inputs.length * inputs[0].length, this.config.width])
+  }
+
+  #block(block: number, window: number): Segment {
+    return segmentsOf(this.#program(window).program, 1).body[block]
+  }
+
+  #runBlock(block: number, inputs: readonly (readonly number[])[], x: T | undefined, pass: Pass<T>): T {
+    const { from, to } = this.#block(block, inputs[0].length)
+    return this.#run(pass, inputs, { from, to, buffers: x === undefined ? {} : { x } }).read('x')
+  }
+
   /** State of a matrix's or its input's fake quantization, as evaluation sees it. */
   state(site: string, part: 'weight' | 'activation'): FakeQuantState<T> {
     return this.#state(site, part, IDLE, false)
