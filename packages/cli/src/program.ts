@@ -7,6 +7,7 @@ import { float16Command } from './commands/float16.js'
 import { inspectCommand } from './commands/inspect.js'
 import { lmCommands } from './commands/lm.js'
 import { quantizeCommand } from './commands/quantize.js'
+import { publishCommand } from './commands/publish.js'
 import { repackCommand } from './commands/repack.js'
 import { runCommand } from './commands/run.js'
 import { sensitivityCommand } from './commands/sensitivity.js'
@@ -21,7 +22,7 @@ export function createProgram({ silent = false }: { readonly silent?: boolean } 
     .showHelpAfterError('(add --help for the options and examples)')
     .exitOverride()
     .addHelpText('after', '\nExamples:\n  $ lowbit inspect model.onnx\n  $ lowbit quantize model.onnx\n  $ lowbit compare model.onnx model.int8.onnx --data samples.npz\n\nExit codes: 0 done, 1 failed, 2 wrong arguments, 130 / 143 / 129 stopped by Ctrl-C, SIGTERM, SIGHUP.')
-  for (const add of [inspectCommand, quantizeCommand, compareCommand, runCommand, float16Command, doctorCommand, repackCommand, sensitivityCommand, tuneCommand, demoCommand, lmCommands]) add(program)
+  for (const add of [inspectCommand, quantizeCommand, compareCommand, runCommand, float16Command, doctorCommand, repackCommand, publishCommand, sensitivityCommand, tuneCommand, demoCommand, lmCommands]) add(program)
   for (const command of program.commands) command.exitOverride()
   return program
 }
