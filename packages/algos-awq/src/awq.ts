@@ -1,6 +1,6 @@
 import { inSlices, LowbitError, matchesAny, resolveOptions, rtn, scaleColumnSlices, throwIfAborted, type DeclarationsOf, type RoundingAlgorithm, type Transform, type TransformAlgorithm, type TransformJob, type TransformResult } from '@lowbit/core'
 import { CLIP_RATIOS, searchClip } from './clip-search.js'
-import { roundedBy, scaledGram, searchScales, type SearchContext, type WeightStat } from './scale-search.js'
+import { lossOf, roundedBy, scaledGram, searchScales, type SearchContext, type WeightStat } from './scale-search.js'
 import { VERSION } from './version.js'
 
 export interface AwqOptions {
@@ -17,6 +17,11 @@ export interface AwqOptions {
   readonly clipExcept?: readonly string[]
   /** Candidates are measured with this rounding, best the one that follows. It may need no statistics but `gram`. Default round-to-nearest. */
   readonly rounding?: RoundingAlgorithm
+  /**
+   * The rounding that follows, where measuring every candidate with it would take too long: the best scale is kept only if this has
+   * less output error with it than without. It may need no statistics but `gram`. Default: what `rounding` says is believed.
+   */
+  readonly check?: RoundingAlgorithm
 }
 
 /** What {@link awq} takes. */
@@ -26,6 +31,7 @@ export const AWQ_OPTIONS = {
   clip: { type: 'boolean', default: true, about: 'clip weights afterwards where that lowers the error of rounding' },
   clipExcept: { type: 'list', of: { type: 'text' }, when: { clip: [true] }, otherwise: 'query and key projections by their usual names', about: 'sites that are never clipped' },
   rounding: { type: 'plugin', kind: 'rounding', otherwise: 'round to nearest', about: 'candidates are measured with this rounding, best the one that follows' },
+  check: { type: 'plugin', kind: 'rounding', otherwise: 'none', about: 'the best scale is kept only if this rounding has less output error with it' },
 } as const satisfies DeclarationsOf<AwqOptions>
 
 const QUERY_KEY = ['*q_proj*', '*k_proj*', '*/query/*', '*/key/*', '*.wq*', '*.wk*', '*/wq/*', '*/wk/*']
@@ -37,20 +43,23 @@ const QUERY_KEY = ['*q_proj*', '*k_proj*', '*/query/*', '*/key/*', '*.wq*', '*.w
  * @throws LOWBIT_ARGUMENT for options out of range; the plan: LOWBIT_CALIBRATION, LOWBIT_NONFINITE.
  */
 export function awq(options: AwqOptions = {}): TransformAlgorithm {
-  const { weightStat, grid, clip, clipExcept = QUERY_KEY, rounding } = resolveOptions<AwqOptions, typeof AWQ_OPTIONS>(AWQ_OPTIONS, options, 'awq')
-  const measured = rounding === undefined ? {} : { rounding: { name: rounding.name, version: rounding.version, config: rounding.config } }
+  const { weightStat, grid, clip, clipExcept = QUERY_KEY, rounding, check } = resolveOptions<AwqOptions, typeof AWQ_OPTIONS>(AWQ_OPTIONS, options, 'awq')
+  const named = (name: 'rounding' | 'check', given: RoundingAlgorithm | undefined): object => (given === undefined ? {} : { [name]: { name: given.name, version: given.version, config: given.config } })
   return {
     kind: 'transform',
     name: '@lowbit/algos-awq',
     version: VERSION,
     apiVersion: 2,
-    config: { weightStat, grid, clip, ...(clip ? { clipExcept } : {}), ...measured },
+    config: { weightStat, grid, clip, ...(clip ? { clipExcept } : {}), ...named('rounding', rounding), ...named('check', check) },
     needs: () => ['gram', 'mean-abs-per-channel'],
-    plan: (job) => plan(job, { weightStat, grid, clip, clipExcept, rounding: rounding ?? rtn() }),
+    plan: (job) => plan(job, { weightStat, grid, clip, clipExcept, rounding: rounding ?? rtn(), check }),
   }
 }
 
-async function plan(job: TransformJob, options: Required<AwqOptions>): Promise<TransformResult> {
+/** Options with every default filled in. */
+type Resolved = Required<Omit<AwqOptions, 'check'>> & { readonly check: RoundingAlgorithm | undefined }
+
+async function plan(job: TransformJob, options: Resolved): Promise<TransformResult> {
   const thing = `AWQ of ${job.group.id}`
   throwIfAborted(job.signal, thing)
   const { gram, 'mean-abs-per-channel': meanAbs } = job.statistics
@@ -64,7 +73,9 @@ async function plan(job: TransformJob, options: Required<AwqOptions>): Promise<T
   const context: SearchContext = { gram, linalg: job.linalg, seed: job.seed, signal: job.signal }
   // Where no scale can go, the weights can still be clipped as they are.
   const refused = job.group.refused?.scale
-  const { best, identity } = refused === undefined ? await searchScales(job.sites, meanAbs.data, options, context) : { best: undefined, identity: undefined }
+  const found = refused === undefined ? await searchScales(job.sites, meanAbs.data, options, context) : { best: undefined, identity: undefined }
+  const { identity } = found
+  const best = found.best === undefined || options.check === undefined || (await isBetter(job, found.best.scales, options.check, context)) ? found.best : undefined
   const transforms: Transform[] = best === undefined ? [] : [{ kind: 'scale', scales: best.scales }]
   const scales = best?.scales ?? new Float32Array(job.group.channels).fill(1)
   const clipped = options.clip ? await clips(job, scales, options, context) : []
@@ -75,7 +86,12 @@ async function plan(job: TransformJob, options: Required<AwqOptions>): Promise<T
   return { transforms, notes }
 }
 
-async function clips(job: TransformJob, scales: Float32Array, { clipExcept, rounding }: Required<AwqOptions>, context: SearchContext): Promise<readonly Transform[]> {
+/** Whether a rounding has less output error with these scales than without. */
+async function isBetter(job: TransformJob, scales: Float32Array, rounding: RoundingAlgorithm, context: SearchContext): Promise<boolean> {
+  return (await lossOf(job.sites, scales, rounding, context)) < (await lossOf(job.sites, new Float32Array(scales.length).fill(1), rounding, context))
+}
+
+async function clips(job: TransformJob, scales: Float32Array, { clipExcept, rounding }: Resolved, context: SearchContext): Promise<readonly Transform[]> {
   const excepted = matchesAny(clipExcept)
   const out: Transform[] = []
   for (const site of job.sites) {

@@ -51,14 +51,14 @@ const FLOOR = 1e-4
 export async function searchScales(sites: readonly AwqSite[], meanAbs: ArrayLike<number>, options: ScaleSearchOptions, context: SearchContext): Promise<ScaleSearch> {
   const channels = meanAbs.length
   const weightMean = options.weightStat === 'none' ? undefined : await inSlices(weightMeanSlices(sites, channels, options.weightStat), context.signal, 'AWQ')
-  const identity = await lossOf(sites, new Float32Array(channels).fill(1), options, context)
+  const identity = await lossOf(sites, new Float32Array(channels).fill(1), options.rounding, context)
   const candidates: ScaleCandidate[] = []
   let best: ScaleCandidate | undefined
   for (let i = 0; i < options.grid; i++) {
     throwIfAborted(context.signal, 'AWQ')
     const alpha = i / options.grid
     const scales = awqScales(meanAbs, weightMean, alpha)
-    const candidate = { alpha, scales, loss: await lossOf(sites, scales, options, context) }
+    const candidate = { alpha, scales, loss: await lossOf(sites, scales, options.rounding, context) }
     candidates.push(candidate)
     if (candidate.loss < (best?.loss ?? identity)) best = candidate
   }
@@ -101,7 +101,8 @@ function* weightMeanSlices(sites: readonly AwqSite[], channels: number, stat: 'm
   return sums.map((s, c) => s / Math.max(1, counts[c]))
 }
 
-async function lossOf(sites: readonly AwqSite[], scales: Float32Array, { rounding }: ScaleSearchOptions, context: SearchContext): Promise<number> {
+/** Squared output error of all sites together after scaling and rounding. */
+export async function lossOf(sites: readonly AwqSite[], scales: Float32Array, rounding: RoundingAlgorithm, context: SearchContext): Promise<number> {
   const inverse = scales.map((s) => 1 / s)
   const cut = <T>(slices: Slices<T>): Promise<T> => inSlices(slices, context.signal, 'AWQ')
   let total = 0

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest'
-import { int3, int4, quantize, referenceLinAlg, rtn, uint4, type RoundingAlgorithm, type Scheme, type TransformAlgorithm, type TransformJob } from '@lowbit/core'
+import { int3, int4, quantize, refined, referenceLinAlg, rtn, uint4, type RoundingAlgorithm, type Scheme, type TransformAlgorithm, type TransformJob } from '@lowbit/core'
 import { toyBatches, toyHost, toyJob, transformSuite } from '@lowbit/core/testkit'
 import { awq, roundedBy, searchClip } from '@lowbit/algos-awq'
+import { lossOf } from '../src/scale-search.js'
 
 const runner = { describe, it }
 const schemes: readonly Scheme[] = [uint4({ group: 8 }), int3({ group: 8 }), int4()]
@@ -49,6 +50,26 @@ describe('AWQ', () => {
     const given = await awq({ clip: false, rounding: algorithm }).plan(job)
     expect(count()).toBe(21)
     expect(given.transforms).toEqual(own.transforms)
+  })
+
+  it('keeps a scale only where the rounding that follows has less error with it', async () => {
+    // One scale for all weights: what AWQ makes of a loud channel then costs all others.
+    const coarse: RoundingAlgorithm = { ...rtn(), round: (job) => rtn().round({ ...job, scheme: int4({ perTensor: true }) }) }
+    let [dropped, taken] = [0, 0]
+    for (const [seed, follows] of [1, 2, 3, 4].flatMap((seed) => [refined(rtn()), coarse].map((follows) => [seed, follows] as const))) {
+      const job = jobOf(int3({ group: 8 }), seed)
+      const { gram } = job.statistics
+      if (gram === undefined) throw new Error('no Gram matrix')
+      const [plain] = (await awq({ clip: false }).plan(job)).transforms
+      const [kept] = (await awq({ clip: false, check: follows }).plan(job)).transforms
+      if (plain?.kind !== 'scale') throw new Error('no scale')
+      const loss = (scales: Float32Array): Promise<number> => lossOf(job.sites, scales, follows, { gram, linalg: referenceLinAlg, seed: 0, signal: undefined })
+      const helps = (await loss(plain.scales)) < (await loss(new Float32Array(64).fill(1)))
+      expect(kept).toEqual(helps ? plain : undefined)
+      if (helps) taken++
+      else dropped++
+    }
+    expect(Math.min(dropped, taken)).toBeGreaterThan(0)
   })
 
   it('clips what is not excepted, and no error rises', async () => {

@@ -1,7 +1,7 @@
 import { ACTIVATION_OPTIONS, type Json, type Recipe } from '@lowbit/core'
 import { QUANTIZE_FLAGS, type QuantizeValues } from './quantize-flags.js'
 import { recipeOfValues } from './recipe-of-values.js'
-import { longName, SHORT } from './short-names.js'
+import { longName, SHORT, SHORT_BEFORE_CORRECTION } from './short-names.js'
 
 /**
  * The values of `lowbit quantize` that stand for a recipe; undefined for one that flags cannot say (algorithms with configurations,
@@ -59,7 +59,7 @@ export function commandLine(recipe: Recipe, recipeFile = 'recipe.json'): string 
 
 function shortName(use: Json): string | undefined {
   const text = JSON.stringify(use)
-  return Object.entries(SHORT).find(([, known]) => JSON.stringify(known) === text)?.[0] ?? (typeof use === 'string' ? use : undefined)
+  return [...Object.entries(SHORT), ...Object.entries(SHORT_BEFORE_CORRECTION)].find(([, known]) => JSON.stringify(known) === text)?.[0] ?? (typeof use === 'string' ? use : undefined)
 }
 
 function activationValues({ dtype, method, observer, rescue, operators, percentile, sample }: NonNullable<Recipe['activations']>): Partial<QuantizeValues> {

@@ -2,7 +2,7 @@ import { ONNX_SETTINGS } from '@lowbit/onnx'
 import { ACTIVATION_OPTIONS, checkOptions, isCodeType, LowbitError, parseRecipe, type Declarations, type Json, type Recipe, type RecipeScheme } from '@lowbit/core'
 import { dataJson } from '../flags/data-flags.js'
 import { STATIC_FORMATS, type QuantizeValues } from './quantize-flags.js'
-import { longName } from './short-names.js'
+import { longName, transformName } from './short-names.js'
 import { UNION } from './union.js'
 
 /** The paths of a recipe, as it writes them. */
@@ -34,7 +34,7 @@ export function recipeOfValues(values: QuantizeValues, paths: (weights: RecipeSc
     weights,
     ...(isStatic(format) ? { activations: activationsFromFlags(values) } : {}),
     ...(algorithm === undefined ? {} : { rounding: longName(algorithm) }),
-    ...(values.transform === undefined ? {} : { transforms: values.transform.map(longName) }),
+    ...(values.transform === undefined ? {} : { transforms: values.transform.map((name) => transformName(name, algorithm)) }),
     ...(values.override === undefined ? {} : { overrides: values.override.map(parseOverride) }),
     ...(values.include === undefined ? {} : { include: values.include }),
     ...(values.exclude === undefined ? {} : { exclude: values.exclude }),
