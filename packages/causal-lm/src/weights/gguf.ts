@@ -7,6 +7,7 @@ import { metadataText } from '@lowbit/formats/gguf'
 import { checkParts } from './check-parts.js'
 import { FLOAT_TYPES, floatRows } from './float-rows.js'
 import { rowsOfPiece } from './matrix-pieces.js'
+import { byName } from './by-name.js'
 import { expectFinite, expectFiniteMatrix, neighboursToHalves, reorderRows, type ModelMatrix } from './matrix.js'
 import type { WeightSource } from './weight-source.js'
 
@@ -103,7 +104,7 @@ export async function ggufWeights(file: GgufFile, format: WeightSource['format']
       const type = tensors.get(name)?.type
       return format !== 'gguf' || type === undefined ? undefined : { type, bytes: () => file.bytes(name) }
     },
-    fingerprint: () => JSON.stringify([[...metadata].filter(([key]) => key.startsWith('general.') || key.startsWith(type)).map(([key, { value }]) => [key, String(value)]), [...tensors.values()].map(({ name, type: stored, shape }) => [name, stored, shape])]),
+    fingerprint: () => JSON.stringify([[...metadata].filter(([key]) => key.startsWith('general.') || key.startsWith(type)).map(([key, { value }]) => [key, String(value)]), byName(tensors).map(({ name, type: stored, shape }) => [name, stored, shape])]),
     close: () => file.close(),
   }
 }

@@ -8,6 +8,7 @@ import { architectureOf, partsOf, type Part } from '../forward/parts.js'
 import { checkParts } from './check-parts.js'
 import { expectFinite, expectFiniteMatrix, matrixFloats, type ModelMatrix } from './matrix.js'
 import { packedMatrix } from './packed-matrix.js'
+import { byName } from './by-name.js'
 import { FLOAT_TYPES, floatRows } from './float-rows.js'
 import { rowsOfPiece } from './matrix-pieces.js'
 import type { WeightSource } from './weight-source.js'
@@ -86,7 +87,7 @@ export function huggingFaceWeights(folder: HuggingFaceFolder): WeightSource {
       expectFinite(data, nameOf(part))
       return architecture.storedGain === 'gain - 1' && part.role.endsWith('norm') ? data.map((v) => 1 + v) : data
     },
-    fingerprint: () => JSON.stringify([folder.config, [...folder.tensors.values()].map(({ name, type, shape }) => [name, type, shape])]),
+    fingerprint: () => JSON.stringify([folder.config, byName(folder.tensors).map(({ name, type, shape }) => [name, type, shape])]),
     close: () => folder.close(),
   }
 }
