@@ -53,6 +53,15 @@ describe('lowbit lm quantize', () => {
     expect((await quantize('wide.gguf', '-w', 'q4_k', '--to', 'onnx', '-o', box.path('out'))).err).toContain('GGUF alone')
   })
 
+  it('writes a folder in the packing of GPTQ tools, which opens again', async () => {
+    const { code, out, err } = await quantize('tiny.gguf', '-o', `${box.path('packed')}/`, '-x', '*.down')
+    expect(code, err).toBe(0)
+    expect(out).toContain('keep embedding and head in float')
+    expect(JSON.parse(readFileSync(box.path('packed/config.json'), 'utf8'))).toMatchObject({ quantization_config: { quant_method: 'gptq', bits: 4, group_size: 32, sym: true } })
+    expect((await box.lowbit('lm', 'inspect', box.path('packed'), '--json')).out).toMatch(/"stored": "gptq 4 bits"/)
+    expect((await quantize('tiny.gguf', '-o', `${box.path('other')}/`, '--override', '*.q=int8')).err).toContain('--override')
+  })
+
   it('writes a folder for transformers.js, whole or not at all', async () => {
     const { code, out, err } = await quantize('tiny.gguf', '--to', 'onnx', '-o', box.path('out'), '--set', 'attention=plain')
     expect(code, err).toBe(0)

@@ -39,7 +39,7 @@ export const CALIBRATION_TOKENS = 16_384
 
 export const QUANTIZE_LM_FLAGS: FlagsOf<QuantizeLmValues> = {
   output: { flags: '-o, --output <path>', option: { type: 'text', required: true, about: 'the new model: a .gguf file, or a folder' } },
-  to: { flags: '--to <format>', option: { type: 'choice', values: ['gguf', 'onnx'], otherwise: 'gguf for a name that ends with .gguf', about: 'what is written: a file for llama.cpp, or a folder for transformers.js and ONNX Runtime' } },
+  to: { flags: '--to <format>', option: { type: 'choice', values: ['gguf', 'onnx', 'huggingface'], otherwise: 'gguf for a name that ends with .gguf, huggingface for one that ends with /', about: 'what is written: a file for llama.cpp, a folder for transformers.js and ONNX Runtime, or one for transformers and vLLM (the packing of GPTQ tools)' } },
   weights: { flags: '-w, --weights <type>', option: { type: 'text', default: 'int4', about: 'int8, int4, uint4, int3, int2, …; in GGUF also q4_k, q3_k, q2_k: codes found on the two-level scales of llama.cpp’s K-quants' } },
   group: { flags: '-g, --group <size>', option: { ...SCHEME_OPTIONS.group, otherwise: '32' } },
   perTensor: { flags: '--per-tensor', option: SCHEME_OPTIONS.perTensor },

@@ -19,6 +19,8 @@ export async function lmOptions(host: CausalLmHost, format: string, values: Quan
   if (kQuant === undefined && !isCodeType(weights)) throw new LowbitError('LOWBIT_ARGUMENT', { thing: '--weights', found: JSON.stringify(weights), expected: `int8, int4, uint4, int3, int2, …, or in GGUF ${K_QUANTS.join(', ')}` })
   if (kQuant !== undefined && format !== 'gguf') throw new LowbitError('LOWBIT_ARGUMENT', { thing: '--weights', found: kQuant, expected: `a type that ${format} has`, fix: 'K-quants are of GGUF alone' })
   if (kQuant !== undefined) for (const flag of ['algorithm', 'group', 'perTensor', 'symmetric', 'asymmetric'] as const) if (values[flag] !== undefined) throw new LowbitError('LOWBIT_ARGUMENT', { thing: `--${flag}`, found: `does nothing with --weights ${kQuant}`, fix: 'leave it out' })
+  const mixed = keepsOneKind(format) ? (values.override ?? []).find((text) => !text.endsWith('=float')) : undefined
+  if (mixed !== undefined) throw new LowbitError('LOWBIT_ARGUMENT', { thing: '--override', found: JSON.stringify(mixed), expected: "only pattern=float: the packing of GPTQ tools has one type for all matrices" })
   const algorithm = values.algorithm ?? (calibration === undefined ? 'search' : 'best')
   const isSymmetric = symmetric === true ? true : asymmetric === true ? false : undefined
   const tables = host.sites().filter(({ id }) => id === 'embed' || id === 'head')
@@ -29,7 +31,7 @@ export async function lmOptions(host: CausalLmHost, format: string, values: Quan
     rounding: longName(algorithm),
     ...(values.transform === undefined ? {} : { transforms: values.transform.map(longName) }),
     overrides: [
-      ...tables.map(({ id }) => ({ match: id, weights: embedding === 'float' ? null : { dtype: embedding, group: GROUP } })),
+      ...tables.map(({ id }) => ({ match: id, weights: embedding === 'float' || keepsOneKind(format) ? null : { dtype: embedding, group: GROUP } })),
       ...(values.override ?? []).map(parseOverride),
     ],
     ...(values.include === undefined ? {} : { include: values.include }),
@@ -43,6 +45,9 @@ export async function lmOptions(host: CausalLmHost, format: string, values: Quan
   const chosen = kQuant === undefined ? options : { ...options, ...onLevels(kQuant, calibration !== undefined) }
   return values.set === undefined ? chosen : { ...chosen, settings: settingsFromFlags(values.set, format, host.supports.settings) }
 }
+
+/** The packing of GPTQ tools is stated once for all matrices. */
+const keepsOneKind = (format: string): boolean => format === 'huggingface'
 
 /**
  * Codes on a K-quant's own scales, so that what is optimised is what is stored. Its rows cannot be stretched afterwards, as the

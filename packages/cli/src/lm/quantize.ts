@@ -152,5 +152,6 @@ async function readCalibration(file: ModelFile, { calibration = '', window, toke
 function formatOf({ to, output }: QuantizeLmValues): string {
   if (to !== undefined) return to
   if (extname(output).toLowerCase() === '.gguf') return 'gguf'
-  throw new LowbitError('LOWBIT_ARGUMENT', { thing: '--output', found: JSON.stringify(output), expected: 'a name that ends with .gguf', fix: 'or say what is to be written: --to onnx' })
+  if (/[\\/]$/.test(output)) return 'huggingface'
+  throw new LowbitError('LOWBIT_ARGUMENT', { thing: '--output', found: JSON.stringify(output), expected: 'a name that ends with .gguf', fix: 'or say what is to be written: --to onnx, --to huggingface' })
 }

@@ -145,7 +145,8 @@ export async function companions({ files }: LmSnapshot, notes: string[]): Promis
   return found
 }
 
-async function textOf(file: FolderFile): Promise<string> {
+/** The text of a small file. */
+export async function textOf(file: FolderFile): Promise<string> {
   const decoder = new TextDecoder()
   let text = ''
   for await (const piece of file.pieces()) text += decoder.decode(piece, { stream: true })

@@ -1,9 +1,12 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { openOnnx } from '@lowbit/backend-ort'
-import { huggingFaceWeights, openCausalLmHost, openModelFile, partsOf, type CausalLmHost } from '@lowbit/causal-lm'
+import { huggingFaceWeights, openCausalLmHost, openModelFile, partsOf, type CausalLmHost, type ModelFile } from '@lowbit/causal-lm'
 import { int4, quantize, uint4, type Artifact, type Batch, type Json, type Scheme } from '@lowbit/core'
 import { artifactSuite, type ReopenedModel } from '@lowbit/core/testkit'
-import { memorySource } from '@lowbit/formats/gguf'
+import { filesInMemory, memorySource } from '@lowbit/formats/gguf'
 import { tinyFolder } from '../../causal-lm/test/support/tiny-model.js'
 
 const TOKENS = Int32Array.from({ length: 20 }, (_, i) => (i * 7 + 3) % 96)
@@ -68,10 +71,22 @@ describe('a decoder as ONNX', () => {
   })
 })
 
-/** An artifact of either format, as a model that takes windows of tokens. */
+/** A folder as it is saved. */
+async function folderModel(artifact: Artifact): Promise<ModelFile> {
+  const folder = mkdtempSync(join(tmpdir(), 'lowbit-lm-'))
+  try {
+    await artifact.save(join(folder, 'model'))
+    const names = readdirSync(join(folder, 'model'))
+    return await openModelFile(filesInMemory(Object.fromEntries(names.map((name) => [name, new Uint8Array(readFileSync(join(folder, 'model', name)))])), 'artifact'))
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+}
+
+/** An artifact of any format, as a model that takes windows of tokens. */
 async function reopen(artifact: Artifact): Promise<ReopenedModel> {
-  if (artifact.format === 'gguf') {
-    const file = await openModelFile(memorySource(artifact.bytes(), 'artifact'))
+  if (artifact.format !== 'onnx') {
+    const file = artifact.format === 'gguf' ? await openModelFile(memorySource(artifact.bytes(), 'artifact')) : await folderModel(artifact)
     const parts = new Map(partsOf(file.weights.config).map((part) => [part.name, part]))
     const floats = [...parts.values()].filter((part) => part.kind === 'matrix' && /^B?F\d/.test(file.weights.typeOf(part))).map(({ name }) => name)
     const reopened = await openCausalLmHost(file, { kernels: 'float' })
