@@ -2,7 +2,12 @@ import { defineConfig, type Options } from 'tsup'
 
 /** The one build setting of all our packages: ESM with types; what stands in package.json stays external. */
 export function library(options: Options = {}): ReturnType<typeof defineConfig> {
-  return defineConfig({
+  return defineConfig(libraryOptions(options))
+}
+
+/** {@link library}, for a package that is built in several ways. */
+export function libraryOptions(options: Options = {}): Options {
+  return {
     entry: ['src/index.ts'],
     format: 'esm',
     target: 'es2022',
@@ -12,5 +17,5 @@ export function library(options: Options = {}): ReturnType<typeof defineConfig> 
     sourcemap: false,
     clean: true,
     ...options,
-  })
+  }
 }

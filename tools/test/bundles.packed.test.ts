@@ -1,13 +1,13 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
-import { extname, join } from 'node:path'
+import { basename, extname, join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import nodeResolve from '@rollup/plugin-node-resolve'
 import { build as esbuild, transform as minify } from 'esbuild'
 import { chromium } from 'playwright-core'
 import { rollup } from 'rollup'
 import { build as vite } from 'vite'
-import webpack from 'webpack'
+import webpack, { type Configuration } from 'webpack'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { emptyFolder, installInto, packAll } from '../pack.js'
 import { startRegistry } from '../registry.js'
@@ -46,8 +46,35 @@ export async function smaller(bytes) {
 }
 `
 
+/** A page that leaves the work to the ready worker, and looks how long it is kept from painting meanwhile. */
+const WORKER_PAGE = `
+import { onnxWorker } from '@lowbit/backend-ort/worker'
+import { quantizeInWorker } from '@lowbit/jobs'
+import { graph, hostToTensor, model, node, valueInfo, writeOnnx } from '@lowbit/formats'
+
+const SIZE = 768
+const names = ['a', 'b', 'c', 'd']
+const weight = (seed) => ({ dtype: 'float32', shape: [SIZE, SIZE], data: Float32Array.from({ length: SIZE * SIZE }, (_, i) => Math.sin(i * seed)) })
+const bytes = writeOnnx(model(graph({ nodes: names.map((name, i) => node('MatMul', [i === 0 ? 'x' : 'h' + (i - 1), name], [i === names.length - 1 ? 'y' : 'h' + i], {}, '', name)), inputs: [valueInfo('x', 'float32', ['n', SIZE])], outputs: [valueInfo('y', 'float32', ['n', SIZE])], initializers: names.map((name, i) => hostToTensor(name, weight(i + 1.7))) }), { '': 17 }, 8))
+async function main() {
+  const worker = onnxWorker()
+  const tasks = []
+  await new Promise((resolve) => setTimeout(resolve, 100))
+  const observer = new PerformanceObserver((list) => tasks.push(...list.getEntries().map((entry) => entry.duration)))
+  observer.observe({ entryTypes: ['longtask'] })
+  let events = 0
+  const { bytes: small, report } = await quantizeInWorker(worker, { model: bytes, options: { weights: { dtype: 'int4', group: 32 }, format: 'matmul-nbits', rounding: '@lowbit/core/rtn' }, onProgress: () => events++ })
+  await new Promise((resolve) => setTimeout(resolve, 100))
+  const reason = new Error('changed my mind')
+  const stopped = await quantizeInWorker(worker, { model: new Blob([small]), options: { weights: { dtype: 'int8' } }, signal: AbortSignal.abort(reason) }).then(() => 'ran', (error) => [error.code, error.cause === reason].join())
+  worker.terminate()
+  return { after: small.length, sites: report.sites.length, events: events > 0, longest: Math.max(0, ...tasks), moved: bytes.length, stopped }
+}
+main().then((result) => { document.title = 'done'; document.body.dataset.result = JSON.stringify(result) }, (error) => { document.title = 'failed'; document.body.dataset.result = String(error && error.stack || error) })
+`
+
 /** Bytes that such a page may load at first: a little over what it does. */
-const MOST_FOR_WEIGHTS = 220 * 1024
+const MOST_FOR_WEIGHTS = 240 * 1024
 
 const work = emptyFolder('bundles')
 const user = join(work, 'user')
@@ -58,7 +85,7 @@ beforeAll(async () => {
   const tarballs = await packAll(join(work, 'tarballs'))
   const registry = await startRegistry([...tarballs.values()])
   mkdirSync(user)
-  await installInto(user, registry.url, ['@lowbit/core', '@lowbit/backend-ort', '@lowbit/formats', '@lowbit/algos-gptq', '@lowbit/kernels-wasm'])
+  await installInto(user, registry.url, ['@lowbit/core', '@lowbit/backend-ort', '@lowbit/formats', '@lowbit/algos-gptq', '@lowbit/kernels-wasm', '@lowbit/jobs', '@lowbit/onnx'])
   await registry.close()
   writeFileSync(join(user, 'page.js'), PAGE)
   writeFileSync(join(user, 'index.html'), '<!doctype html><title>starts</title><body><script type="module" src="./page.js"></script></body>')
@@ -91,14 +118,17 @@ const BUNDLERS: Readonly<Record<string, (out: string) => Promise<void>>> = {
     await bundle.write({ dir: out, format: 'es' })
     await bundle.close()
   },
-  webpack: (out) =>
-    new Promise((resolve, reject) => {
-      webpack({ mode: 'production', context: user, entry: './page.js', output: { path: out, filename: 'page.js' }, performance: { hints: false } }, (error, stats) => {
-        if (error !== null && error !== undefined) reject(error)
-        else if (stats?.hasErrors() === true || stats?.hasWarnings() === true) reject(new Error(stats.toString({ all: false, errors: true, warnings: true })))
-        else resolve()
-      })
-    }),
+  webpack: (out) => packed({ context: user, entry: './page.js', output: { path: out, filename: 'page.js' } }),
+}
+
+function packed(configuration: Configuration): Promise<void> {
+  return new Promise((resolve, reject) => {
+    webpack({ mode: 'production', performance: { hints: false }, ...configuration }, (error, stats) => {
+      if (error !== null && error !== undefined) reject(error)
+      else if (stats?.hasErrors() === true || stats?.hasWarnings() === true) reject(new Error(stats.toString({ all: false, errors: true, warnings: true })))
+      else resolve()
+    })
+  })
 }
 
 /** Opens a page in Chromium and gives what it left on its body. */
@@ -159,17 +189,29 @@ describe.skipIf(!existsSync(CHROMIUM))(`a page in Chromium${existsSync(CHROMIUM)
     expect(chunks.size).toBeGreaterThan(first.size)
   })
 
+  it.each(['vite', 'webpack', 'no bundler'])('leaves the work to the ready worker, and stays free to paint: %s', async (name) => {
+    const folder = join(user, `worker-${name.replace(' ', '-')}`)
+    mkdirSync(folder)
+    writeFileSync(join(folder, 'page.js'), WORKER_PAGE)
+    const html = (script: string): string => `<!doctype html><title>starts</title>${name === 'no bundler' ? `<script type="importmap">${JSON.stringify({ imports: importMap() })}</script>` : ''}<body><script type="module" src="${script}"></script></body>`
+    writeFileSync(join(folder, 'index.html'), html('./page.js'))
+    let page = `${base}/${basename(folder)}/index.html`
+    if (name === 'vite') {
+      await vite({ root: folder, base: './', logLevel: 'silent', configFile: false, build: { outDir: join(folder, 'out'), emptyOutDir: true } })
+      page = `${base}/${basename(folder)}/out/index.html`
+    } else if (name === 'webpack') {
+      await packed({ context: folder, entry: './page.js', output: { path: join(folder, 'out'), filename: 'page.js', publicPath: './' } })
+      writeFileSync(join(folder, 'out', 'index.html'), html('./page.js'))
+      page = `${base}/${basename(folder)}/out/index.html`
+    }
+    const result = (await visit(page)) as { longest: number }
+    expect(result).toMatchObject({ sites: 4, events: true, moved: 0, stopped: 'LOWBIT_ABORTED,true' })
+    console.info(`a page with the worker, ${name}: longest task ${result.longest.toFixed(0)} ms (0: none over 50)`)
+    expect(result.longest).toBeLessThan(50)
+  })
+
   it('from script tags with an import map, and no bundler, runs too', async () => {
-    const imports = Object.fromEntries(['@lowbit/core', '@lowbit/backend-ort', '@lowbit/formats', '@lowbit/onnx', '@lowbit/jobs', '@lowbit/algos-gptq', '@lowbit/kernels-wasm', 'fflate'].flatMap((name) => {
-      const folder = join(user, 'node_modules', name)
-      if (!existsSync(folder)) return []
-      const { exports = {} } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as { exports?: Record<string, unknown> }
-      return Object.entries(exports).flatMap(([key, target]) => {
-        const file = forPages(target)
-        return file === undefined || !/\.m?js$/.test(file) ? [] : [[name + key.slice(1), `/node_modules/${name}/${file}`]]
-      })
-    }))
-    writeFileSync(join(user, 'map.html'), `<!doctype html><title>starts</title><script type="importmap">${JSON.stringify({ imports })}</script><body><script type="module" src="./page.js"></script></body>`)
+    writeFileSync(join(user, 'map.html'), `<!doctype html><title>starts</title><script type="importmap">${JSON.stringify({ imports: importMap() })}</script><body><script type="module" src="./page.js"></script></body>`)
     expect(await visit(`${base}/map.html`)).toMatchObject(EXPECTED)
   })
 })
@@ -180,4 +222,17 @@ function forPages(target: unknown): string | undefined {
   if (typeof target !== 'object' || target === null) return undefined
   const conditions = target as Readonly<Record<string, unknown>>
   return forPages(conditions['browser'] ?? conditions['import'] ?? conditions['default'])
+}
+
+/** Where a page without a bundler finds the packages. */
+function importMap(): Readonly<Record<string, string>> {
+  return Object.fromEntries(['@lowbit/core', '@lowbit/backend-ort', '@lowbit/formats', '@lowbit/onnx', '@lowbit/jobs', '@lowbit/algos-gptq', '@lowbit/kernels-wasm', 'fflate'].flatMap((name) => {
+    const folder = join(user, 'node_modules', name)
+    if (!existsSync(folder)) return []
+    const { exports = {} } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as { exports?: Record<string, unknown> }
+    return Object.entries(exports).flatMap(([key, target]) => {
+      const file = forPages(target)
+      return file === undefined || !/\.m?js$/.test(file) ? [] : [[name + key.slice(1), `/node_modules/${name}/${file}`]]
+    })
+  }))
 }

@@ -58,7 +58,7 @@ export async function findOrt(given?: OrtModule): Promise<OrtModule> {
     try {
       // The name is not a literal so that bundlers for browsers do not look for a native package.
       const native = 'onnxruntime-node'
-      return unwrap(await import(/* @vite-ignore */ /* webpackIgnore: true */ native))
+      return ortModuleOf(await import(/* @vite-ignore */ /* webpackIgnore: true */ native))
     } catch (cause) {
       failures.push(cause)
     }
@@ -66,7 +66,7 @@ export async function findOrt(given?: OrtModule): Promise<OrtModule> {
   try {
     // Nor this one: a page that passes its own runtime must not carry 28 MB of another's WebAssembly.
     const web = 'onnxruntime-web'
-    return unwrap(await import(/* @vite-ignore */ /* webpackIgnore: true */ web))
+    return ortModuleOf(await import(/* @vite-ignore */ /* webpackIgnore: true */ web))
   } catch (cause) {
     failures.push(cause)
   }
@@ -86,8 +86,11 @@ function reason(failure: unknown): string {
   return 'code' in failure && (failure.code === 'ERR_MODULE_NOT_FOUND' || failure.code === 'MODULE_NOT_FOUND') ? 'not installed' : (failure.message.split('\n')[0] ?? '').slice(0, 200)
 }
 
-/** Named exports, whether the engine shows a CommonJS package through `default` or not. */
-function unwrap(loaded: unknown): OrtModule {
+/**
+ * ONNX Runtime in a module that was loaded: its named exports, whether the engine shows a CommonJS package through `default` or not.
+ * @throws LOWBIT_RUNTIME for another module
+ */
+export function ortModuleOf(loaded: unknown): OrtModule {
   if (isOrtModule(loaded)) return loaded
   if (typeof loaded === 'object' && loaded !== null && 'default' in loaded && isOrtModule(loaded.default)) return loaded.default
   throw new LowbitError('LOWBIT_RUNTIME', { thing: 'ONNX Runtime', found: 'a module without InferenceSession and Tensor', expected: 'onnxruntime-node or onnxruntime-web' })
