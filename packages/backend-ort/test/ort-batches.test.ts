@@ -19,7 +19,7 @@ it('tensors of ONNX Runtime calibrate as batches do, read as often as it takes',
       await host.dispose()
     }
   }
-  const plain = feeds.map(({ x }) => ({ x: { dtype: 'float32' as const, shape: x.dims, data: x.data as Float32Array } }))
+  const plain = feeds.map(({ x }) => ({ x: { dtype: 'float32' as const, shape: x.dims, data: Float32Array.from(x.data as Float32Array) } }))
   expect(Buffer.compare(await artifact(ortBatches(feeds)), await artifact(plain))).toBe(0)
 })
 
