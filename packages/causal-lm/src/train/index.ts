@@ -17,3 +17,4 @@ export { modelFolder, saveFolder, type FolderFiles, type FolderSources } from '.
 export { trainedGguf } from './save/trained-gguf.js'
 export { mergeTrained, trainedAdapter, type MergedAdapter } from './save/adapter.js'
 export { reconstruct, type ReconstructedBlock, type ReconstructOptions } from './loop/reconstruct.js'
+export { trainingMemory, type TrainingMemory } from './model/training-memory.js'

@@ -1,7 +1,7 @@
 import { binaryConnect, intWeights } from '@lowbit/algos-qat'
 import { registerWasmGradients, tfjsTraining } from '@lowbit/backend-tfjs'
 import { huggingFaceWeights } from '@lowbit/causal-lm'
-import { evaluationLoss, fineTune, packSamples, trainableFrom, type CheckpointStore, type FineTuneOptions, type PackedWindow, type TrainableLm, type TrainableOptions } from '@lowbit/causal-lm/train'
+import { evaluationLoss, fineTune, packSamples, trainableFrom, trainingMemory, type CheckpointStore, type FineTuneOptions, type PackedWindow, type TrainableLm, type TrainableOptions } from '@lowbit/causal-lm/train'
 import type { Tensor } from '@tensorflow/tfjs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { tf, useBackend } from '../../../backend-tfjs/test/load-tf.js'
@@ -138,6 +138,16 @@ describe('fineTune', () => {
     })
     expect(result.stopped).toBe('early')
     expect([order[0], order[1], order.at(-1)]).toEqual(['begin', 'step 0 loss', 'end'])
+  })
+
+  it('says before the first step what does not fit the memory, and what would', async () => {
+    const model = await open()
+    const small = await open({ recompute: 1, logitRows: 4 })
+    const [most, least] = [model, small].map((m) => trainingMemory(m.parts, { batch: 2, window: 8 }))
+    expect([least.activations < most.activations, least.logits < most.logits, least.parameters === most.parameters]).toEqual([true, true, true])
+    const maxMemory = (most.total + least.total) / 2
+    await expect(train(model, { maxMemory })).rejects.toThrow(/LOWBIT_LIMIT.*2 × 8 tokens.*recompute/)
+    await expect(train(small, { maxMemory, steps: 1, warmup: 0 })).resolves.toMatchObject({ steps: 1 })
   })
 
   it.each([

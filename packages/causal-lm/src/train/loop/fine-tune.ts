@@ -2,6 +2,7 @@ import { divergedError, LowbitError, throwIfAborted, type Json, type NonFinite }
 import { weightOf, type TokenBatch } from '../data/batch.js'
 import { batchOf, Shuffled, type PackedWindow } from '../data/pack.js'
 import type { Parameter } from '../model/parameters.js'
+import { trainingMemory } from '../model/training-memory.js'
 import { variableName, type DistillationTerm, type TrainableLm } from '../model/trainable-lm.js'
 import { AdamW, gradientNorm } from './adamw.js'
 import { Callbacks, type TrainingCallback } from './callbacks.js'
@@ -19,6 +20,8 @@ export interface FineTuneOptions<T> extends FineTuneSettings {
   /** Where the training is kept, and every how many steps. What is there already is gone on with. */
   readonly checkpoints?: { readonly store: CheckpointStore; readonly every: number }
   readonly callbacks?: readonly TrainingCallback[]
+  /** Bytes that the training may take: what needs more, by its sizes, is refused before the first step. Default: any. */
+  readonly maxMemory?: number
   readonly onStep?: (step: TrainingStep) => void
   /** Stops between two pieces of a step, with a checkpoint of the last whole one. */
   readonly signal?: AbortSignal
@@ -52,7 +55,7 @@ export interface FineTuned {
 
 /**
  * Trains a model on windows of tokens: AdamW, warm-up and cosine, clipped gradients. The model is changed in place.
- * @throws LOWBIT_ARGUMENT, LOWBIT_NONFINITE naming step, layer and tensor, LOWBIT_CHECKPOINT for the state of another training,
+ * @throws LOWBIT_LIMIT for what does not fit `maxMemory`, LOWBIT_ARGUMENT, LOWBIT_NONFINITE naming step, layer and tensor, LOWBIT_CHECKPOINT for the state of another training,
  * LOWBIT_ABORTED
  */
 export async function fineTune<T>(model: TrainableLm<T>, options: FineTuneOptions<T>): Promise<FineTuned> {
@@ -78,6 +81,7 @@ class Training<T> {
     this.#options = options
     this.#settings = fineTuneSettings(pick(options))
     if (options.windows.length === 0) throw new LowbitError('LOWBIT_DATA', { thing: 'fineTune', found: 'no windows', expected: 'at least one' })
+    expectRoom(model, this.#settings.batch, options)
     const { parameters, trained } = model.parts
     this.#trained = parameters.list().filter(({ name }) => trained.has(name))
     this.#optimizer = new AdamW(this.#trained, this.#settings)
@@ -236,6 +240,19 @@ class Training<T> {
     const first = windows[0].inputs
     return { ...this.#settings, windows: windows.length, window: first.length, begin: first.slice(0, 16).join(' '), evaluation: evaluation?.length ?? 0, distils: distil !== undefined }
   }
+}
+
+/** A tab that takes too much dies without a word. @throws LOWBIT_LIMIT */
+function expectRoom<T>(model: TrainableLm<T>, batch: number, { windows, maxMemory }: FineTuneOptions<T>): void {
+  if (maxMemory === undefined) return
+  const window = windows[0].inputs.length
+  const { total, parameters, frozen, activations, logits } = trainingMemory(model.parts, { batch, window })
+  if (total <= maxMemory) return
+  const mega = (bytes: number): string => `${Math.ceil(bytes / 2 ** 20)} MiB`
+  throw new LowbitError('LOWBIT_LIMIT', {
+    thing: `training of ${model.parts.name} on ${batch} × ${window} tokens`, found: `about ${mega(total)} (parameters ${mega(parameters)}, frozen weights ${mega(frozen)}, layers ${mega(activations)}, logits ${mega(logits)})`, expected: `at most ${mega(maxMemory)}`,
+    fix: 'a smaller batch or window, recompute: 1, logitRows: 64, an adapter over a base in codes, fewer layers, or more memory',
+  })
 }
 
 /** Mean loss a learned token, in nats. @throws LOWBIT_ABORTED */
