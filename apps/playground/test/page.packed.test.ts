@@ -98,6 +98,11 @@ describe.skipIf(!existsSync(CHROMIUM))(`the page in Chromium${existsSync(CHROMIU
   it('makes of a model what the command makes, byte for byte, and the file runs in Node', async () => {
     const file = existsSync(squeezenet) ? squeezenet : digits
     const { page, wrong } = await visit()
+    await page.evaluate(() => {
+      const seen: number[] = []
+      Reflect.set(globalThis, 'longTasks', seen)
+      new PerformanceObserver((list) => seen.push(...list.getEntries().map((e) => e.duration))).observe({ type: 'longtask' })
+    })
     await site.browser.startTracing(page, { categories: ['toplevel', 'devtools.timeline'] })
     await open(page, file)
     await page.getByRole('radio', { name: /^A quarter/ }).first().check()
@@ -105,7 +110,9 @@ describe.skipIf(!existsSync(CHROMIUM))(`the page in Chromium${existsSync(CHROMIU
     expect(await made(page)).toBe('done')
     await page.locator('lowbit-report').waitFor()
     const { milliseconds, tasks } = longestTask(await site.browser.stopTracing())
-    console.info(`longest task of the page's own thread: ${milliseconds.toFixed(0)} ms of ${tasks} tasks`)
+    // What an observer sees is time on the clock, which other processes of a busy machine lengthen: it is told, the processor's time is held to.
+    const observed = await page.evaluate(() => Reflect.get(globalThis, 'longTasks') as readonly number[])
+    console.info(`longest task of the page's own thread: ${milliseconds.toFixed(0)} ms of processor time, of ${tasks} tasks; an observer saw ${observed.length} over 50 ms by the clock (${observed.map((ms) => ms.toFixed(0)).join(', ')})`)
     expect(tasks).toBeGreaterThan(50)
     expect(milliseconds).toBeLessThan(50)
 
@@ -200,8 +207,15 @@ describe.skipIf(!existsSync(CHROMIUM))(`the page in Chromium${existsSync(CHROMIU
       expect(await failure.innerText()).toMatch(words)
       expect(await failure.innerText()).not.toMatch(/undefined|\[object|TypeError/)
     }
-    await open(page, digits)
+    // As a mouse lets go of it.
+    const drop = await page.evaluateHandle((bytes) => {
+      const transfer = new DataTransfer()
+      transfer.items.add(new File([Uint8Array.from(bytes)], 'dropped.onnx'))
+      return transfer
+    }, [...readFileSync(digits)])
+    await page.dispatchEvent('.page', 'drop', { dataTransfer: drop })
     await page.locator('#settings-title').waitFor()
+    expect(await page.locator('h1').innerText()).toBe('dropped.onnx')
     expect(wrong).toEqual([])
     await page.context().close()
   })
@@ -257,7 +271,8 @@ describe.skipIf(!existsSync(CHROMIUM))(`the page in Chromium${existsSync(CHROMIU
     await page.selectOption('#option-weights-dtype', 'int4')
     await page.fill('#option-weights-group', '16')
     await page.locator('#option-weights-group').press('Tab')
-    await page.selectOption('#option-format, [id=option-format]', { label: 'dequantize' }).catch(() => page.fill('#option-format', 'dequantize'))
+    await page.fill('#option-format', 'dequantize')
+    await page.locator('#option-format').press('Tab')
     await page.locator('#make').click()
     expect(await made(page)).toBe('done')
     await page.click('#copy-link')

@@ -9,7 +9,8 @@ import { openFiles } from './calibration.js'
 import { isImage, isText } from './file-kinds.js'
 import { bestLinAlg } from './linalg.js'
 import type { LabRequest, Progress, VariantResult } from './messages.js'
-import { loadRuntime, THREADS } from './runtime.js'
+import { loadRuntime } from './runtime.js'
+import { THREADS } from './threads.js'
 
 type Run = Extract<LabRequest, { readonly type: 'run' }>
 
@@ -36,10 +37,10 @@ export async function runVariant({ model, recipe, data }: Run, onProgress: (prog
       onProgress: (event) => onProgress(stepOf(event)),
     })
     const bytes = artifact.bytes()
+    const milliseconds = performance.now() - start
     onProgress({ step: 'looking closer', done: 0, total: 1 })
     const details = await reportDetails(host, report, calibration)
     const outputs = new Map(host.sites().map((site) => [site.id, site.output.name]))
-    const seconds = performance.now() - start
     await host.dispose()
     const [before, after] = [await openOnnx(model.file, open), await openOnnx(bytes, { ort })]
     const compared = comparedBatches(before.inputs(), calibration)
@@ -48,7 +49,7 @@ export async function runVariant({ model, recipe, data }: Run, onProgress: (prog
     const answers = await imageAnswers(before, after, compared, names)
     await before.dispose()
     await after.dispose()
-    return { model: new Blob([bytes], { type: 'application/octet-stream' }), report: { ...report, comparison }, details, answers, ...(texts === undefined ? {} : { tokens: texts.npz }), outputs, milliseconds: seconds, threads: THREADS }
+    return { model: new Blob([bytes], { type: 'application/octet-stream' }), report: { ...report, comparison }, details, answers, ...(texts === undefined ? {} : { tokens: texts.npz }), outputs, milliseconds, threads: THREADS }
   } finally {
     runner?.close()
     await host.dispose()

@@ -1,11 +1,9 @@
 import type { OrtModule } from '@lowbit/backend-ort'
+import { THREADS } from './threads.js'
 import wasm from 'onnxruntime-web/ort-wasm-simd-threaded.wasm?url'
 import mjs from 'onnxruntime-web/ort-wasm-simd-threaded.mjs?url'
 
 let loading: Promise<OrtModule> | undefined
-
-/** Threads of ONNX Runtime: without shared memory there is one. */
-export const THREADS = globalThis.crossOriginIsolated ? Math.max(1, Math.min(4, navigator.hardwareConcurrency)) : 1
 
 /** ONNX Runtime Web, fetched when it is first needed. */
 export function loadRuntime(): Promise<OrtModule> {

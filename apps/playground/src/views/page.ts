@@ -1,5 +1,6 @@
 import { html, nothing, type TemplateResult } from 'lit-html'
 import type { Controller } from '../controller.js'
+import { THREADS } from '../lab/threads.js'
 import { droppedFiles } from '../model/dropped-files.js'
 import { chatView } from './chat.js'
 import { failureView } from './failure.js'
@@ -44,7 +45,7 @@ export function pageView(controller: Controller): TemplateResult {
       <footer>
         <p>
           ${crossOriginIsolated
-            ? html`This page may share memory between threads: it computes on ${Math.min(4, navigator.hardwareConcurrency)}.`
+            ? html`This page may share memory between threads: models run on ${THREADS === 1 ? 'one here, half of the processors' : `${THREADS} here`}.`
             : html`This page is not cross-origin isolated, so models run on one thread, several times slower on large ones. Serve it with <code>Cross-Origin-Opener-Policy: same-origin</code> and <code>Cross-Origin-Embedder-Policy: require-corp</code>.`}
         </p>
         <p>Files are read in your browser and stay there. The same in a terminal: <code>npx lowbit quantize model.onnx</code></p>
