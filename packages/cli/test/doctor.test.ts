@@ -20,6 +20,18 @@ describe('lowbit doctor', () => {
     expect(bound.err).toBe('')
   })
 
+  it('finds nothing against a model that was quantized for TensorRT', async () => {
+    const { code, err } = await box.lowbit('quantize', box.path('model.onnx'), '-c', box.path('data.npz'), '--target', 'tensorrt', '-o', box.path('trt.onnx'))
+    expect([code, err]).toEqual([0, ''])
+    const { out } = await box.lowbit('doctor', box.path('trt.onnx'), '-t', 'tensorrt', '--json')
+    expect(JSON.parse(out)).toEqual({ findings: [] })
+    expect(statSync(box.path('trt.onnx')).size).toBeLessThan(0.6 * statSync(box.path('model.onnx')).size)
+    const usual = await box.lowbit('quantize', box.path('model.onnx'), '-c', box.path('data.npz'), '-o', box.path('usual.onnx'))
+    expect(usual.code).toBe(0)
+    expect((await box.lowbit('doctor', box.path('usual.onnx'), '-t', 'tensorrt')).code).toBe(1)
+    expect((await box.lowbit('quantize', box.path('model.onnx'), '-c', box.path('data.npz'), '--target', 'tensorrt', '-f', 'qoperator')).code).toBe(2)
+  })
+
   it('writes nothing where there is nothing to repair', async () => {
     const { code, out } = await box.lowbit('doctor', box.path('model.onnx'), '--fix', '-o', box.path('fixed.onnx'))
     expect(code).toBe(0)

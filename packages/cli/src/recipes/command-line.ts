@@ -62,10 +62,11 @@ function shortName(use: Json): string | undefined {
   return [...Object.entries(SHORT), ...Object.entries(SHORT_BEFORE_CORRECTION)].find(([, known]) => JSON.stringify(known) === text)?.[0] ?? (typeof use === 'string' ? use : undefined)
 }
 
-function activationValues({ dtype, method, observer, rescue, operators, percentile, sample }: NonNullable<Recipe['activations']>): Partial<QuantizeValues> {
+function activationValues({ dtype, symmetric, method, observer, rescue, operators, percentile, sample }: NonNullable<Recipe['activations']>): Partial<QuantizeValues> {
   const own = ACTIVATION_OPTIONS.method.values.find((m) => m === method)
   return {
     activations: dtype,
+    ...(symmetric === true ? { symmetricActivations: true } : {}),
     ...(own === undefined ? (typeof observer === 'string' ? { method: observer } : {}) : { method: own }),
     ...(rescue === false ? { rescue } : {}),
     ...(operators === undefined ? {} : { operators }),

@@ -20,6 +20,8 @@ export interface QuantizeValues extends DataValues, OutputValues, Omit<RunValues
   readonly algorithm?: string
   readonly transform?: readonly string[]
   readonly activations?: ActivationParams['dtype']
+  readonly symmetricActivations?: boolean
+  readonly target?: 'tensorrt'
   readonly method?: string
   readonly percentile?: number
   readonly sample?: number | 'all'
@@ -66,6 +68,8 @@ export const QUANTIZE_FLAGS: FlagsOf<QuantizeValues> = {
   },
   transform: { flags: '-t, --transform <names>', option: { type: 'list', of: { type: 'text' }, about: 'smoothquant, awq, rotate, or packages that your package.json lists; several with commas, in order' } },
   activations: { flags: '--activations <type>', option: { ...ACTIVATION_OPTIONS.dtype, required: false, when: STATIC, otherwise: 'uint8 for qdq and qoperator' } },
+  symmetricActivations: { flags: '--symmetric-activations', option: { ...ACTIVATION_OPTIONS.symmetric, when: STATIC, about: 'zero points of activations in the middle of the codes' } },
+  target: { flags: '--target <engine>', option: { type: 'choice', values: ['tensorrt'], when: WITH_DATA, excludes: ['format', 'activations', 'symmetricActivations', 'set'], about: 'what an engine wants: for TensorRT qdq in int8 with zero points 0 and float biases, nothing in 16 bits' } },
   method: {
     flags: '--method <method>',
     option: { type: 'text', default: 'mse', when: STATIC, about: `${ACTIVATION_OPTIONS.method.about}: ${ACTIVATION_OPTIONS.method.values.join(', ')}, or a package that your package.json lists` },

@@ -15,7 +15,8 @@ export interface RecipePaths {
  * The recipe that the values of `lowbit quantize` stand for. Paths are written as they are given, that of the calibration data too.
  * @param paths - from the scheme of the weights, which names the new file
  */
-export function recipeOfValues(values: QuantizeValues, paths: (weights: RecipeScheme) => RecipePaths = () => ({})): Recipe {
+export function recipeOfValues(given: QuantizeValues, paths: (weights: RecipeScheme) => RecipePaths = () => ({})): Recipe {
+  const values = given.target === undefined ? given : { ...given, ...TARGETS[given.target] }
   const { budget, calibration, weights: types } = values
   if (types !== undefined && types.length > 1 && budget === undefined) {
     throw new LowbitError('LOWBIT_ARGUMENT', { thing: '--weights', found: types.join(','), expected: 'one type, or --budget to choose among several' })
@@ -48,6 +49,11 @@ export function recipeOfValues(values: QuantizeValues, paths: (weights: RecipeSc
   }, UNION)
 }
 
+/** What engines want, in the words of the other flags. */
+const TARGETS: Readonly<Record<NonNullable<QuantizeValues['target']>, Partial<QuantizeValues>>> = {
+  tensorrt: { format: 'qdq', activations: 'int8', symmetricActivations: true, rescue: false, set: ['weightStorage="int8"', 'bias="float"'] },
+}
+
 /** Integer codes below 8 bits, and nothing to go by but the weights: a searched scale and zero point lose least, in the fast kernels' own layout. */
 function isWithoutData({ algorithm, calibration }: QuantizeValues, dtype: string, format: string): boolean {
   return algorithm === undefined && calibration === undefined && /^u?int[234]$/.test(dtype) && (format === 'matmul-nbits' || format === 'dequantize')
@@ -60,6 +66,7 @@ function firstType({ weights, budget }: QuantizeValues): string {
 
 /** The format that flags stand for: what is said, or what fits the type and the data. */
 export function formatOf(values: QuantizeValues): string {
+  if (values.target !== undefined) return TARGETS[values.target].format ?? 'qdq'
   if (values.format !== undefined) return values.format
   if (!firstType(values).endsWith('8')) return 'matmul-nbits'
   return values.calibration === undefined && values.activations === undefined ? 'dynamic' : 'qdq'
@@ -95,13 +102,14 @@ function forAlgorithm(scheme: RecipeScheme, format: string, { algorithm, symmetr
   return { ...scheme, dtype: unsigned, symmetric: false, ...(format === 'matmul-nbits' && unsigned !== 'uint8' ? { zeroPoint: 'float' } : {}) }
 }
 
-function activationsFromFlags({ activations = 'uint8', method, rescue, operators, percentile, sample }: QuantizeValues): object {
+function activationsFromFlags({ activations = 'uint8', symmetricActivations, method, rescue, operators, percentile, sample }: QuantizeValues): object {
   const withHistogram = ACTIVATION_OPTIONS.sample.when.method
   if (sample !== undefined && method !== undefined && isMethod(method) && !withHistogram.some((m) => m === method)) {
     throw new LowbitError('LOWBIT_ARGUMENT', { thing: '--sample', found: `does nothing with --method ${method}`, expected: `--method ${withHistogram.join(' or ')}`, fix: 'leave --sample out' })
   }
   return {
     dtype: activations,
+    ...(symmetricActivations === true ? { symmetric: true } : {}),
     ...(method === undefined ? {} : isMethod(method) ? { method } : { observer: method }),
     ...(rescue === false ? { rescue: false } : {}),
     ...(operators === undefined ? {} : { operators }),

@@ -6,6 +6,7 @@ export interface OnnxSettings {
   readonly expand?: 'run' | 'load'
   readonly weightStorage?: 'uint8' | 'int8'
   readonly scales?: 'float32' | 'float16'
+  readonly bias?: 'int32' | 'float'
 }
 
 /** The settings of every format, with the formats that read them: the host shows them, `emit` is held to them. */
@@ -37,6 +38,13 @@ export const ONNX_SETTINGS = {
     default: 'float32',
     when: { format: ['matmul-nbits', 'dequantize'] },
     about: 'type of stored scales of float32 models; float16 is off by at most 2^-11 of each',
+  },
+  bias: {
+    type: 'choice',
+    values: ['int32', 'float'],
+    default: 'int32',
+    when: { format: ['qdq'] },
+    about: 'biases of integer products: int32 codes, which ONNX Runtime wants, or floats, which TensorRT wants',
   },
 } as const satisfies Declarations & { readonly [K in keyof OnnxSettings]: unknown }
 

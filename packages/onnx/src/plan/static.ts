@@ -68,7 +68,7 @@ export function planStatic(job: PlanJob, build: PlanBuilder, floatWeights: Reado
     const input = wide ? undefined : activations.get(operandName(graph, record, 'data'))
     if (!wide) expectSuitable(record, decided)
     if (input !== undefined) products.set(node, operandName(graph, record, 'data'))
-    const q = input === undefined ? decided : withRoomForBias(graph, record, node, decided, input, build)
+    const q = input === undefined || job.settings.bias === 'float' ? decided : withRoomForBias(graph, record, node, decided, input, build)
     if (floatWeights.has(owner)) continue
     // Tied weights are stored once; a raised scale makes another weight of it.
     const key = JSON.stringify([owner, record.matrix.orientation, q === decided ? '' : record.site.id])
