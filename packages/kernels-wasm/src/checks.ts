@@ -1,4 +1,5 @@
 import { LowbitError, type HostTensor, type MatmulOptions } from '@lowbit/core'
+import { ACTIVATIONS } from './program/supports.js'
 
 /** A product that has passed the checks: M rows, and the tensor to write. */
 export interface CheckedProduct {
@@ -6,7 +7,7 @@ export interface CheckedProduct {
   readonly out: HostTensor<'float32'>
 }
 
-/** @throws LOWBIT_SHAPE, LOWBIT_DTYPE */
+/** @throws LOWBIT_SHAPE, LOWBIT_DTYPE, LOWBIT_ARGUMENT */
 export function checkProduct(x: HostTensor<'float32'>, weights: { readonly rows: number; readonly columns: number }, out: HostTensor<'float32'> | undefined, options: MatmulOptions): CheckedProduct {
   const { rows: n, columns: k } = weights
   checkFloats(x, 'activations')
@@ -14,6 +15,7 @@ export function checkProduct(x: HostTensor<'float32'>, weights: { readonly rows:
   if (along !== k) throw new LowbitError('LOWBIT_SHAPE', { thing: 'activations', found: `shape [${x.shape.join(', ')}]`, expected: `[…, ${k}]: weights are [${n}, ${k}]` })
   const rows = x.data.length / k
   const shape = [...x.shape.slice(0, -1), n]
+  if (options.activations !== undefined && !ACTIVATIONS.includes(options.activations)) throw new LowbitError('LOWBIT_ARGUMENT', { thing: 'activations', found: String(options.activations), expected: ACTIVATIONS.join(', ') })
   if (options.bias !== undefined && options.bias.length !== n) throw new LowbitError('LOWBIT_SHAPE', { thing: 'bias', found: `${options.bias.length} values`, expected: `${n}` })
   if (out === undefined) return { rows, out: { dtype: 'float32', shape, data: new Float32Array(rows * n) } }
   checkFloats(out, 'result')

@@ -29,6 +29,15 @@ describe('grouped weights', () => {
     }), { numRuns: 60 })
   })
 
+  it('meet no activations of a name that there is not', async () => {
+    for (const tier of ['scalar', 'simd128'] as const) {
+      using kernels = await createWasmKernels({ tier, threads: 1 })
+      using packed = kernels.prepack(toyGrouped(4, 32, 1))
+      const options: unknown = { activations: 'int4' }
+      expect(() => kernels.matmul(toyActivations(1, 32, 1), packed, undefined, options as { readonly activations: 'int8' })).toThrow(/LOWBIT_ARGUMENT.*int4.*int8-group/)
+    }
+  })
+
   it('refuse 16-bit floats that are not finite, and codes without a level', async () => {
     for (const tier of ['scalar', 'simd128'] as const) {
       using kernels = await createWasmKernels({ tier, threads: 1 })

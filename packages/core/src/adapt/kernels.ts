@@ -10,7 +10,10 @@ export function adaptKernels(v1: V1.KernelProvider): KernelProvider {
     ...identity(v1),
     supports: v1.supports,
     prepack: (weights, { layout } = {}) => v1.prepack(weightsOfV1('layout' in weights && layout !== undefined ? unpackWith(weights, layout) : weights, v1)),
-    matmul: (x, weights, out, options) => v1.matmul(x, weights, out, options),
+    matmul: (x, weights, out, options) => {
+      if (options?.activations === 'int8-group') throw tooYoung(v1, 'int8-group activations', 'int8 or float32')
+      return v1.matmul(x, weights, out, options)
+    },
     quantizeActivations: (x, options) => v1.quantizeActivations(x, options),
     dequantize: (weights) => v1.dequantize(weights),
     hadamard: (x, options) => v1.hadamard(x, options),
@@ -20,9 +23,13 @@ export function adaptKernels(v1: V1.KernelProvider): KernelProvider {
 }
 
 /** Groups with minima and levels, and half precision, are younger than v1. */
-function weightsOfV1(weights: KernelWeights, { name, version }: V1.KernelProvider): Parameters<V1.KernelProvider['prepack']>[0] {
+function weightsOfV1(weights: KernelWeights, v1: V1.KernelProvider): Parameters<V1.KernelProvider['prepack']>[0] {
   if ('scheme' in weights) return weights
   if ('dtype' in weights && hasDType(weights, 'float32')) return weights
   const found = 'dtype' in weights ? `${weights.dtype} weights` : 'a matrix of codes in groups'
-  throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: `${name}@${version}`, found, expected: 'codes with a scheme, or float32: it was made for contract v1', fix: `npm install ${name}@latest` })
+  throw tooYoung(v1, found, 'codes with a scheme, or float32')
+}
+
+function tooYoung({ name, version }: V1.KernelProvider, found: string, expected: string): LowbitError {
+  return new LowbitError('LOWBIT_UNSUPPORTED', { thing: `${name}@${version}`, found, expected: `${expected}: it was made for contract v1`, fix: `npm install ${name}@latest` })
 }

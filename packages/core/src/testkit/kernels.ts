@@ -308,6 +308,8 @@ async function refusals(kernels: Provider, weight: ToyWeight): Promise<void> {
       await refuses(() => kernels.matmul(x, packed), 'LOWBIT_NONFINITE', `an activation of ${value}`)
     }
   }
+  const { activations = ['int8', 'float32'] } = kernels.supports
+  if (!activations.includes('int8-group')) await refuses(() => kernels.matmul(zeros('float32', [1, 32]), packed, undefined, { activations: 'int8-group' }), 'LOWBIT_UNSUPPORTED', 'a scale for each group of activations')
   await refuses(() => kernels.prepack({ ...q, codes: q.codes.slice(1) }), 'LOWBIT_SHAPE', 'too few codes')
   await refuses(() => kernels.prepack({ ...q, codes: q.codes.map(() => 100) }), 'LOWBIT_DATA', 'codes outside their type')
   await refuses(() => kernels.prepack({ ...q, shape: [6 * 32] }), 'LOWBIT_SHAPE', 'weights that are not a matrix')
