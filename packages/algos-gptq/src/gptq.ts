@@ -34,11 +34,11 @@ import { VERSION } from './version.js'
  * With searched scales what comes out is refined; in sequential mode the weight is moved first towards what the float model puts out
  * (see `mismatch`).
  *
- * Integer codes, one scale a row, a group along K or a tensor; symmetric or with zero points. A grouped convolution has one Gram
+ * Integer codes and tables (NF4, FP4, float8), one scale a row, a group along K or a tensor; symmetric or with zero points. A grouped convolution has one Gram
  * matrix a group. Embeddings have no Gram matrix: they are rounded to nearest on the same grid.
  *
  * @throws LOWBIT_ARGUMENT for options out of range; the job: LOWBIT_CALIBRATION without a Gram matrix, LOWBIT_NONFINITE,
- * LOWBIT_SINGULAR with percdamp 0, LOWBIT_UNSUPPORTED for table codes or scales along another axis.
+ * LOWBIT_SINGULAR with percdamp 0, LOWBIT_UNSUPPORTED for binary codes or scales along another axis.
  */
 export function gptq(options: GptqOptions = {}): RoundingAlgorithm {
   const resolved = resolveGptqOptions(options)
@@ -95,7 +95,7 @@ async function round(job: RoundingJob, options: ResolvedOptions): Promise<Roundi
     if (options.deadColumns === 'zero') for (let i = 0; i < part.length; i++) if (hessian.dead[i % columns] === 1) part[i] = 0
     const rule: ScaleRule = {
       source: typeof options.scales === 'string' && !wholeTensor ? options.scales : 'range',
-      negative: options.negativeScales ?? (job.scheme.granularity.kind === 'group' || bitsOf(job.scheme.dtype) < 4),
+      negative: grid.table === undefined && (options.negativeScales ?? (job.scheme.granularity.kind === 'group' || bitsOf(job.scheme.dtype) < 4)),
     }
     const known = wholeTensor || base !== undefined
     const problem: Problem = {

@@ -1,4 +1,4 @@
-import { clamp, rangeParams, roundHalfEven, type CodeGrid, type GridParams } from '@lowbit/core'
+import { clamp, gridCode, gridValue, rangeParams, roundHalfEven, type CodeGrid, type GridParams } from '@lowbit/core'
 
 /** First pass: ranges of 110 % down to 30 %. A little more than all is right where few codes are left. */
 const COARSE = Array.from({ length: 17 }, (_, i) => 1.1 - i * 0.05)
@@ -73,8 +73,10 @@ class Trial {
   }
 
   /** What later columns cannot repair; some number of at least `bound` as soon as it is known to reach that. */
-  error({ scale, zero }: GridParams, bound = Infinity): number {
-    const { min, max, floatZero } = this.#grid
+  error(params: GridParams, bound = Infinity): number {
+    const { scale, zero } = params
+    const grid = this.#grid
+    const { min, max, floatZero, table } = grid
     const values = this.#values
     const columns = this.#columns
     const delta = this.#delta
@@ -85,8 +87,12 @@ class Trial {
       for (let s = 0; s < t; s++) feedback += delta[s] * columns[at + s]
       const pivot = columns[at + t]
       const w = values[t] + feedback / pivot
-      const code = floatZero ? roundHalfEven(w / scale + zero) : roundHalfEven(w / scale) + zero
-      const q = (clamp(code, min, max) - zero) * scale
+      let q: number
+      if (table !== undefined) q = gridValue(grid, params, gridCode(grid, params, w))
+      else {
+        const code = floatZero ? roundHalfEven(w / scale + zero) : roundHalfEven(w / scale) + zero
+        q = (clamp(code, min, max) - zero) * scale
+      }
       delta[t] = values[t] - q
       const e = (w - q) * pivot
       total += e * e

@@ -1,4 +1,4 @@
-import { rangeParams, gridCode, type CodeGrid, type GridParams, type LinAlg, type Slices } from '@lowbit/core'
+import { rangeParams, gridCode, gridValue, type CodeGrid, type GridParams, type LinAlg, type Slices } from '@lowbit/core'
 import { refineByGram, transposedFactor } from './gram-search.js'
 import { searchWide } from './wide-search.js'
 
@@ -57,7 +57,7 @@ function leastError(grid: CodeGrid, values: Float64Array, low: number, high: num
     const p = 1 - i / 100
     const params = rangeParams(grid, low * p, high * p)
     let error = 0
-    for (const v of values) error += Math.abs((gridCode(grid, params, v) - params.zero) * params.scale - v) ** NORM
+    for (const v of values) error += Math.abs(gridValue(grid, params, gridCode(grid, params, v)) - v) ** NORM
     if (error < least) {
       least = error
       best = params

@@ -1,4 +1,4 @@
-import { roundHalfEven, clamp, type CodeGrid, type LinAlg, type Slices } from '@lowbit/core'
+import { clamp, gridCode, gridValue, roundHalfEven, type CodeGrid, type LinAlg, type Slices } from '@lowbit/core'
 import type { Hessian } from './hessian.js'
 import { chooseParams, type ScaleRule } from './scales.js'
 
@@ -99,7 +99,7 @@ class Strip {
     const column = this.#h.order[j]
     const pivot = this.#h.factor[j * k + j]
     const granule = Math.floor(column / groupSize)
-    const { min, max, floatZero } = grid
+    const { min, max, floatZero, table } = grid
     const here = (j - from) * n
     for (let r = 0; r < n; r++) {
       const row = this.#first + r
@@ -107,6 +107,13 @@ class Strip {
       const zero = zeros[row * perRow + granule]
       const original = weight[row * k + column]
       const w = original + carried[here + r] / pivot
+      if (table !== undefined) {
+        const params = { scale, zero }
+        const entry = gridCode(grid, params, w)
+        codes[row * k + column] = entry
+        delta[j * n + r] = original - gridValue(grid, params, entry)
+        continue
+      }
       const code = scale === 0 ? zero : clamp(floatZero ? roundHalfEven(w / scale + zero) : roundHalfEven(w / scale) + zero, min, max)
       codes[row * k + column] = code
       delta[j * n + r] = original - (code - zero) * scale

@@ -1,4 +1,4 @@
-import { clamp, rangeParams, roundHalfEven, type CodeGrid, type GridParams, type LinAlg, type Slices } from '@lowbit/core'
+import { clamp, gridCode, gridValue, rangeParams, roundHalfEven, type CodeGrid, type GridParams, type LinAlg, type Slices } from '@lowbit/core'
 
 /** Ranges tried first, after the whole one. */
 const COARSE = [0.8, 0.6, 0.4, 0.3]
@@ -120,7 +120,7 @@ class Search {
 
   #roundColumn(t: number, scales: Float64Array, zeros: Float64Array, carried: Float64Array, errors: Float64Array): void {
     const { size, rows, factor, values, grid } = this.#group
-    const { min, max, floatZero } = grid
+    const { min, max, floatZero, table } = grid
     const delta = this.#delta
     const left = this.#trialLeft
     const pivot = factor[t * size + t]
@@ -128,8 +128,12 @@ class Search {
       const scale = scales[r]
       const zero = zeros[r]
       const w = values[i] + carried[r] / pivot
-      const code = floatZero ? roundHalfEven(w / scale + zero) : roundHalfEven(w / scale) + zero
-      const q = (clamp(code, min, max) - zero) * scale
+      let q: number
+      if (table !== undefined) q = gridValue(grid, { scale, zero }, gridCode(grid, { scale, zero }, w))
+      else {
+        const code = floatZero ? roundHalfEven(w / scale + zero) : roundHalfEven(w / scale) + zero
+        q = (clamp(code, min, max) - zero) * scale
+      }
       const e = (w - q) * pivot
       delta[i] = values[i] - q
       left[i] = e

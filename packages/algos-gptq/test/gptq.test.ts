@@ -18,12 +18,14 @@ const schemes: readonly Scheme[] = [
   weightScheme('uint4', { group, symmetric: true }),
   { ...uint4({ group }), zeroPoint: 'float' },
   int4({ perTensor: true }),
+  weightScheme('nf4', { group }),
+  weightScheme('float8e4m3fn'),
 ]
 const runner = { describe, it }
-roundingSuite({ runner, factory: () => gptq(), schemes, better: 'output', refuses: [weightScheme('nf4', { group }), { ...int4(), granularity: { kind: 'channel', axis: 1 } }] })
+roundingSuite({ runner, factory: () => gptq(), schemes, better: 'output', refuses: [weightScheme('binary', { group }), { ...int4(), granularity: { kind: 'channel', axis: 1 } }] })
 // Two symmetric bits have three useful codes under the published scale, `2·absmax / 3`: round-to-nearest, whose scale makes use of
 // all four, is on a par with it.
-describe('published scales', () => roundingSuite({ runner, factory: () => gptq({ scales: 'range' }), schemes: schemes.filter((s) => s.dtype !== 'int2'), better: 'output' }))
+describe('published scales', () => roundingSuite({ runner, factory: () => gptq({ scales: 'range' }), schemes: schemes.filter((s) => s.dtype !== 'int2' && s.dtype !== 'float8e4m3fn'), better: 'output' }))
 describe('act-order', () => roundingSuite({ runner, factory: () => gptq({ actOrder: 'static' }), schemes: schemes.slice(0, 6), better: 'output' }))
 
 async function error(algorithm: RoundingAlgorithm, job: RoundingJob): Promise<number> {
@@ -74,6 +76,15 @@ describe('GPTQ against its neighbours', () => {
     const [narrow, wide] = [await gain(100), await gain(200)]
     expect(wide).toBeLessThan(0.95)
     expect(wide).toBeLessThan(narrow * 1.1)
+  })
+
+  it.each(['nf4', 'fp4', 'float8e4m3fn', 'float8e5m2'] as const)('has less output error than rounding to the same table, %s, and gains from refining', async (dtype) => {
+    for (const scheme of [weightScheme(dtype, { group: 32 }), weightScheme(dtype)]) {
+      expect(await ratio(gptq({ scales: 'range' }), rtn(), scheme)).toBeLessThan(0.8)
+      expect(await ratio(gptq(), gptq({ scales: 'range' }), scheme)).toBeLessThan(1)
+      expect(await ratio(gptq(), gptq({ refine: 0 }), scheme)).toBeLessThan(1)
+      expect((await gptq().round(toyJob({ scheme }).job)).q.params.scales.every((s) => s > 0)).toBe(true)
+    }
   })
 
   it('keeps the scales it is given, and beats the rounding they came from', async () => {

@@ -1,8 +1,10 @@
 import { LowbitError } from '../errors.js'
+import { codebook, nearestCode, type Codebook } from '../numbers/codebook.js'
 import { affineCodeRange } from '../reference/affine.js'
 import { middleCode } from '../reference/codes.js'
+import { tableValues } from '../reference/dequantize.js'
 import { clamp, roundHalfEven } from '../reference/round.js'
-import { INTEGER_CODES, isIntegerCode, type Scheme } from '../scheme.js'
+import { bitsOf, INTEGER_CODES, isIntegerCode, type Scheme } from '../scheme.js'
 
 /** The codes an algorithm that searches for scales may use. */
 export interface CodeGrid {
@@ -13,6 +15,8 @@ export interface CodeGrid {
   readonly symmetric: boolean
   /** The zero point may be any number. */
   readonly floatZero: boolean
+  /** Codes of a table: what they stand for is looked up, and there is no zero point. */
+  readonly table?: Codebook
 }
 
 /** Scale and zero point of one granule. `scale` is a float32 number: what is stored is what was computed with. */
@@ -23,12 +27,13 @@ export interface GridParams {
 
 /**
  * The code grid of a weight scheme.
- * @throws LOWBIT_UNSUPPORTED for codes that are not evenly spaced around a zero point (tables, binary).
+ * @throws LOWBIT_UNSUPPORTED for codes that have neither a zero between them nor a table (binary).
  */
 export function codeGrid(scheme: Scheme, thing: string): CodeGrid {
   const { dtype, symmetric, reduceRange = false } = scheme
-  if (!isIntegerCode(dtype) || dtype === 'binary') {
-    throw new LowbitError('LOWBIT_UNSUPPORTED', { thing, found: `${dtype} codes`, expected: 'integer codes with a scale: int2 to int8, uint2 to uint8, ternary', fix: 'round this site to nearest' })
+  if (!isIntegerCode(dtype)) return { min: 0, max: 2 ** bitsOf(dtype) - 1, middle: 0, symmetric: true, floatZero: false, table: codebook(tableValues(dtype)) }
+  if (dtype === 'binary') {
+    throw new LowbitError('LOWBIT_UNSUPPORTED', { thing, found: `${dtype} codes`, expected: 'codes with a scale: int2 to int8, uint2 to uint8, ternary, tables', fix: 'round this site to nearest' })
   }
   const middle = middleCode(dtype)
   const { min, max } = reduceRange ? affineCodeRange(dtype, { reduceRange }) : INTEGER_CODES[dtype]
@@ -50,6 +55,7 @@ export function rangeParams(grid: CodeGrid, low: number, high: number): GridPara
     lo = -1
     hi = 1
   }
+  if (grid.table !== undefined) return { scale: positive(Math.max(-lo, hi) / reachOf(grid.table)), zero: 0 }
   const steps = grid.max - grid.min
   if (grid.symmetric) return { scale: positive((2 * Math.max(-lo, hi)) / steps), zero: grid.middle }
   const exact = (hi - lo) / steps
@@ -59,8 +65,19 @@ export function rangeParams(grid: CodeGrid, low: number, high: number): GridPara
 
 /** `clamp(rint(w / s) + zero)`: a division, as the scale of a code decides ties. */
 export function gridCode(grid: CodeGrid, { scale, zero }: GridParams, w: number): number {
+  if (grid.table !== undefined) return nearestCode(grid.table, w / scale)
   const code = grid.floatZero ? roundHalfEven(w / scale + zero) : roundHalfEven(w / scale) + zero
   return clamp(code, grid.min, grid.max)
+}
+
+/** What a code stands for. */
+export function gridValue(grid: CodeGrid, { scale, zero }: GridParams, code: number): number {
+  return (grid.table === undefined ? code - zero : grid.table.values[code]) * scale
+}
+
+/** The largest magnitude of a table: a granule's is put there. */
+function reachOf({ values, order }: Codebook): number {
+  return order.reduce((most, code) => Math.max(most, Math.abs(values[code])), 0)
 }
 
 /** float32, and never 0: weights below the smallest float32 would divide by it. */
