@@ -50,6 +50,14 @@ const KINDS: Readonly<Record<string, Kind>> = {
       weight('basis', [32, 1, 64], 1), weight('W', [1, 128, 32], 2), weight('R', [1, 128, 32], 3), weight('head', [40, 32], 4),
     ],
   },
+  'a square weight in a branch that the runtime takes, behind a quantized activation': {
+    nodes: [
+      node('QuantizeLinear', ['x', 'as', 'az'], ['xq']), node('DequantizeLinear', ['xq', 'as', 'az'], ['xd']),
+      node('If', ['flag'], ['y'], { then_branch: body([node('MatMul', ['xd', 'w'], ['t'])], 't'), else_branch: body([node('MatMul', ['xd', 'w'], ['m']), node('Neg', ['m'], ['e'])], 'e') }, '', 'choice'),
+    ],
+    inputs: { x: x([4, 32]) },
+    weights: [flag, weight('w', [32, 32], 1), hostToTensor('as', { dtype: 'float32', shape: [], data: Float32Array.of(0.02) }), hostToTensor('az', { dtype: 'uint8', shape: [], data: Uint8Array.of(128) })],
+  },
   'a weight that two branches read': {
     nodes: [node('If', ['flag'], ['y'], { then_branch: body([node('MatMul', ['x', 'w'], ['t'])], 't'), else_branch: body([node('MatMul', ['x', 'w'], ['m']), node('Neg', ['m'], ['e'])], 'e') }, '', 'choice')],
     inputs: { x: x([4, 32]) },

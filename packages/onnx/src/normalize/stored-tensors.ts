@@ -109,12 +109,8 @@ export function hideStored(graph: Graph): void {
     if (stored === undefined || dims === undefined || graph.consumers(from).length > 1) {
       node.docString = ''
       if (cast !== undefined) cast.docString = ''
-      // What was a matrix is one: what makes its numbers makes them under the old name.
-      if (cast === undefined && dims !== undefined && isMatrix(dims) && graph.producer(from) !== undefined && graph.consumers(from).length === 1 && !graph.isOutput(from)) {
-        graph.removeNode(node)
-        graph.removeIfUnread(shape)
-        graph.rename(from, name)
-      }
+      // The Reshape stays, even where it changes nothing: ONNX Runtime takes a DequantizeLinear right before a MatMul for one with
+      // a scale a column, whatever its axis says.
       continue
     }
     const own = copyMessage(stored)
@@ -126,12 +122,6 @@ export function hideStored(graph: Graph): void {
     graph.removeIfUnread(shape)
     graph.addInitializer(own)
   }
-}
-
-/** True for a shape that {@link matrixOf} leaves as it is. */
-function isMatrix(shape: TensorProto): boolean {
-  const dims = Array.from(new BigInt64Array(shape.rawData.slice().buffer), Number)
-  return dims.length === 2 && matrixOf(dims).columns === dims[1]
 }
 
 function isMarked(graph: Graph, name: string): boolean {
