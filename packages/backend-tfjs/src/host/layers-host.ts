@@ -130,7 +130,9 @@ class TfjsHost extends AbstractHost implements LayersHost {
   }
 
   foldGroups(): readonly FoldGroup[] {
-    return this.#folds.map((f) => f.group)
+    // Said before anything is planned for them: a file of layers has no place for a scale that nothing takes.
+    const refused = this.#target?.format === 'layers' ? { scale: 'nothing before it takes a scale, and the layers format has no place for one' } : undefined
+    return this.#folds.map(({ group }) => (refused === undefined || group.producer !== 'none' ? group : { ...group, refused }))
   }
 
   override activations(): readonly ActivationPoint[] {
@@ -191,6 +193,7 @@ class TfjsHost extends AbstractHost implements LayersHost {
   protected transform(group: FoldGroup, transform: Exclude<Transform, { readonly kind: 'clip' }>): ApplyResult {
     const fold = this.#folds.find((f) => f.group.id === group.id)
     if (fold === undefined || transform.kind === 'rotate') return { how: 'refused', reason: 'tfjs layers have no place for a rotation' }
+    if (group.refused?.scale !== undefined) return { how: 'refused', reason: group.refused.scale }
     this.#reshaped()
     return this.#scale(fold, transform.scales)
   }

@@ -2,8 +2,9 @@ import type { Artifact, Batch, ModelHost } from '../contract/v2/host.js'
 import { isLowbitError, type LowbitError } from '../errors.js'
 import type { QuantizeOptions } from '../pipeline/options.js'
 import { quantize, type QuantizeResult } from '../pipeline/quantize.js'
-import { plannedBytes } from '../plan/plan.js'
-import { int4, int8 } from '../weight-scheme.js'
+import { type Plan, plannedBytes } from '../plan/plan.js'
+import type { Report } from '../report/report.js'
+import { artifactCases } from './artifact-cases.js'
 import { distance } from './distance.js'
 import { check, type Skipped, type TestRunner } from './runner.js'
 
@@ -12,6 +13,12 @@ export interface ReopenedModel {
   run(batch: Batch): Promise<Batch>
   /** Ids of the sites that the file holds in float; absent where the file does not say. */
   readonly floatSites?: readonly string[]
+  /** Bytes on disk, where an artifact of several files is not what `bytes()` gives. */
+  readonly size?: number
+  /** Shape and bytes of every tensor in the file; absent where it does not say. */
+  readonly tensors?: readonly { readonly shape: readonly number[]; readonly bytes: number }[]
+  /** Tensors that the file rounds with parameters that stand in it; absent where it does not say. */
+  readonly roundings?: number
   dispose(): Promise<void>
 }
 
@@ -23,48 +30,25 @@ export interface ArtifactSuiteOptions {
   readonly reopen: (artifact: Artifact) => Promise<ReopenedModel>
   /** Most that an output of the artifact may differ from `run`, relative to its largest value. Default 0: the same bits. */
   readonly bound?: number
+  /** Which of the cases are tried, by their place in the list: for the third model of a kind. Default: all. */
+  readonly cases?: (index: number) => boolean
   readonly onSkip?: (skipped: Skipped) => void
-}
-
-type Case = Omit<QuantizeOptions, 'format'>
-
-/** What is quantized, and how: each in every format that accepts it. */
-function casesOf(host: ModelHost, batches: readonly Batch[]): Readonly<Record<string, Case>> {
-  const owners = host.sites().filter((s) => s.tiedTo === undefined)
-  const [first] = owners
-  const last = owners.at(-1)
-  const activations: QuantizeOptions['activations'] = { dtype: 'uint8', method: 'minmax' }
-  return {
-    'int8 a channel': { weights: int8() },
-    'int8 a tensor': { weights: int8({ perTensor: true }) },
-    'int4 in groups': { weights: int4({ group: 16 }) },
-    'one site in float, one in int4': { weights: int8(), overrides: [{ match: literal(first?.id), weights: null }, ...(last === first ? [] : [{ match: literal(last?.id), weights: int4({ group: 32 }) }])] },
-    '16-bit weights': { weights: { ...int8(), dtype: 'int16' } },
-    'bias correction': { weights: int8({ perTensor: true }), biasCorrection: true, calibration: batches },
-    ...(host.supports.activations
-      ? {
-          'static activations': { weights: int8(), activations, calibration: batches },
-          'static signed activations': { weights: int8(), activations: { ...activations, dtype: 'int8' as const }, calibration: batches },
-          'static activations, one site in float': { weights: int8(), activations, calibration: batches, overrides: [{ match: literal(first?.id), weights: null }] },
-          'static activations in 16 bits': { weights: int8(), activations: { ...activations, dtype: 'uint16' as const }, calibration: batches },
-        }
-      : {}),
-  }
 }
 
 /**
  * What the report says, what `run` computes and what the file holds are one thing: for every format of a host, with overrides, tied
  * weights, float sites, 16 bits, bias correction and static activations.
  */
-export function artifactSuite({ runner, factory, batches, reopen, bound = 0, onSkip }: ArtifactSuiteOptions): void {
+export function artifactSuite({ runner, factory, batches, reopen, bound = 0, cases: isTried = () => true, onSkip }: ArtifactSuiteOptions): void {
   runner.describe('artifacts', () => {
     runner.it('compute what the host computes, and hold what the report says', async () => {
       const probe = await factory()
-      const cases = casesOf(probe, batches)
-      const formats = probe.supports.formats
+      const cases = artifactCases(probe, batches)
+      const taken = new Map(probe.supports.formats.map((format) => [format, cases.filter(({ formats, options }) => (formats?.includes(format) ?? true) && takes(probe, format, options))] as const))
       await probe.dispose()
-      for (const [name, options] of Object.entries(cases)) {
-        for (const format of formats) await checkCase(`${format}, ${name}`, { ...options, format })
+      for (const [format, those] of taken) {
+        for (const { name, options } of those.filter((_, i) => isTried(i))) await named(`${format}, ${name}`, (title) => checkCase(title, { ...options, format }))
+        check(those.length > 0, `${format}: none of ${cases.length} cases has a place in it`)
       }
     })
   })
@@ -78,18 +62,21 @@ export function artifactSuite({ runner, factory, batches, reopen, bound = 0, onS
         return
       }
       const { artifact, report, plan } = quantized
-      check(report.sizeAfter === artifact.size && artifact.size === artifact.bytes().length, `${name}: ${artifact.bytes().length} bytes in the file, ${artifact.size} and ${report.sizeAfter} are told`)
       const kept = report.sites.filter((s) => s.status === 'quantized').reduce((sum, s) => sum + s.bytesAfter, 0)
       check(kept <= artifact.size, `${name}: the weights of the report take ${kept} bytes, the file ${artifact.size}`)
-      if (plan !== undefined) {
-        const planned = plan.weights.reduce((sum, w) => sum + plannedBytes(w), 0)
-        check(kept === planned, `${name}: the weights of the report take ${kept} bytes, those of the plan ${planned}`)
-      }
+      if (plan !== undefined) checkPlan(name, plan, report)
       const reopened = await reopen(artifact)
       try {
+        const size = reopened.size ?? artifact.bytes().length
+        check(report.sizeAfter === size && artifact.size === size, `${name}: ${size} bytes in the file, ${artifact.size} and ${report.sizeAfter} are told`)
         if (reopened.floatSites !== undefined) {
           const told = report.sites.filter((s) => s.status === 'float').map((s) => s.id)
           check(sameSet(told, reopened.floatSites), `${name}: the report leaves [${told.join(', ')}] in float, the file [${reopened.floatSites.join(', ')}]`)
+        }
+        if (reopened.tensors !== undefined && plan !== undefined) checkTensors(name, plan, reopened.tensors)
+        if (reopened.roundings !== undefined) {
+          const told = new Set(plan === undefined ? report.activations.filter((a) => a.status === 'quantized').map((a) => a.id) : plan.activations.flatMap((a) => (a.where === 'written' || a.where === 'read' ? [a.id] : []))).size
+          check(reopened.roundings === told, `${name}: ${told} activations are told to be rounded, the file rounds ${reopened.roundings}`)
         }
         for (const batch of batches) {
           const moved = distance(await host.run(batch), await reopened.run(batch))
@@ -114,9 +101,52 @@ async function attempt(host: ModelHost, options: QuantizeOptions): Promise<Quant
   }
 }
 
-/** A pattern that matches one id, whatever stands in it. */
-function literal(id = ''): string {
-  return `/^${id.replace(/[.*+?^${}()|[\]\\/]/g, '\\$&')}$/`
+/** Whatever goes wrong in a case says in which. */
+async function named(name: string, work: (name: string) => Promise<void>): Promise<void> {
+  try {
+    await work(name)
+  } catch (cause) {
+    const message = cause instanceof Error ? cause.message : String(cause)
+    throw new Error(message.startsWith(name) ? message : `${name}: ${message}`, { cause })
+  }
+}
+
+/** Whether any site has a place in the format as it is asked for, and activations where they are. */
+function takes(host: ModelHost, format: string, { weights, activations }: Omit<QuantizeOptions, 'format'>): boolean {
+  if (activations !== undefined && !(host.supports.staticFormats?.includes(format) ?? true)) return false
+  return host.sites().some((s) => s.tiedTo === undefined && host.accepts(s.id, weights, format).ok)
+}
+
+/** The report tells of sites, bytes and activations what the plan says. */
+function checkPlan(name: string, plan: Plan, report: Report): void {
+  const ids = (status: 'quantized' | 'float'): readonly string[] => plan.sites.filter((s) => s.status === status).map((s) => s.site)
+  const known = new Set(report.sites.map((s) => s.id))
+  for (const status of ['quantized', 'float'] as const) {
+    const told = report.sites.filter((s) => s.status === status).map((s) => s.id)
+    const planned = ids(status).filter((id) => known.has(id))
+    check(sameSet(told, planned), `${name}: ${status} in the report are [${told.join(', ')}], in the plan [${planned.join(', ')}]`)
+  }
+  for (const { id, status, reason } of report.sites) check(status === 'quantized' || (reason !== undefined && reason !== ''), `${name}: ${id} stays in float without a reason`)
+  const kept = report.sites.filter((s) => s.status === 'quantized').reduce((sum, s) => sum + s.bytesAfter, 0)
+  const planned = plan.weights.reduce((sum, w) => sum + plannedBytes(w), 0)
+  check(kept === planned, `${name}: the weights of the report take ${kept} bytes, those of the plan ${planned}`)
+  const rounded = new Set(plan.activations.flatMap((a) => (a.where === 'written' || a.where === 'read' ? [a.id] : [])))
+  for (const { id, status, reason } of report.activations) {
+    check((status === 'quantized') === rounded.has(id), `${name}: activation '${id}' is ${status} in the report, and ${rounded.has(id) ? '' : 'not '}rounded in the plan`)
+    check(status === 'quantized' || (reason !== undefined && reason !== ''), `${name}: activation '${id}' stays in float without a reason`)
+  }
+}
+
+/** Every tensor of the plan is in the file, each once. */
+function checkTensors(name: string, plan: Plan, tensors: NonNullable<ReopenedModel['tensors']>): void {
+  const held = tensors.map(({ shape, bytes }) => `[${shape.join(', ')}] of ${bytes} bytes`)
+  for (const weight of plan.weights) {
+    for (const { role, shape, bytes } of weight.tensors) {
+      const at = held.indexOf(`[${shape.join(', ')}] of ${bytes} bytes`)
+      check(at >= 0, `${name}: ${role} of '${weight.name}', [${shape.join(', ')}] of ${bytes} bytes, is not in the file`)
+      held.splice(at, 1)
+    }
+  }
 }
 
 function sameSet(a: readonly string[], b: readonly string[]): boolean {

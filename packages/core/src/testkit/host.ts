@@ -9,6 +9,7 @@ import { referenceLinAlg } from '../linalg/reference.js'
 import type { Scheme } from '../scheme.js'
 import { int8 } from '../weight-scheme.js'
 import { tensor, type HostTensor } from '../tensor.js'
+import { SCHEMES } from './artifact-cases.js'
 import { artifactSuite, type ArtifactSuiteOptions } from './artifacts.js'
 import { distance, sameShape } from './distance.js'
 import { check, type Skipped, type TestRunner } from './runner.js'
@@ -24,6 +25,8 @@ export interface HostSuiteOptions {
   readonly reopen?: ArtifactSuiteOptions['reopen']
   /** Most that an output of a reopened artifact may differ from `run`. Default 0: the same bits. */
   readonly bound?: number
+  /** Which of the cases of artifacts are tried, by their place in the list. Default: all. */
+  readonly cases?: ArtifactSuiteOptions['cases']
   /** Told what the manifest excuses, and why. */
   readonly onSkip?: (skipped: Skipped) => void
 }
@@ -44,9 +47,9 @@ export function hostSuite(options: HostSuiteOptions): void {
     })
   }
   const first = batches[0]
-  const { reopen, bound, onSkip } = options
+  const { reopen, bound, cases, onSkip } = options
   if (reopen === undefined) onSkip?.({ test: 'artifacts', reason: 'the suite was given no way to reopen one' })
-  else artifactSuite({ runner, factory, batches, reopen, ...(bound === undefined ? {} : { bound }), ...(onSkip === undefined ? {} : { onSkip }) })
+  else artifactSuite({ runner, factory, batches, reopen, ...(bound === undefined ? {} : { bound }), ...(cases === undefined ? {} : { cases }), ...(onSkip === undefined ? {} : { onSkip }) })
 
   runner.describe('model host', () => {
     test('names its sites once and shows finite [N, K] weights', async (host) => {
@@ -191,6 +194,19 @@ export function hostSuite(options: HostSuiteOptions): void {
           const value = statistics.get(request)
           check(value !== undefined, `${site.id}: ${request.statistic} is in supports.statistics and was not given`)
           closeStatistic(request.statistic, value, rows, site)
+        }
+      }
+    })
+
+    test('accepts what it offers instead of what it refuses', async (host) => {
+      for (const format of host.supports.formats) {
+        for (const site of host.sites()) {
+          for (const [name, scheme] of SCHEMES) {
+            const answer = host.accepts(site.id, scheme, format)
+            if (answer.ok) continue
+            check(answer.reason !== '', `${format}: ${site.id} refuses ${name} without a reason`)
+            check(answer.instead === undefined || host.accepts(site.id, answer.instead, format).ok, `${format}: ${site.id} refuses ${name}, and what it offers instead, ${JSON.stringify(answer.instead)}`)
+          }
         }
       }
     })

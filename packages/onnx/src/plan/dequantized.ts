@@ -15,13 +15,7 @@ export function dequantized(owner: SiteRecord, sites: readonly SiteRecord[], wei
   const q = plainGranularity(weight)
   const form = expand === 'load' ? 'expanded' : formOf(owner, q, opset)
   const type = expectStoredType(q.scheme, `weight of site '${owner.site.id}'`)
-  const isRounded = typeof input === 'function' && sites.some((s) => input(s) === 'static')
-  const tensors = TENSORS[form](owner, q, type)
-  // Beside a rounded input int8 gets its zeros written out: ONNX Runtime's rewrite to uint8 (x64quantprecision) makes a scalar of
-  // absent ones, and fails.
-  const needsZeros = isRounded && type === 'int8' && form === 'in-place' && !tensors.some((t) => t.role === 'zeroPoints')
-  const zeros = needsZeros ? [stored('zeroPoints', type, q.scheme.granularity.kind === 'channel' ? [owner.matrix.rows] : [])] : []
-  return { owner, sites, q, form, tensors: [...tensors, ...zeros], operator: (record) => record.op, reason, input }
+  return { owner, sites, q, form, tensors: TENSORS[form](owner, q, type), operator: (record) => record.op, reason, input }
 }
 
 type Dequantized = Extract<WeightForm, 'in-place' | 'blocked' | 'regrouped' | 'expanded'>
@@ -75,6 +69,11 @@ const TENSORS: Readonly<Record<Dequantized, (owner: SiteRecord, q: QTensor, type
   },
 }
 
+/**
+ * int8 with several scales gets its zeros written out: ONNX Runtime's rewrite to uint8 (session option x64quantprecision) makes a
+ * scalar of absent ones, and then refuses to run.
+ */
 function zeroPoints(q: QTensor, type: OnnxType, grid: readonly number[]): readonly StoredTensor[] {
-  return zeroPointsOf(q).every((z) => z === 0) ? [] : [stored('zeroPoints', type, grid)]
+  const isNeeded = (type === 'int8' && grid.length > 0) || zeroPointsOf(q).some((z) => z !== 0)
+  return !isNeeded ? [] : [stored('zeroPoints', type, grid)]
 }

@@ -45,12 +45,15 @@ export const dynamic: Format = {
 function acceptance(record: SiteRecord, scheme: Scheme): Acceptance {
   if (!hasIntegerProduct(record.op)) return YES
   const type = storedType(scheme)
-  const perChannel: Scheme = { dtype: type === 'uint8' || type === 'uint4' ? 'uint8' : 'int8', granularity: { kind: 'channel', axis: 0 }, symmetric: scheme.symmetric, ...(scheme.reduceRange === undefined ? {} : { reduceRange: scheme.reduceRange }) }
+  // ConvInteger has one zero point for the whole weight.
+  const symmetric = scheme.symmetric || record.op === 'Conv'
+  const isUnsigned = (type === 'uint8' || type === 'uint4') && !(symmetric && !scheme.symmetric)
+  const perChannel: Scheme = { dtype: isUnsigned ? 'uint8' : 'int8', granularity: { kind: 'channel', axis: 0 }, symmetric, ...(scheme.reduceRange === undefined ? {} : { reduceRange: scheme.reduceRange }) }
   if (type === 'int16' || type === 'uint16') return { ok: false, reason: 'integer kernels take 8-bit weights', instead: perChannel }
   if (scheme.granularity.kind === 'group' && scheme.granularity.size < record.matrix.columns) return { ok: false, reason: 'integer kernels take one scale a tensor or channel', instead: perChannel }
   if (scheme.zeroPoint === 'float') return { ok: false, reason: 'integer kernels take whole zero points', instead: perChannel }
   if (record.op === 'Conv' && !scheme.symmetric && scheme.granularity.kind !== 'tensor') {
-    return { ok: false, reason: 'ConvInteger takes one zero point for the whole weight', instead: { ...perChannel, dtype: 'int8', symmetric: true } }
+    return { ok: false, reason: 'ConvInteger takes one zero point for the whole weight', instead: perChannel }
   }
   return YES
 }

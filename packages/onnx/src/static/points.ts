@@ -108,7 +108,8 @@ const FLOATS: ReadonlySet<string> = new Set(['float32', 'float16'])
 
 function addOperators(graph: Graph, chosen: Set<string>, types: ReadonlyMap<string, TensorRef>, takesPart: (node: NodeProto) => boolean): void {
   const shielded = shieldedTensors(graph)
-  const isActivation = (name: string): boolean => FLOATS.has(types.get(name)?.dtype ?? '') && graph.constant(name) === undefined && !shielded.has(name)
+  const computed = computedTensors(graph)
+  const isActivation = (name: string): boolean => FLOATS.has(types.get(name)?.dtype ?? '') && computed.has(name) && !shielded.has(name)
   for (const node of graph.nodes()) {
     if (staticRole(graph, node) === 'float' || !takesPart(node)) continue
     const names = [...activationInputs(node).map((i) => node.input[i] ?? ''), ...activationOutputs(node)]
@@ -119,6 +120,15 @@ function addOperators(graph: Graph, chosen: Set<string>, types: ReadonlyMap<stri
       if (isActivation(name) && !isInnerActivation(graph, name)) chosen.add(name)
     }
   }
+}
+
+/** Tensors that depend on the model's inputs: what is made of stored ones alone is a weight on its way. */
+function computedTensors(graph: Graph): ReadonlySet<string> {
+  const computed = new Set(graph.proto.input.map((i) => i.name).filter((name) => graph.initializer(name) === undefined))
+  for (const node of graph.sort()) {
+    if (node.input.some((name) => computed.has(name)) || [...graph.captures(node)].some((name) => computed.has(name))) for (const name of node.output) computed.add(name)
+  }
+  return computed
 }
 
 /** The tensor between a product or sum and its Relu or Clip: it does not exist in integer kernels. */

@@ -74,7 +74,7 @@ function writeLayers(context: PlanContext, { notes }: Plan, options: EmitOptions
   }
   const weights = join(chunks)
   const topology: unknown = context.model.toJSON(null, false)
-  for (const site of context.sites) if (ownBias(site) === undefined && site.bias !== undefined && site.norm === undefined) setUseBias(topology, site.at.layer.name)
+  for (const site of context.sites) if (ownBias(site) === undefined && layerBias(site, context.sites) !== undefined && site.norm === undefined) setUseBias(topology, site.at.layer.name)
   const common = { format: 'layers-model', generatedBy: 'lowbit', convertedBy: null, modelTopology: topology, ...(options.provenance === undefined ? {} : { userDefinedMetadata: { 'lowbit.recipe': options.provenance.recipe } }) }
   const encode = (value: unknown): Uint8Array<ArrayBuffer> => new TextEncoder().encode(JSON.stringify(value))
   // Named after what it holds: another model in the same folder keeps its own.
@@ -128,17 +128,17 @@ function layerValues({ tf, sites, norms }: PlanContext): Map<string, LayerValue>
     const { at, norm } = site
     const stored = (data: Float32Array): Float32Array<ArrayBuffer> => tf.tidy(() => Float32Array.from(fromMatrix(tf, at, tf.tensor(data, [at.rows, at.columns])).dataSync<'float32'>()))
     const data = stored(site.q?.values ?? site.weight)
+    const bias = layerBias(site, sites)
     values.set(at.variable.originalName, { shape: at.variable.shape, data, ...(site.q === undefined ? {} : { q: site.q.tensor, order: stored(Float32Array.from({ length: data.length }, (_, i) => i)) }) })
     if (norm !== undefined) {
       // The layer before does its work now: it only adds the bias.
       set(ownBias(site), new Float32Array(at.rows))
       set(norm.gamma, new Float32Array(at.rows).fill(1))
       set(norm.beta, new Float32Array(at.rows))
-      set(norm.mean, (site.bias ?? new Float32Array(at.rows)).map((b) => -b))
+      set(norm.mean, (bias ?? new Float32Array(at.rows)).map((b) => -b))
       set(norm.variance, new Float32Array(at.rows).fill(1 - norm.epsilon))
-    } else if (site.bias !== undefined) {
-      if (at.weight.suffix === '/depthwise') throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: `bias of ${at.id}`, found: 'a separable layer has no bias between its steps', fix: "emit 'dequantize' (ONNX)" })
-      values.set(ownBias(site)?.originalName ?? `${at.layer.name}/bias`, { shape: [at.rows], data: Float32Array.from(site.bias) })
+    } else if (bias !== undefined) {
+      values.set(ownBias(site)?.originalName ?? `${at.layer.name}/bias`, { shape: [at.rows], data: Float32Array.from(bias) })
     }
   }
   for (const [layer, { gamma, beta }] of norms) {
@@ -148,11 +148,20 @@ function layerValues({ tf, sites, norms }: PlanContext): Map<string, LayerValue>
   return values
 }
 
+/** A separable layer has no bias between its steps: one that was added there goes through the second step into the bias behind it. */
+function layerBias(site: SiteState, sites: readonly SiteState[]): Float32Array | undefined {
+  const { at, bias } = site
+  if (at.weight.suffix === '/depthwise') return undefined
+  const between = at.weight.form === 'pointwise' ? sites.find((s) => s.at.layer === at.layer && s.at.weight.suffix === '/depthwise')?.bias : undefined
+  if (between === undefined) return bias
+  const weight = site.q?.values ?? site.weight
+  return Float32Array.from({ length: at.rows }, (_, n) => between.reduce((sum, b, k) => sum + weight[n * at.columns + k] * b, bias?.[n] ?? 0))
+}
+
 function ownBias({ at }: SiteState): LayerVariable | undefined {
   return at.weight.suffix === '/depthwise' ? undefined : layerVariable(at.layer, 'bias')
 }
 
-/** Codes of a tensor with one scale, as tfjs stores them: `value = code · scale + min`. */
 /** The type that a weight's codes are stored in; undefined where the format has no place for them. */
 function codesType({ scheme, codes }: QTensor): 'uint8' | 'uint16' | undefined {
   if (scheme.granularity.kind !== 'tensor' || !isIntegerCode(scheme.dtype)) return undefined
@@ -170,6 +179,7 @@ function reach(codes: Codes): { readonly low: number; readonly high: number } {
   return { low, high }
 }
 
+/** Codes of a tensor with one scale, as tfjs stores them: `value = code · scale + min`. */
 function tensorCodes(q: QTensor, order: Float32Array | undefined): { codes: Uint8Array | Uint16Array; quantization: { dtype: 'uint8' | 'uint16'; scale: number; min: number } } | undefined {
   const dtype = codesType(q)
   if (dtype === undefined || order === undefined) return undefined
