@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { join, relative, resolve } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { findCycle } from '../cycles.js'
 import { importsOf, packageOf } from '../imports.js'
 import { filesBelow, publishedPackages, ROOT, type Workspace } from '../workspace.js'
 
@@ -66,6 +67,18 @@ describe('packages', () => {
   it.each(packages.map((p): [string, Workspace] => [p.manifest.name, p]))('%s imports only what its layer may and its package.json names', (_, p) => {
     const found = sourcesOf(p).flatMap((file) => importsOf(readFileSync(file, 'utf8'), file).flatMap((i) => problems(p, file, i.specifier, i.kind)))
     expect(found).toEqual([])
+  })
+
+  it.each(packages.map((p): [string, Workspace] => [p.manifest.name, p]))('%s has no circle of imports between its files, of types either', (_, p) => {
+    const imports = new Map(sourcesOf(p).map((file) => [file, importsOf(readFileSync(file, 'utf8'), file).flatMap((i) => (i.specifier.startsWith('.') && i.kind !== 'dynamic' ? [resolve(file, '..', i.specifier.replace(/\.js$/, '.ts'))] : []))]))
+    expect(findCycle(imports)?.map((file) => relative(p.folder, file)).join(' → ')).toBeUndefined()
+  })
+
+  it('the search for circles finds the shortest and the long ones', () => {
+    const graph = (edges: Readonly<Record<string, string>>): Map<string, readonly string[]> => new Map(Object.entries(edges).map(([from, to]) => [from, to.split('')]))
+    expect(findCycle(graph({ a: 'a' }))).toEqual(['a', 'a'])
+    expect(findCycle(graph({ a: 'b', b: 'cd', c: '', d: 'eb' }))).toEqual(['b', 'd', 'b'])
+    expect(findCycle(graph({ a: 'bc', b: 'd', c: 'd', d: '' }))).toBeUndefined()
   })
 
   it.each(packages.map((p): [string, Workspace] => [p.manifest.name, p]))('%s is described as all are', (name, { manifest, folder }) => {

@@ -11,6 +11,7 @@ import {
   ShardedSum,
   SHARD_BATCHES,
   statisticCost,
+  statisticObserver,
   tensor,
   weightScheme,
   type Batch,
@@ -203,5 +204,22 @@ describe('sums in shards', () => {
       }),
       { numRuns: 30 },
     )
+  })
+
+  it.each(['mean', 'mean-abs-per-channel', 'gram', 'cross-gram'] as const)('make the statistic %s, whoever computes it', (statistic) => {
+    // Less than half a step of the first shard's sum: one by one they are lost, as a sum of their own they are not.
+    const small = statistic.endsWith('gram') ? 4e10 : 3000
+    const values = Array.from({ length: 2 * SHARD_BATCHES + 5 }, (_, i) => Math.fround(i % 3 === 0 ? (i < SHARD_BATCHES ? 1e18 : small) : Math.sin(i)))
+    const observer = statisticObserver(statistic, { kind: 'linear' })
+    const sum = new ShardedSum(1)
+    for (const v of values) {
+      const x = tensor('float32', [1, 1], Float32Array.of(v))
+      observer.observe(x, x)
+      sum.next()[0] += statistic === 'mean' ? v : statistic === 'mean-abs-per-channel' ? Math.abs(v) : v * v
+    }
+    const seen = observer.result()
+    const [total] = sum.result()
+    expect(seen.data[0]).toBe('rows' in seen ? total : Math.fround(total / values.length))
+    expect(values.reduce((a, v) => a + (statistic === 'mean' ? v : v * v), 0)).not.toBe(total)
   })
 })

@@ -1,21 +1,9 @@
-import { type Batch, type BatchSource, type Comparison, DEFAULT_MAX_MEMORY, DifferenceMeter, type HostTensor, LowbitError, type OnProgress, type OutputComparison, repeatable, throwIfAborted, top1Agreement } from '@lowbit/core'
+import { type Batch, type BatchSource, type Comparison, DEFAULT_MAX_MEMORY, DifferenceMeter, type HostTensor, LowbitError, type OutputComparison, repeatable, throwIfAborted, top1Agreement } from '@lowbit/core'
 import type { OnnxHost } from '../host/onnx-host.js'
+import type { CompareOptions } from './options.js'
 import { rankLayers } from './rank-layers.js'
 import { findSaturation } from './saturation.js'
 import { toNumbers } from './values.js'
-
-export interface CompareOptions {
-  /** Also rank the sites by the damage that each does alone: as many passes as sites. Default false. */
-  readonly layers?: boolean
-  /** Batches that the ranking looks at. Default 8. */
-  readonly layerBatches?: number
-  /** Look for sites of the second model that saturate on x86 without VNNI. Default true. */
-  readonly saturation?: boolean
-  /** Measure latency. Default true. */
-  readonly latency?: boolean
-  readonly signal?: AbortSignal
-  readonly onProgress?: OnProgress
-}
 
 /** Sums for one output. */
 class OutputMeter {

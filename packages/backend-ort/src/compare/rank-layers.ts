@@ -1,7 +1,7 @@
 import { type Batch, type BatchSource, DifferenceMeter, throwIfAborted } from '@lowbit/core'
 import { type Graph, NEWEST_OPSET, upgradeOpset } from '@lowbit/onnx'
 import type { OnnxHost } from '../host/onnx-host.js'
-import type { CompareOptions } from './compare-models.js'
+import type { CompareOptions } from './options.js'
 import { splice } from './splice.js'
 import { toNumbers } from './values.js'
 

@@ -2,16 +2,8 @@ import { wrapCall } from '../layers/call.js'
 import { fromMatrix } from '../layers/matrix.js'
 import { separableConv2D } from '../layers/separable.js'
 import type { Layer, LayersModel, Tensor, TfCore } from '../tf.js'
-import type { FloatModel } from './emit/layers-format.js'
+import type { FloatModel, Rounding } from './float-model.js'
 import type { SiteState } from './site-state.js'
-
-/** How a tensor is rounded: to codes from `min` to `max`. */
-export interface Rounding {
-  readonly scale: number
-  readonly zeroPoint: number
-  readonly min: number
-  readonly max: number
-}
 
 /** What the model computes with in place of its own values. */
 export interface Overlay extends Pick<FloatModel, 'sites' | 'norms' | 'inserted'> {

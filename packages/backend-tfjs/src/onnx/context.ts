@@ -1,5 +1,5 @@
 import type { SiteOp } from '@lowbit/onnx'
-import type { FloatModel } from '../host/emit/layers-format.js'
+import type { FloatModel } from '../host/float-model.js'
 import type { SiteState } from '../host/site-state.js'
 import type { Layer } from '../tf.js'
 import type { GraphWriter } from './graph-writer.js'

@@ -1,9 +1,9 @@
 import { basename, dirname, extname, join, relative, resolve } from 'node:path'
-import { compareModels, openOnnx, type OnnxHost } from '@lowbit/backend-ort'
 import { DEFAULT_MAX_MEMORY, isLowbitError, LowbitError, pluginUses, quantize, resolveRecipe, type BatchSource, type Comparison, type PluginTable, type QuantizeResult, type Recipe, type Report, RUINED } from '@lowbit/core'
 import { comparedBatches } from '@lowbit/formats/data'
 import { atomicWriteText, calibrationFile, lockOutput, watchFiles, type NamedFile, type OutputLock } from '@lowbit/formats/node'
 import { folderStore, threadRunner, type FolderStore } from '@lowbit/jobs/node'
+import { openOnnxGraph, type OnnxGraphHost } from '@lowbit/onnx'
 import { reportDetails, reportHtml, reportJson } from '@lowbit/report'
 import { dataIdentity } from '../data/identity.js'
 import { dataSpec } from '../data/spec.js'
@@ -108,7 +108,8 @@ async function executeLocked(recipe: Recipe, folder: string, { model, output, ou
   const plugins = await pluginTable([recipe], allowPlugins, process.cwd())
   const options = resolveRecipe(recipe, plugins)
   const watch = await watchFiles([model])
-  const host = await openOnnx(model, { prepare: isPrepared(recipe.format) })
+  // Without data nothing is run: neither the runtime nor the package around it is loaded.
+  const host = recipe.calibration === undefined && !isPrepared(recipe.format) ? await openOnnxGraph(model) : await openRunning(model, isPrepared(recipe.format))
   try {
     const calibration = recipe.calibration === undefined ? undefined : await openData(dataSpec(recipe.calibration, folder), host.inputs())
     const data = (calibration?.files ?? []).map((path) => ({ what: 'the calibration data', path }))
@@ -141,6 +142,7 @@ async function executeLocked(recipe: Recipe, folder: string, { model, output, ou
     if (!force) refuseRuined(result.report)
     await checkNotThere(output, { noClobber })
     await orForget(work, () => result.save(output))
+    await openOnce(output, calibration)
     const resumed = work?.resumed ?? 0
     if (resumed > 0) terminal.note(`${resumed} sites were already done by a run that had stopped.`)
     if (reportFile !== undefined) await writeReport(reportFile, host, { model, output, noClobber }, result, calibration, terminal)
@@ -151,6 +153,28 @@ async function executeLocked(recipe: Recipe, folder: string, { model, output, ou
     terminal.stop()
     await host.dispose()
   }
+}
+
+/**
+ * Opens what was written as its user will, and runs it where there is something to run it on.
+ * @throws LOWBIT_RUNTIME, LOWBIT_FORMAT for a file that does not open
+ */
+async function openOnce(output: string, calibration: BatchSource | undefined): Promise<void> {
+  const host = calibration === undefined ? await openOnnxGraph(output) : await openRunning(output, false)
+  try {
+    if (calibration === undefined) return
+    for await (const batch of calibration) {
+      await host.run(batch)
+      return
+    }
+  } finally {
+    await host.dispose()
+  }
+}
+
+async function openRunning(model: string, prepare: boolean): Promise<OnnxGraphHost> {
+  const { openOnnx } = await import('@lowbit/backend-ort')
+  return openOnnx(model, { prepare })
 }
 
 /** @throws LOWBIT_RUINED for a model whose outputs are mostly noise */
@@ -180,7 +204,7 @@ async function orForget(work: FolderStore | undefined, step: () => Promise<void>
 }
 
 /** Writes `.json` as it is; `.html` with charts, distributions and a comparison of the two models. */
-async function writeReport(file: string, host: OnnxHost, files: ComparedFiles, result: QuantizeResult, calibration: BatchSource | undefined, terminal: Terminal): Promise<void> {
+async function writeReport(file: string, host: OnnxGraphHost, files: ComparedFiles, result: QuantizeResult, calibration: BatchSource | undefined, terminal: Terminal): Promise<void> {
   const details = await reportDetails(host, result.report, calibration)
   const comparison = await compareFiles(files, calibration, terminal)
   const report = { ...result.report, comparison }
@@ -194,6 +218,7 @@ interface ComparedFiles {
 }
 
 async function compareFiles({ model, output }: Pick<ComparedFiles, 'model' | 'output'>, calibration: BatchSource | undefined, terminal: Terminal): Promise<Comparison> {
+  const { compareModels, openOnnx } = await import('@lowbit/backend-ort')
   // Opened anew: the host that quantized computes with its decisions.
   const reference = await openOnnx(model)
   const candidate = await openOnnx(output)

@@ -6,6 +6,7 @@ import type { HostTensor } from '../tensor.js'
 import { HistogramObserver } from './histogram.js'
 import { MinMaxObserver } from './min-max.js'
 import { channelSpan, nothingSeen, requireFiniteActivations, type Observer } from './observer.js'
+import { ShardedSum } from './shards.js'
 import { unfoldConvolution, type UnfoldOptions } from './unfold.js'
 
 /** How a site's input becomes rows in the columns of its weight. */
@@ -35,8 +36,8 @@ type Factories = { readonly [S in StatisticName]: (view: ActivationView, options
 const factories: Factories = {
   range: (_view, options) => plain(new MinMaxObserver(options)),
   histogram: (_view, options) => plain(new HistogramObserver(options)),
-  'absmax-per-channel': (view, options) => perChannel(view, options, (before, magnitude) => Math.max(before, magnitude), (value) => value),
-  'mean-abs-per-channel': (view, options) => perChannel(view, options, (before, magnitude) => before + magnitude, (value, count) => value / count),
+  'absmax-per-channel': largestMagnitudes,
+  'mean-abs-per-channel': meanMagnitudes,
   mean: columnMean,
   samples,
   gram,
@@ -76,46 +77,74 @@ interface ChannelObserver {
   result(): HostTensor<'float32'>
 }
 
-function perChannel(view: ActivationView, options: StatisticObserverOptions, add: (before: number, magnitude: number) => number, finish: (value: number, count: number) => number): ChannelObserver {
-  let values = new Float64Array(0)
+/** Shows each value with its channel. */
+function eachMagnitude(view: ActivationView, options: StatisticObserverOptions, x: HostTensor<'float32'>, start: (channels: number) => (channel: number, magnitude: number) => void): number {
+  requireFiniteActivations(x.data, named(options))
+  const axis = view.kind === 'linear' || view.channelsLast ? x.shape.length - 1 : 1
+  const { channels, inner } = channelSpan(x.shape, axis, named(options))
+  const see = start(channels)
+  for (let i = 0; i < x.data.length; i++) see(Math.floor(i / inner) % channels, Math.abs(x.data[i] as number))
+  return channels
+}
+
+function largestMagnitudes(view: ActivationView, options: StatisticObserverOptions): ChannelObserver {
+  let most = new Float64Array(0)
+  return {
+    observe(x) {
+      if (x.data.length === 0) return
+      eachMagnitude(view, options, x, (channels) => {
+        sameWidth(most.length, channels, named(options))
+        if (most.length === 0) most = new Float64Array(channels)
+        return (channel, magnitude) => (most[channel] = Math.max(most[channel] as number, magnitude))
+      })
+    },
+    result() {
+      if (most.length === 0) throw nothingSeen(named(options))
+      return { dtype: 'float32', shape: [most.length], data: Float32Array.from(most) }
+    },
+  }
+}
+
+function meanMagnitudes(view: ActivationView, options: StatisticObserverOptions): ChannelObserver {
+  let sums: ShardedSum | undefined
   let count = 0
   return {
     observe(x) {
       if (x.data.length === 0) return
-      requireFiniteActivations(x.data, named(options))
-      const axis = view.kind === 'linear' || view.channelsLast ? x.shape.length - 1 : 1
-      const { channels, inner } = channelSpan(x.shape, axis, named(options))
-      sameWidth(values.length, channels, named(options))
-      if (values.length === 0) values = new Float64Array(channels)
-      for (let i = 0; i < x.data.length; i++) {
-        const channel = Math.floor(i / inner) % channels
-        values[channel] = add(values[channel] as number, Math.abs(x.data[i] as number))
-      }
+      const channels = eachMagnitude(view, options, x, (width) => {
+        sameWidth(sums?.length ?? 0, width, named(options))
+        const shard = (sums ??= new ShardedSum(width)).next()
+        return (channel, magnitude) => (shard[channel] = (shard[channel] as number) + magnitude)
+      })
       count += x.data.length / channels
     },
     result() {
-      if (count === 0) throw nothingSeen(named(options))
-      return { dtype: 'float32', shape: [values.length], data: Float32Array.from(values, (value) => finish(value, count)) }
+      if (sums === undefined) throw nothingSeen(named(options))
+      const total = sums.result()
+      return { dtype: 'float32', shape: [total.length], data: Float32Array.from(total, (sum) => sum / count) }
     },
   }
 }
 
 function columnMean(view: ActivationView, options: StatisticObserverOptions): StatisticObserver<'mean'> {
-  let sums = new Float64Array(0)
+  let sums: ShardedSum | undefined
   let total = 0
   return {
     observe(x) {
       requireFiniteActivations(x.data, named(options))
+      let shard: Float64Array | undefined
       eachRows(view, x, (rows, count, width) => {
-        sameWidth(sums.length, width, named(options))
-        if (sums.length === 0) sums = new Float64Array(width)
-        for (let i = 0; i < rows.length; i++) sums[i % width] = (sums[i % width] as number) + (rows[i] as number)
+        sameWidth(sums?.length ?? 0, width, named(options))
+        sums ??= new ShardedSum(width)
+        const sum = (shard ??= sums.next())
+        for (let i = 0; i < rows.length; i++) sum[i % width] = (sum[i % width] as number) + (rows[i] as number)
         total += count
       })
     },
     result() {
-      if (total === 0) throw nothingSeen(named(options))
-      return { dtype: 'float32', shape: [sums.length], data: Float32Array.from(sums, (sum) => sum / total) }
+      if (sums === undefined || total === 0) throw nothingSeen(named(options))
+      const summed = sums.result()
+      return { dtype: 'float32', shape: [summed.length], data: Float32Array.from(summed, (sum) => sum / total) }
     },
   }
 }
@@ -152,32 +181,58 @@ function groupRows(rows: Float32Array, count: number, width: number, group: numb
   return out
 }
 
+/** One sum a group, and the parts of them that the present batch is added to. */
+class GroupSums {
+  readonly groups: number
+  size = 0
+  rows = 0
+  #sums: readonly ShardedSum[] = []
+  #shards: readonly Float64Array[] | undefined
+
+  constructor(view: ActivationView) {
+    this.groups = view.kind === 'conv' ? view.groups : 1
+  }
+
+  /** Called before the rows of each batch. */
+  begin(): void {
+    this.#shards = undefined
+  }
+
+  add(width: number, count: number, thing: string, add: (group: number, sum: Float64Array) => void): void {
+    sameWidth(this.size * this.groups, width, thing)
+    this.size = width / this.groups
+    if (this.#sums.length === 0) this.#sums = Array.from({ length: this.groups }, () => new ShardedSum(this.size * this.size))
+    this.#shards ??= this.#sums.map((sum) => sum.next())
+    for (const [group, shard] of this.#shards.entries()) add(group, shard)
+    this.rows += count
+  }
+
+  result(thing: string): GramStatistic {
+    const { groups, size, rows } = this
+    if (rows === 0) throw nothingSeen(thing)
+    const data = new Float64Array(groups * size * size)
+    this.#sums.forEach((sum, group) => data.set(sum.result(), group * size * size))
+    return { data, groups, size, rows }
+  }
+}
+
 function gram(view: ActivationView, options: StatisticObserverOptions): StatisticObserver<'gram'> {
-  const groups = view.kind === 'conv' ? view.groups : 1
   const linalg = options.linalg ?? fastLinAlg
-  let sums: Float64Array[] = []
-  let size = 0
-  let total = 0
+  const sums = new GroupSums(view)
   return {
     observe(x) {
       requireFiniteActivations(x.data, named(options))
+      sums.begin()
       eachRows(view, x, (rows, count, width) => {
-        sameWidth(size * groups, width, named(options))
-        size = width / groups
-        if (sums.length === 0) sums = Array.from({ length: groups }, () => new Float64Array(size * size))
-        sums.forEach((sum, group) => linalg.addGram(groupRows(rows, count, width, group, groups), count, size, sum))
-        total += count
+        sums.add(width, count, named(options), (group, sum) => linalg.addGram(groupRows(rows, count, width, group, sums.groups), count, sums.size, sum))
       })
     },
-    result: () => gramResult(sums, groups, size, total, named(options)),
+    result: () => sums.result(named(options)),
   }
 }
 
 function crossGram(view: ActivationView, options: StatisticObserverOptions): StatisticObserver<'cross-gram'> {
-  const groups = view.kind === 'conv' ? view.groups : 1
-  let sums: Float64Array[] = []
-  let size = 0
-  let total = 0
+  const sums = new GroupSums(view)
   return {
     observe(x, original) {
       if (original === undefined || original.data.length !== x.data.length) {
@@ -185,20 +240,17 @@ function crossGram(view: ActivationView, options: StatisticObserverOptions): Sta
       }
       requireFiniteActivations(x.data, named(options))
       requireFiniteActivations(original.data, named(options))
+      sums.begin()
       // Chunks of both batches have the same sizes, but the array is reused: the first batch's rows are kept aside.
       const chunks: Float32Array[] = []
       eachRows(view, x, (rows) => chunks.push(rows.slice()))
       let chunk = 0
       eachRows(view, original, (rows, count, width) => {
-        sameWidth(size * groups, width, named(options))
-        size = width / groups
-        if (sums.length === 0) sums = Array.from({ length: groups }, () => new Float64Array(size * size))
         const present = chunks[chunk++] ?? rows
-        sums.forEach((sum, group) => addProduct(groupRows(present, count, width, group, groups), groupRows(rows, count, width, group, groups), count, size, sum))
-        total += count
+        sums.add(width, count, named(options), (group, sum) => addProduct(groupRows(present, count, width, group, sums.groups), groupRows(rows, count, width, group, sums.groups), count, sums.size, sum))
       })
     },
-    result: () => gramResult(sums, groups, size, total, named(options)),
+    result: () => sums.result(named(options)),
   }
 }
 
@@ -211,11 +263,4 @@ function addProduct(a: Float32Array, b: Float32Array, rows: number, n: number, o
       for (let j = 0; j < n; j++) out[i * n + j] = (out[i * n + j] as number) + value * (b[r * n + j] as number)
     }
   }
-}
-
-function gramResult(sums: readonly Float64Array[], groups: number, size: number, rows: number, thing: string): GramStatistic {
-  if (rows === 0) throw nothingSeen(thing)
-  const data = new Float64Array(groups * size * size)
-  sums.forEach((sum, group) => data.set(sum, group * size * size))
-  return { data, groups, size, rows }
 }

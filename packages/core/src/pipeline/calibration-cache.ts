@@ -1,9 +1,8 @@
-import type { BatchSource, ModelHost } from '../contract/v2/host.js'
+import type { BatchSource, ModelHost, ObserveOptions } from '../contract/v2/host.js'
 import type { Json } from '../contract/v2/plugin.js'
 import type { StatisticName, StatisticRequest, Statistics, StatisticValues } from '../contract/v2/statistics.js'
 import { LowbitError } from '../errors.js'
 import type { RescueResult } from '../rescue/result.js'
-import type { StageContext } from './context.js'
 
 /** What kept statistics were made from. Runs with equal identities see the same activations. */
 export interface CalibrationIdentity {
@@ -85,7 +84,7 @@ function shorten(text: string): string {
 }
 
 /** As `host.observe`, with what the cache has taken from there. The stage tells apart states of the model within one run. */
-export async function observeThrough(host: ModelHost, stage: string, requests: readonly StatisticRequest[], data: BatchSource, context: Pick<StageContext, 'observe' | 'cache'>): Promise<Statistics> {
+export async function observeThrough(host: ModelHost, stage: string, requests: readonly StatisticRequest[], data: BatchSource, context: { readonly observe: ObserveOptions; readonly cache: CalibrationCache | undefined }): Promise<Statistics> {
   const { cache, observe } = context
   if (cache === undefined) return host.observe(requests, data, observe)
   const known = new Map<StatisticRequest, StatisticValues[StatisticName]>()

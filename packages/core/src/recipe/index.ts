@@ -1,4 +1,5 @@
-export * from './recipe.js'
+export * from './parse-recipe.js'
+export type * from './recipe.js'
 export { recipeOptions, type RecipeUnion } from './recipe-options.js'
 export * from './resolve.js'
 export { RECIPE_SCHEMA, recipeSchema, type Schema } from './schema.js'

@@ -7,7 +7,8 @@ import type { Declarations, ValueType } from '../options/declaration.js'
 import { withArticle } from '../options/describe-type.js'
 import type { Override, QuantizeOptions } from '../pipeline/options.js'
 import { checkPlugin } from '../plugin.js'
-import { recipeScheme, type Recipe } from './recipe.js'
+import { recipeScheme } from './parse-recipe.js'
+import type { Recipe } from './recipe.js'
 
 /** A plugin that a recipe can name. */
 export type MadePlugin = RoundingAlgorithm | TransformAlgorithm | RangeObserver

@@ -1,3 +1,4 @@
+export * from './nearest.js'
 export * from './rtn.js'
 export * from './finite.js'
 export * from './granules.js'

@@ -6,7 +6,7 @@ import { roundHalfEven } from '../reference/round.js'
 import { isIntegerCode, type Scheme } from '../scheme.js'
 import { wholly, type Slices } from '../slices/slices.js'
 import { matrixGranules, overGranules, type Granules } from './granules.js'
-import { roundToNearestSlices } from './rtn.js'
+import { roundToNearestSlices } from './nearest.js'
 import { searchTernary } from './ternary.js'
 
 /** 1.5 · 2^52, see `reference/round.ts`; inlined because this loop runs for every weight and candidate. */

@@ -1,18 +1,8 @@
 import type { Acceptance, Artifact, EmitOptions, Json, Plan, QTensor, Scheme } from '@lowbit/core'
 import type { FloatGraph } from '../../onnx/float-graph.js'
-import type { Layer, LayersModel, TfCore } from '../../tf.js'
-import type { Rounding } from '../forward.js'
+import type { TfCore } from '../../tf.js'
+import type { FloatModel, Rounding } from '../float-model.js'
 import type { SiteState, StaticRule } from '../site-state.js'
-
-/** A model with its transforms, and nothing rounded. */
-export interface FloatModel {
-  readonly model: LayersModel
-  readonly sites: readonly SiteState[]
-  /** Gain and shift of norm layers that took a scale. */
-  readonly norms: ReadonlyMap<Layer, { readonly gamma: Float32Array; readonly beta?: Float32Array }>
-  /** Factors on a tensor that nothing before it could take: it is divided by these. */
-  readonly inserted: ReadonlyMap<string, Float32Array>
-}
 
 /** What formats plan from. */
 export interface PlanContext extends FloatModel {

@@ -4,7 +4,8 @@ import { layerVariable, type LayerVariable } from '../../layers/layer-variable.j
 import { fromMatrix } from '../../layers/matrix.js'
 import type { SiteState } from '../site-state.js'
 import { artifact } from './artifact.js'
-import type { FloatModel, LayersFormat, PlanContext } from './layers-format.js'
+import type { FloatModel } from '../float-model.js'
+import type { LayersFormat, PlanContext } from './layers-format.js'
 
 /** Why weights of finer schemes are stored as floats. */
 const VALUES = 'tfjs layers hold codes with one scale a tensor only: its rounded values are stored in float32'

@@ -1,6 +1,7 @@
 import type { Plan } from '../../plan/plan.js'
 import type { QTensor } from '../../qtensor.js'
-import type { ActivationParams, ApplyResult, Batch, OperatorChoice, ResidualStream, Transform } from './host.js'
+import type { ActivationParams } from './activation-params.js'
+import type { ApplyResult, Batch, OperatorChoice, ResidualStream, Transform } from './model.js'
 import type { Json } from './plugin.js'
 
 /**

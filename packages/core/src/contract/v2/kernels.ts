@@ -3,7 +3,10 @@ import type { Layout } from '../../layout/layout.js'
 import type { PackedTensor, QTensor } from '../../qtensor.js'
 import type { HostTensor } from '../../tensor.js'
 import type { Plugin } from './plugin.js'
+import type { Awaitable, KernelActivations, PackedWeights } from './packed-weights.js'
 import type { ProgramCompiler, ProgramSupports, SyncProgramCompiler } from './programs.js'
+
+export type * from './packed-weights.js'
 
 /**
  * How far a float result may lie from the exact value: `(perTerm · terms + fixed) · 2^-24 · Σ|term|`, where the terms of
@@ -64,23 +67,6 @@ export interface RowPacker extends Disposable {
   dispose(): void
 }
 
-/** Weights in a provider's own layout. Freed by `dispose` or `using`. */
-export interface PackedWeights extends Disposable {
-  /** N: output features. */
-  readonly rows: number
-  /** K: input features. */
-  readonly columns: number
-  /** Bytes held, padding and scales included. */
-  readonly bytes: number
-  dispose(): void
-}
-
-/**
- * What the input of a product becomes: `int8` codes with one scale a row; with `int8-group` one scale for each group that the
- * weights have along K (a row where they have none), so that one large value costs its own group alone; `float32`: nothing.
- */
-export type KernelActivations = 'int8' | 'int8-group' | 'float32'
-
 export interface MatmulOptions {
   /** `[N]`, added last. */
   readonly bias?: Float32Array
@@ -108,9 +94,6 @@ export interface HadamardOptions {
   /** Length of the blocks that are transformed: a power of two that divides the last axis. Default: the last axis. */
   readonly block?: number
 }
-
-/** A value now, or later on an asynchronous device. */
-export type Awaitable<T> = T | Promise<T>
 
 /**
  * Runs low-bit weights. `matmul` computes `x [M, K] × wᵀ [K, N]`.

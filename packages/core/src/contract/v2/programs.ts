@@ -1,5 +1,5 @@
 import type { HostTensor } from '../../tensor.js'
-import type { Awaitable, KernelActivations, PackedWeights } from './kernels.js'
+import type { Awaitable, KernelActivations, PackedWeights } from './packed-weights.js'
 
 /**
  * A program is what a decoder language model runs for a few tokens, as plain data: named matrices, vectors, buffers and
