@@ -31,7 +31,8 @@ export async function lmOptions(host: CausalLmHost, format: string, values: Quan
     rounding: longName(algorithm),
     ...(values.transform === undefined ? {} : { transforms: values.transform.map(longName) }),
     overrides: [
-      ...tables.map(({ id }) => ({ match: id, weights: embedding === 'float' || keepsOneKind(format) ? null : { dtype: embedding, group: GROUP } })),
+      // Where a format leaves them in float, it says why itself.
+      ...(keepsOneKind(format) ? [] : tables).map(({ id }) => ({ match: id, weights: embedding === 'float' ? null : { dtype: embedding, group: GROUP } })),
       ...(values.override ?? []).map(parseOverride),
     ],
     ...(values.include === undefined ? {} : { include: values.include }),
