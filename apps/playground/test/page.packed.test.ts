@@ -207,6 +207,9 @@ describe.skipIf(!existsSync(CHROMIUM))(`the page in Chromium${existsSync(CHROMIU
       expect(await failure.innerText()).toMatch(words)
       expect(await failure.innerText()).not.toMatch(/undefined|\[object|TypeError/)
     }
+    await open(page, { name: 'noise.gguf', bytes: new Uint8Array(9000) })
+    await failure.filter({ hasText: 'does not begin as GGUF does' }).waitFor()
+    await page.getByRole('button', { name: 'Choose another model' }).click()
     // As a mouse lets go of it.
     const drop = await page.evaluateHandle((bytes) => {
       const transfer = new DataTransfer()

@@ -1,5 +1,5 @@
 import { measurePerplexity, openCausalLm, type CausalLm } from '@lowbit/causal-lm'
-import { isLowbitError } from '@lowbit/core'
+import { isLowbitError, LowbitError } from '@lowbit/core'
 import { filesInMemory } from '@lowbit/formats/gguf'
 import { expectRoom } from '../lab/memory.js'
 import { sentenceOf } from '../lab/sentence.js'
@@ -31,6 +31,7 @@ async function open(files: readonly File[], keeping: string): Promise<void> {
   const [first] = files
   const bytes = files.reduce((sum, f) => sum + f.size, 0)
   expectRoom(first?.name ?? 'model', bytes)
+  if (files.length === 1 && first !== undefined) await expectGguf(first)
   // Of a file only the parts asked for are read, one matrix at a time.
   const input = files.length === 1 && first !== undefined ? first : filesInMemory(Object.fromEntries(files.map((file) => [file.name, file])))
   const weights = schemeOf(keeping)
@@ -54,6 +55,12 @@ async function open(files: readonly File[], keeping: string): Promise<void> {
       matrices: matrices.map(({ name, shape, stored, held, bytes: size }) => ({ name, shape, stored, held, bytes: size })),
     },
   })
+}
+
+/** A file of another sort would be read as a checkpoint of llama2.c, and refused in words of that. */
+async function expectGguf(file: File): Promise<void> {
+  if ((await file.slice(0, 4).text()) === 'GGUF') return
+  throw new LowbitError('LOWBIT_FORMAT', { thing: file.name, found: 'a file that does not begin as GGUF does', expected: 'a whole GGUF file', fix: 'download it again, and look at what was downloaded: it may be a page with an error' })
 }
 
 async function measure(text: string): Promise<void> {
