@@ -11,6 +11,7 @@ import webpack, { type Configuration } from 'webpack'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { emptyFolder, installInto, packAll } from '../pack.js'
 import { startRegistry } from '../registry.js'
+import { ROOT } from '../workspace.js'
 
 const CHROMIUM = process.env['CHROMIUM'] ?? '/usr/bin/chromium'
 
@@ -69,6 +70,24 @@ async function main() {
   const stopped = await quantizeInWorker(worker, { model: new Blob([small]), options: { weights: { dtype: 'int8' } }, signal: AbortSignal.abort(reason) }).then(() => 'ran', (error) => [error.code, error.cause === reason].join())
   worker.terminate()
   return { after: small.length, sites: report.sites.length, events: events > 0, longest: Math.max(0, ...tasks), moved: bytes.length, stopped }
+}
+main().then((result) => { document.title = 'done'; document.body.dataset.result = JSON.stringify(result) }, (error) => { document.title = 'failed'; document.body.dataset.result = String(error && error.stack || error) })
+`
+
+/** Calls what the snippets of docs/browser.md define. */
+const DOCS_PAGE = `
+import { graph, hostToTensor, model, node, valueInfo, writeOnnx } from '@lowbit/formats'
+import { inWorker, keep, smaller } from './docs.js'
+const w = { dtype: 'float32', shape: [64, 64], data: Float32Array.from({ length: 4096 }, (_, i) => Math.sin(i * i)) }
+const bytes = writeOnnx(model(graph({ nodes: [node('MatMul', ['x', 'w'], ['y'], {}, '', 'product')], inputs: [valueInfo('x', 'float32', ['n', 64])], outputs: [valueInfo('y', 'float32', ['n', 64])], initializers: [hostToTensor('w', w)] }), { '': 17 }, 8))
+async function main() {
+  const file = new File([bytes], 'model.onnx')
+  const { artifact, report } = await smaller(file)
+  const link = await keep(artifact)
+  const folder = await navigator.storage.getDirectory()
+  let events = 0
+  const there = await inWorker(file, AbortSignal.timeout(60000), () => events++)
+  return { size: artifact.size, sites: report.sites.length, kept: (await (await folder.getFileHandle('model.q4.onnx')).getFile()).size, downloaded: (await (await fetch(link)).arrayBuffer()).byteLength, worker: there.report.sites.length, progress: events > 0 }
 }
 main().then((result) => { document.title = 'done'; document.body.dataset.result = JSON.stringify(result) }, (error) => { document.title = 'failed'; document.body.dataset.result = String(error && error.stack || error) })
 `
@@ -208,6 +227,20 @@ describe.skipIf(!existsSync(CHROMIUM))(`a page in Chromium${existsSync(CHROMIUM)
     expect(result).toMatchObject({ sites: 4, events: true, moved: 0, stopped: 'LOWBIT_ABORTED,true' })
     console.info(`a page with the worker, ${name}: longest task ${result.longest.toFixed(0)} ms (0: none over 50)`)
     expect(result.longest).toBeLessThan(50)
+  })
+
+  it('runs every snippet of docs/browser.md', async () => {
+    const folder = join(user, 'docs')
+    mkdirSync(folder)
+    const snippets = [...readFileSync(join(ROOT, 'docs', 'browser.md'), 'utf8').matchAll(/```js\n([\s\S]*?)```/g)].map(([, code]) => code)
+    expect(snippets.length).toBeGreaterThan(2)
+    writeFileSync(join(folder, 'docs.js'), snippets.join('\n'))
+    writeFileSync(join(folder, 'page.js'), DOCS_PAGE)
+    writeFileSync(join(folder, 'index.html'), '<!doctype html><title>starts</title><body><script type="module" src="./page.js"></script></body>')
+    await vite({ root: folder, base: './', logLevel: 'silent', configFile: false, build: { outDir: join(folder, 'out'), emptyOutDir: true } })
+    const result = (await visit(`${base}/docs/out/index.html`)) as { size: number; kept: number; downloaded: number; sites: number }
+    expect(result).toMatchObject({ sites: 1, worker: 1, progress: true })
+    expect([result.kept, result.downloaded]).toEqual([result.size, result.size])
   })
 
   it('from script tags with an import map, and no bundler, runs too', async () => {

@@ -1,4 +1,5 @@
 export * from './artifact.js'
+export * from './hand-over.js'
 export * from './embed.js'
 export * from './fingerprint.js'
 export * from './finish.js'
