@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { int4, int8, isLowbitError, quantize } from '@lowbit/core'
 import { metadata, readOnnx } from '@lowbit/formats'
 import { saveOnnx } from '@lowbit/formats/node'
+import { openOnnxGraph } from '@lowbit/onnx'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import manifest from '../package.json' with { type: 'json' }
 import { openOnnx, VERSION } from '../src/index.js'
@@ -21,8 +22,11 @@ describe('an artifact', () => {
     const { artifact } = await quantize(host, { format: 'dequantize', weights: int8(), exclude: ['third'] })
     const recipe = JSON.parse(metadata(readOnnx(artifact.bytes()), 'lowbit.recipe') ?? '{}')
     expect(recipe).toMatchObject({ lowbit: 1, options: { format: 'dequantize', exclude: ['third'] } })
-    expect(recipe.plugins).toContainEqual(expect.objectContaining({ name: '@lowbit/backend-ort', version: VERSION }))
-    await host.dispose()
+    expect(recipe.plugins).toContainEqual(expect.objectContaining({ name: '@lowbit/onnx' }))
+    const graph = await openOnnxGraph(matrices().bytes)
+    const other = await quantize(graph, { format: 'dequantize', weights: int8(), exclude: ['third'] })
+    expect(Buffer.from(other.artifact.bytes()).equals(artifact.bytes()), 'the same file, opened with a runtime or without').toBe(true)
+    await Promise.all([host.dispose(), graph.dispose()])
   })
 
   it('is the same bytes for the same decisions, and as long as it says', async () => {

@@ -39,8 +39,6 @@ export interface ExecuteOptions {
   readonly threads?: number
   /** File that keeps calibration statistics between runs. */
   readonly calibrationCache?: string
-  /** Open the model with a runtime though nothing is run: the file records what opened it, and a search has measured such a one. */
-  readonly runtime?: boolean
 }
 
 /** {@link ExecuteOptions} from a command's flags. */
@@ -106,12 +104,12 @@ interface RunFiles {
   readonly sources: readonly NamedFile[]
 }
 
-async function executeLocked(recipe: Recipe, folder: string, { model, output, outputs, sources }: RunFiles, terminal: Terminal, { reportFile, recipeFile, threads, calibrationCache, noClobber = false, force = false, allowPlugins = false, runtime = false }: ExecuteOptions): Promise<Executed> {
+async function executeLocked(recipe: Recipe, folder: string, { model, output, outputs, sources }: RunFiles, terminal: Terminal, { reportFile, recipeFile, threads, calibrationCache, noClobber = false, force = false, allowPlugins = false }: ExecuteOptions): Promise<Executed> {
   const plugins = await pluginTable([recipe], allowPlugins, process.cwd())
   const options = resolveRecipe(recipe, plugins)
   const watch = await watchFiles([model])
   // Without data nothing is run: neither the runtime nor the package around it is loaded.
-  const host = !runtime && recipe.calibration === undefined && !isPrepared(recipe.format) ? await openOnnxGraph(model) : await openRunning(model, isPrepared(recipe.format))
+  const host = recipe.calibration === undefined && !isPrepared(recipe.format) ? await openOnnxGraph(model) : await openRunning(model, isPrepared(recipe.format))
   try {
     const calibration = recipe.calibration === undefined ? undefined : await openData(dataSpec(recipe.calibration, folder), host.inputs())
     const data = (calibration?.files ?? []).map((path) => ({ what: 'the calibration data', path }))

@@ -133,7 +133,7 @@ async function writeBest(model: string, found: Recipe, trial: Trial, flags: Tune
     ...(trial.float.length === 0 ? {} : { exclude: [...(found.exclude ?? []), ...trial.float] }),
     ...(flags.calibration === undefined ? {} : { calibration: dataJson(recipePath(flags.calibration, folder), flags) }),
   })
-  const { result } = await execute(recipe, folder, terminal, { runtime: true, noClobber: flags.clobber === false, allowPlugins: flags.allowPlugins === true })
+  const { result } = await execute(recipe, folder, terminal, { noClobber: flags.clobber === false, allowPlugins: flags.allowPlugins === true })
   if (result.artifact.size !== trial.bytes) {
     throw new LowbitError('LOWBIT_INTERNAL', { thing: output, found: `${result.artifact.size} bytes written`, expected: `the ${trial.bytes} of the file that was measured`, fix: 'please report this' })
   }

@@ -30,6 +30,7 @@ import { expectRecord, findSites, type FoundSites, readRows, type SiteRecord, un
 import { activationPoints, type PointOptions } from '../static/index.js'
 import { describeGroup, type GroupRecord, groupSites } from '../transforms/fold-groups.js'
 import { VERSION } from '../version.js'
+import { writtenBy } from './written-by.js'
 
 /** What an ONNX model can do without a runtime. */
 const SUPPORTS: HostSupports = {
@@ -193,7 +194,7 @@ export class OnnxGraphHost extends AbstractHost {
     const { graph, records } = this.clone(this.graph)
     const plan = planModel(this.graph, this.records, this.#decisions(), format, settings)
     await inSlices(writePlanSlices(graph, records, plan), signal, `writing ${format}`)
-    if (provenance !== undefined) graph.setMetadata('lowbit.recipe', JSON.stringify(provenance.recipe))
+    if (provenance !== undefined) graph.setMetadata('lowbit.recipe', JSON.stringify(writtenBy(provenance.recipe, this.name)))
     return onnxArtifact(format, finishModel(graph), this.source, plan.notes)
   }
 
