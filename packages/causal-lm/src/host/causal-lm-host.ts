@@ -49,6 +49,9 @@ import type { ModelState } from './model-state.js'
 import { prepareWith, type SegmentEngine } from './segment-engine.js'
 import { Walk } from './walk.js'
 
+/** The model as it now stands, as opened, or with its transforms and nothing decided. */
+type WalkedModel = WhichModel | 'undecided'
+
 const STATISTICS: readonly StatisticName[] = ['range', 'absmax-per-channel', 'mean-abs-per-channel', 'mean', 'histogram', 'gram', 'cross-gram', 'samples']
 
 /** What a host of a language model is made of. */
@@ -244,7 +247,7 @@ export class CausalLmHost extends AbstractHost {
     const [first] = cuts
     if (first === undefined) return answers
     const walk = await this.#walkAt(data, model, first)
-    const other = crosses ? await this.#newWalk(data, 'original') : undefined
+    const other = crosses ? await this.#newWalk(data, 'undecided') : undefined
     for (const cut of cuts) {
       await walk.goTo(cut, options)
       await other?.goTo(cut, { signal: options.signal })
@@ -299,7 +302,7 @@ export class CausalLmHost extends AbstractHost {
     return walk
   }
 
-  async #newWalk(data: BatchSource, model: WhichModel): Promise<Walk> {
+  async #newWalk(data: BatchSource, model: WalkedModel): Promise<Walk> {
     const windows: Int32Array[] = []
     for await (const batch of data) {
       this.checkBatch(batch)
@@ -308,7 +311,7 @@ export class CausalLmHost extends AbstractHost {
     return this.#walkThrough(windows, model)
   }
 
-  #walkThrough(windows: readonly Int32Array[], model: WhichModel): Walk {
+  #walkThrough(windows: readonly Int32Array[], model: WalkedModel): Walk {
     const { state, engine } = this.#parts
     const longest = Math.max(0, ...windows.map((w) => w.length))
     if (longest > state.config.context) throw new LowbitError('LOWBIT_LIMIT', { thing: 'tokens', found: `a window of ${longest}`, expected: `at most ${state.config.context}, which the model was trained for` })
@@ -324,7 +327,7 @@ export class CausalLmHost extends AbstractHost {
   }
 
   /** The forward pass, with the biases that came since the model was opened. */
-  #program(model: WhichModel): Program {
+  #program(model: WalkedModel): Program {
     const { state } = this.#parts
     const { config } = state
     // Float inputs: what is quantized are weights. A model that was trained with rounded inputs has them all the same.
@@ -348,10 +351,10 @@ export class CausalLmHost extends AbstractHost {
   }
 
   /** A matrix as the model computes with it. */
-  async #matrix(name: string, model: WhichModel): Promise<ModelMatrix> {
+  async #matrix(name: string, model: WalkedModel): Promise<ModelMatrix> {
     const { state } = this.#parts
     const part = this.#part(name)
-    const q = model === 'original' ? undefined : this.assigned.get(name)
+    const q = model === 'current' ? this.assigned.get(name) : undefined
     if (q !== undefined) {
       // Products that round their inputs do so for codes only.
       if (state.config.roundedInputs) return q

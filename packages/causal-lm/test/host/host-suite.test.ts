@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { huggingFaceWeights, openCausalLmHost, type ModelFile } from '@lowbit/causal-lm'
-import { int4, quantize, uint4, type Batch, type ModelHost } from '@lowbit/core'
+import { int4, quantize, roundToNearest, uint4, type Batch, type ModelHost } from '@lowbit/core'
 import { hostSuite } from '@lowbit/core/testkit'
 import { memorySource, openGguf } from '@lowbit/formats/gguf'
 import { ggufWeights } from '../../src/weights/gguf.js'
@@ -30,6 +30,31 @@ describe('llama on the kernels', () => {
     expect(Math.max(...a.map((v, i) => Math.abs(v - b[i])))).toBeLessThan(1e-4)
     await kernels.dispose()
     await plain.dispose()
+  })
+})
+
+describe('X̂ᵀX', () => {
+  it('has transforms on both sides, and decisions on one', async () => {
+    const host = await openCausalLmHost(tinyFile('llama', { ...SMALL, num_hidden_layers: 2 }), { kernels: 'float' })
+    const group = host.foldGroups().at(-1)
+    const first = host.sites().find((s) => s.kind === 'linear')
+    if (group === undefined || first === undefined || group.sites.includes(first.id)) throw new Error('a model without fold groups')
+    const target = { site: group.sites[0] }
+    const requests = [{ statistic: 'gram', target }, { statistic: 'cross-gram', target }] as const
+    const plain = (await host.observe([requests[0]], batches)).get(requests[0])
+    await host.apply(group.id, { kind: 'scale', scales: Float32Array.from({ length: group.channels }, (_, i) => 1 + i / 8) })
+    const scaled = await host.observe(requests, batches)
+    expect(scaled.get(requests[0])).not.toEqual(plain)
+    // Sums in another order.
+    const [own, crossed] = requests.map((r) => scaled.get(r)?.data ?? [])
+    const largest = Math.max(...own)
+    expect(largest).toBeGreaterThan(0)
+    own.forEach((v, i) => expect(Math.abs(v - crossed[i])).toBeLessThan(1e-5 * largest))
+    const weight = await host.readWeight(first.id)
+    host.assign(first.id, roundToNearest(weight.data, weight.shape[0], weight.shape[1], int4({ group: 32 })))
+    const decided = await host.observe(requests, batches)
+    expect(decided.get(requests[1])).not.toEqual(decided.get(requests[0]))
+    await host.dispose()
   })
 })
 
