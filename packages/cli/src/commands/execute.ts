@@ -178,12 +178,12 @@ async function openRunning(model: string, prepare: boolean): Promise<OnnxGraphHo
 }
 
 /** @throws LOWBIT_RUINED for a model whose outputs are mostly noise */
-export function refuseRuined({ damage, warnings }: Report): void {
-  if (damage === undefined || damage.batches === 0 || damage.sqnr >= RUINED) return
+export function refuseRuined({ damage, warnings }: Report, least = RUINED): void {
+  if (damage === undefined || damage.batches === 0 || damage.sqnr >= least) return
   throw new LowbitError('LOWBIT_RUINED', {
     thing: 'the quantized model',
     found: `outputs of ${damage.sqnr.toFixed(1)} dB signal over noise on the calibration data (${warnings.find((w) => w.startsWith('output signal')) ?? 'nothing was written'})`,
-    expected: `at least ${RUINED} dB`,
+    expected: `at least ${least} dB`,
     fix: 'take more bits, smaller groups or another algorithm, or write it all the same with --force',
   })
 }

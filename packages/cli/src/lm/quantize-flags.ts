@@ -63,6 +63,6 @@ export const QUANTIZE_LM_FLAGS: FlagsOf<QuantizeLmValues> = {
   seed: { flags: '--seed <n>', option: SHARED_OPTIONS.seed },
   set: { flags: '--set <key=value>', repeat: true, option: { type: 'text', about: 'a setting of the format, such as attention=plain or accuracyLevel=0' } },
   threads: { ...RUN_FLAGS.threads, option: { ...RUN_FLAGS.threads.option, about: 'threads of the kernels, and workers for calibrated rounding' } },
-  force: RUN_FLAGS.force,
+  force: { ...RUN_FLAGS.force, option: { ...RUN_FLAGS.force.option, about: 'write the model even if noise in its logits is louder than they are' } },
   ...OUTPUT_FLAGS,
 }

@@ -19,6 +19,9 @@ import { formatLmReport } from './quantize-report.js'
 /** A text that is larger is no text to calibrate with. */
 const MAX_TEXT = 1 << 30
 
+/** Logits may lose much before a text does: 12 dB are a divergence of some hundredths. A model is ruined where noise is louder than they are. */
+const LEAST_LOGITS = 0
+
 /** `lowbit lm quantize` */
 export function quantizeLmCommand(lm: Command): void {
   const command = lm.command('quantize').description('make a smaller language model').argument('<model>', 'a .gguf file, a Hugging Face folder, or a llama2.c .bin')
@@ -107,7 +110,7 @@ async function run(host: CausalLmHost, { output, format, data, threads, rules, w
     onProgress: terminal.onProgress,
   }).finally(() => runner?.close())
   await orForget(work, () => watch.checkUnchanged())
-  if (values.force !== true) refuseRuined(result.report)
+  if (values.force !== true) refuseRuined(result.report, LEAST_LOGITS)
   if (format === 'gguf') await checkNotThere(output, rules)
   await result.save(output)
   const resumed = work?.resumed ?? 0
