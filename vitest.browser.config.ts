@@ -30,7 +30,7 @@ export default defineConfig({
   },
   test: {
     name: 'browser',
-    include: ['packages/*/test/**/*.browser.test.ts'],
+    include: ['packages/*/test/**/*.browser.test.ts', 'examples/*/test/**/*.browser.test.ts'],
     testTimeout: 300_000,
     hookTimeout: 120_000,
     provide: { sharedUrl: existsSync(shared) ? `/@fs${shared}` : '' },

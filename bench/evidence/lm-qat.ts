@@ -117,11 +117,9 @@ export const lmQat: EvidenceModule = {
         model.dispose()
       }
       if (!isFloat) rows.push([name, found.map((p) => p.toFixed(3)).join(', '), reference, reach])
-      keep([table()])
+      keep([table(), stepsTable()])
     }
-    const tables = [table()]
-    if (selection.row('step')) tables.push(await overhead(open, learned, log))
-    return tables
+    return [table(), selection.row('step') ? await overhead(open, learned, log) : stepsTable()]
   },
 }
 
@@ -143,5 +141,10 @@ async function overhead(open: (recipe?: TrainingRecipe) => Promise<TrainableLm<T
   const medians = times.map((list) => [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)])
   const rows = Object.entries(OVERHEAD).map(([name, { reference, reach }], i) => [`step, ${name}`, i === 0 ? `${Math.round((BATCH * WINDOW) / medians[0]).toLocaleString('en-US')} tokens a second of processor time` : (medians[i] / medians[0]).toFixed(2), reference, reach])
   for (const row of rows) log(row.join(': '))
+  return stepsTable(rows)
+}
+
+/** Without rows: nothing was measured, and what was before stays. */
+function stepsTable(rows: readonly (readonly string[])[] = Object.keys(OVERHEAD).map((name) => [`step, ${name}`, '', '', ''])): EvidenceTable {
   return { id: 'lm-qat-steps', title: 'What a step of it costs', note: `Loss and gradients of ${BATCH} × ${WINDOW} tokens of stories260K on the wasm backend of TensorFlow.js, processor time, median of ${ROUNDS} in turns; below the first row: against float. Reference: PyTorch and torchao`, columns: ['', 'here', 'reference', 'to reach'], rows }
 }

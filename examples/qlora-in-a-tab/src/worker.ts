@@ -24,6 +24,8 @@ addEventListener('message', ({ data }: MessageEvent<Request>) => {
 async function train({ files, text, steps, rank }: Extract<Request, { kind: 'train' }>): Promise<void> {
   training = new AbortController()
   setWasmPaths({ 'tfjs-backend-wasm.wasm': plain, 'tfjs-backend-wasm-simd.wasm': simd, 'tfjs-backend-wasm-threaded-simd.wasm': threaded })
+  // The threaded build, which isolated pages get, keeps its memory to itself: gradients could not be put beside it.
+  tf.env().set('WASM_HAS_MULTITHREAD_SUPPORT', false)
   await tf.setBackend('wasm')
   await tf.ready()
   const gradients = await registerWasmGradients(tf)

@@ -3,7 +3,7 @@ import { referenceOps, referenceProgram, referenceValues, dequantize, type HostT
 import { compileFloat, decoderProgram, huggingFaceConfig, huggingFaceWeights, runDifferentiable, type DecoderProgramOptions, type ModelConfig } from '@lowbit/causal-lm'
 import { difference, goldenNumbers, inputTensor, runGoldens, type GoldenCase, type GoldenSet } from '../../../tools/goldens.js'
 import { bindingsOf, type Bindings } from './support/bindings.js'
-import { readFolder } from './support/folder-in-memory.js'
+import { readFolder } from './support/read-folder.js'
 
 /** How far the interpreters may lie from each other on any layer: the longest sums here have 80 terms of about 1. */
 const AGREE = { abs: 2e-5, rel: 2e-5 }

@@ -52,7 +52,7 @@ export function wasmBackend(tf: TfCore): WasmBackend {
   }
   const backend: unknown = tf.backend()
   if (!isWasmBackend(backend)) {
-    throw new LowbitError('LOWBIT_VERSION', { thing: 'tfjs wasm backend', found: 'no access to its memory', expected: '@tensorflow/tfjs-backend-wasm 4.x' })
+    throw new LowbitError('LOWBIT_VERSION', { thing: 'tfjs wasm backend', found: 'no access to its memory', expected: '@tensorflow/tfjs-backend-wasm 4.x without threads', fix: "in an isolated page call `tf.env().set('WASM_HAS_MULTITHREAD_SUPPORT', false)` before setBackend: the threaded build keeps its memory to itself" })
   }
   return backend
 }

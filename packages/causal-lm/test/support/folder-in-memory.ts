@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs'
 import { fromBfloat16, fromFloat16, hasDType, LowbitError, type HostTensor } from '@lowbit/core'
 import { bytesOf, readSafetensors, type Rows } from '@lowbit/formats'
 import type { HuggingFaceFolder } from '@lowbit/formats/huggingface'
@@ -26,8 +25,4 @@ export function folderOf(config: Readonly<Record<string, unknown>>, safetensors:
     close: async () => undefined,
     [Symbol.asyncDispose]: async () => undefined,
   }
-}
-
-export function readFolder(path: string): HuggingFaceFolder {
-  return folderOf(JSON.parse(readFileSync(`${path}/config.json`, 'utf8')) as Record<string, unknown>, readFileSync(`${path}/model.safetensors`), path)
 }

@@ -63,7 +63,7 @@ export async function tinyGguf(name: string, { type = 'F32', config: more = {}, 
   }).filter((tensor) => without?.test(tensor.name) !== true)
   const chunks: Uint8Array[] = []
   for await (const chunk of writeGguf({ metadata: known, tensors: written })) chunks.push(chunk.slice())
-  return new Uint8Array(Buffer.concat(chunks))
+  return new Uint8Array(await new Blob(chunks as BlobPart[]).arrayBuffer())
 }
 
 /** Row `i + j · d/2` of a head goes to row `2i + j`: how `convert_hf_to_gguf.py` permutes q and k. */
