@@ -21,6 +21,7 @@ import {
   type Report,
   type RoundingAlgorithm,
   type Site,
+  type TransformAlgorithm,
   type WorkIdentity,
 } from '@lowbit/core'
 import { toyBatches, toyHost } from '@lowbit/core/testkit'
@@ -190,6 +191,24 @@ describe('calibration data', () => {
     expect(batchCount(source)).toBe(3)
     expect(await codeOf(count())).toBe('LOWBIT_DATA')
     expect(await repeatable(data, 0)).toBe(data)
+  })
+})
+
+describe('a plan of transforms', () => {
+  it('is not begun where the host has no place for a later one of it', async () => {
+    const host = toyHost()
+    const apply = host.apply.bind(host)
+    Object.defineProperty(host, 'supports', { value: { ...host.supports, transforms: ['scale'] } })
+    const both: TransformAlgorithm = {
+      kind: 'transform', name: 'both', version: '1.0.0', apiVersion: 2, config: {}, needs: () => [],
+      plan: async ({ group, sites }) => ({ transforms: [{ kind: 'scale', scales: new Float32Array(group.channels).fill(2) }, { kind: 'clip', site: sites[0].id, weight: sites[0].tensor }] }),
+    }
+    const applied: string[] = []
+    host.apply = async (group, transform) => (applied.push(`${group} ${transform.kind}`), apply(group, transform))
+    const { report } = await quantize(host, { weights: int4(), transforms: [both] })
+    expect(applied).toEqual([])
+    expect(report.transforms.every((t) => t.applied.length === 0 && /no place for a 'clip'/.test(t.reason ?? ''))).toBe(true)
+    await host.dispose()
   })
 })
 

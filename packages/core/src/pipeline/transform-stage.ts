@@ -54,9 +54,15 @@ export async function transformStage(host: ModelHost, algorithm: TransformAlgori
         seed: context.seed,
         ...(context.signal === undefined ? {} : { signal: context.signal }),
       })
-      reports.push(await carryOut((transform) => host.apply(group.id, transform), group, label, result, context))
+      reports.push(await carryOut((transform) => host.apply(group.id, transform), { id: group.id, refused: { ...unsupported(host), ...group.refused } }, label, result, context))
     }
   }
   context.onProgress({ phase: 'transform', done: work.length, total: work.length })
   return reports
+}
+
+/** Kinds of transforms that a host has no place for: known before the first of a plan is applied, so that none is. */
+function unsupported({ name, supports }: ModelHost): FoldGroup['refused'] & object {
+  const kinds = (['scale', 'rotate', 'clip'] as const).filter((kind) => !supports.transforms.includes(kind))
+  return Object.fromEntries(kinds.map((kind) => [kind, `${name} has no place for a '${kind}'`]))
 }
