@@ -1,5 +1,5 @@
-import type { ActivationRule, FakeQuant, FakeQuantSpec, FakeQuantState, Ops, Rounded, Scheme, TrainingAlgorithm, TrainingRecipe } from '@lowbit/core'
-import { describeScheme, LowbitError } from '@lowbit/core'
+import type { ActivationRule, DeclarationsOf, FakeQuant, FakeQuantSpec, FakeQuantState, Ops, Rounded, Scheme, TrainingAlgorithm, TrainingRecipe } from '@lowbit/core'
+import { describeScheme, LowbitError, resolveOptions } from '@lowbit/core'
 import { bitActivationCodes } from './activation-quant.js'
 import { warmupLambda } from './schedule.js'
 import { PACKAGE, VERSION } from './version.js'
@@ -16,9 +16,17 @@ export interface BitNetOptions {
   readonly warmupSteps?: number
 }
 
-/** BitNet b1.58's fake quantization as a training algorithm, for layers of a model that is prepared; {@link bitnetRecipe} names both parts. */
+/** What {@link bitnet} takes. */
+export const BITNET_OPTIONS = {
+  warmupSteps: { type: 'integer', minimum: 0, default: 0, about: 'steps over which rounding is phased in' },
+} as const satisfies DeclarationsOf<BitNetOptions>
+
+/**
+ * BitNet b1.58's fake quantization as a training algorithm, for layers of a model that is prepared; {@link bitnetRecipe} names both parts.
+ * @throws LOWBIT_ARGUMENT naming the option
+ */
 export function bitnet(options: BitNetOptions = {}): TrainingAlgorithm {
-  const { warmupSteps = 0 } = options
+  const { warmupSteps } = resolveOptions<BitNetOptions, typeof BITNET_OPTIONS>(BITNET_OPTIONS, options, 'bitnet')
   return { kind: 'training', name: PACKAGE, version: VERSION, apiVersion: 2, config: { warmupSteps }, fakeQuant: (spec) => fakeQuant(spec, warmupSteps) }
 }
 

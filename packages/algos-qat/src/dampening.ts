@@ -1,6 +1,6 @@
-import type { FakeQuant, FakeQuantState, Ops, TrainingAlgorithm } from '@lowbit/core'
-import { codeRange, isIntegerCode } from '@lowbit/core'
-import { annealed, type Anneal } from './anneal.js'
+import type { DeclarationsOf, FakeQuant, FakeQuantState, Ops, TrainingAlgorithm } from '@lowbit/core'
+import { codeRange, isIntegerCode, resolveOptions } from '@lowbit/core'
+import { ANNEAL_OPTIONS, annealed, type Anneal } from './anneal.js'
 import { granules } from './granules.js'
 import { algorithm, unsupported } from './plugin.js'
 
@@ -18,9 +18,14 @@ export interface DampeningOptions {
   readonly lambda?: Anneal
 }
 
+/** What {@link withDampening} takes. */
+export const DAMPENING_OPTIONS = {
+  lambda: { type: 'options', options: ANNEAL_OPTIONS, default: { from: 0, to: 0.1, steps: 1000 }, about: 'weight of the loss over the training' },
+} as const satisfies DeclarationsOf<DampeningOptions>
+
 /** Adds the dampening loss to an estimator's weights. */
 export function withDampening(inner: TrainingAlgorithm, options: DampeningOptions = {}): TrainingAlgorithm {
-  const { lambda = { from: 0, to: 0.1, steps: 1000 } } = options
+  const { lambda } = resolveOptions<DampeningOptions, typeof DAMPENING_OPTIONS>(DAMPENING_OPTIONS, options, 'withDampening')
   return algorithm('dampening', { lambda: { ...lambda }, of: { name: inner.name, version: inner.version, config: inner.config } }, (spec) => {
     const fakeQuant = inner.fakeQuant(spec)
     if (spec.role !== 'weight') return fakeQuant

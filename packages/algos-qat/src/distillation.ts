@@ -1,4 +1,4 @@
-import type { Ops } from '@lowbit/core'
+import { resolveOptions, type DeclarationsOf, type Ops } from '@lowbit/core'
 
 /** `log softmax` over the last axis, shifted by the largest so that nothing overflows. */
 export function logSoftmax<T>(ops: Ops<T>, logits: T): T {
@@ -26,12 +26,19 @@ export interface DistillationOptions {
   readonly weight?: number
 }
 
+/** What {@link distillation} takes. */
+export const DISTILLATION_OPTIONS = {
+  temperature: { type: 'number', above: 0, default: 2, about: 'above 1 the small probabilities of the teacher count for more' },
+  weight: { type: 'number', minimum: 0, default: 1, about: 'share of the term beside the loss of the model itself' },
+} as const satisfies DeclarationsOf<DistillationOptions>
+
 /** A loss term against a teacher's logits, for any backend's operations. */
 export interface Distillation {
   loss<T>(ops: Ops<T>, student: T, teacher: T): T
 }
 
 /** `weight · distillationLoss` as a value to hand to a backend's `distil`. */
-export function distillation({ temperature = 2, weight = 1 }: DistillationOptions = {}): Distillation {
+export function distillation(options: DistillationOptions = {}): Distillation {
+  const { temperature, weight } = resolveOptions<DistillationOptions, typeof DISTILLATION_OPTIONS>(DISTILLATION_OPTIONS, options, 'distillation')
   return { loss: (ops, student, teacher) => ops.mul(ops.constant(weight), distillationLoss(ops, student, teacher, temperature)) }
 }

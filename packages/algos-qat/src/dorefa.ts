@@ -1,5 +1,5 @@
-import type { ActivationRule, FakeQuant, FakeQuantSpec, Ops, Rounded, TrainingAlgorithm } from '@lowbit/core'
-import { codeRange, isIntegerCode } from '@lowbit/core'
+import type { ActivationRule, DeclarationsOf, FakeQuant, FakeQuantSpec, Ops, Rounded, TrainingAlgorithm } from '@lowbit/core'
+import { codeRange, isIntegerCode, resolveOptions } from '@lowbit/core'
 import { algorithm, unsupported } from './plugin.js'
 import { signCodes } from './binary-connect.js'
 
@@ -10,6 +10,11 @@ export interface DorefaOptions {
    */
   readonly maximum?: 'through' | 'constant'
 }
+
+/** What {@link dorefa} takes. */
+export const DOREFA_OPTIONS = {
+  maximum: { type: 'choice', values: ['through', 'constant'], default: 'through', about: 'whether the gradient flows through the largest |tanh w|' },
+} as const satisfies DeclarationsOf<DorefaOptions>
 
 /** `rint(x · n)`, straight through. */
 const roundThrough = <T>(ops: Ops<T>, x: T): T => ops.custom([x], ([v]) => ({ output: ops.rint(v), saved: [] }), (dy) => [dy])
@@ -57,7 +62,7 @@ const dorefaActivationCodes = <T>(ops: Ops<T>, x: T, levels: number): T => ops.r
 
 /** DoReFa-Net: weights per tensor in 1 to 8 bits, activations unsigned per tensor in [0, 1]. */
 export function dorefa(options: DorefaOptions = {}): TrainingAlgorithm {
-  const { maximum = 'through' } = options
+  const { maximum } = resolveOptions<DorefaOptions, typeof DOREFA_OPTIONS>(DOREFA_OPTIONS, options, 'dorefa')
   return algorithm('dorefa', { maximum }, (spec) => (spec.role === 'weight' ? dorefaWeightQuant(spec, maximum) : dorefaActivationQuant(spec)))
 }
 

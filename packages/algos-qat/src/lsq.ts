@@ -1,5 +1,5 @@
-import type { ActivationRule, FakeQuant, FakeQuantSpec, FakeQuantState, Granularity, Ops, Rounded, TrainingAlgorithm } from '@lowbit/core'
-import { codeRange, granuleIndex, isIntegerCode, paramShape } from '@lowbit/core'
+import type { ActivationRule, DeclarationsOf, FakeQuant, FakeQuantSpec, FakeQuantState, Granularity, Ops, Rounded, TrainingAlgorithm } from '@lowbit/core'
+import { codeRange, granuleIndex, isIntegerCode, paramShape, resolveOptions } from '@lowbit/core'
 import { granules, type Granules } from './granules.js'
 import { leastSquaresScales } from './least-squares.js'
 import { requireSeen } from './observer.js'
@@ -19,6 +19,12 @@ export interface LsqOptions {
   /** Training steps in which an activation's scale is set from the batch instead of learned. Default 1. */
   readonly observeSteps?: number
 }
+
+/** What {@link lsq} takes. */
+export const LSQ_OPTIONS = {
+  start: { type: 'choice', values: ['least-squares', 'paper'], default: 'least-squares', about: 'first scale of a weight' },
+  observeSteps: { type: 'integer', minimum: 0, default: 1, about: 'steps in which an activation takes its scale from the batch' },
+} as const satisfies DeclarationsOf<LsqOptions>
 
 export interface LsqQuantizeOptions {
   readonly range: CodeRange
@@ -83,7 +89,7 @@ export function lsqPaperScales(data: Float32Array, shape: readonly number[], gra
 
 /** Learned step size (LSQ), for weights and static activations, symmetric. The scale is learned by its logarithm and so stays positive. */
 export function lsq(options: LsqOptions = {}): TrainingAlgorithm {
-  const { start = 'least-squares', observeSteps = 1 } = options
+  const { start, observeSteps } = resolveOptions<LsqOptions, typeof LSQ_OPTIONS>(LSQ_OPTIONS, options, 'lsq')
   return algorithm('lsq', { start, observeSteps }, (spec) => lsqFakeQuant(spec, { start, observeSteps }))
 }
 

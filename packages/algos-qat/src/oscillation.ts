@@ -1,7 +1,7 @@
-import type { FakeQuant, FakeQuantSpec, FakeQuantState, FakeQuantVariable, Ops, Rounded, TrainingAlgorithm } from '@lowbit/core'
-import { LowbitError } from '@lowbit/core'
+import type { DeclarationsOf, FakeQuant, FakeQuantSpec, FakeQuantState, FakeQuantVariable, Ops, Rounded, TrainingAlgorithm } from '@lowbit/core'
+import { LowbitError, resolveOptions } from '@lowbit/core'
 import { granules } from './granules.js'
-import { annealed, type Anneal } from './anneal.js'
+import { ANNEAL_OPTIONS, annealed, type Anneal } from './anneal.js'
 import { algorithm } from './plugin.js'
 
 /** What is remembered of each weight's integer from step to step. */
@@ -64,6 +64,12 @@ export interface OscillationOptions {
   readonly freeze?: Anneal | false
 }
 
+/** What {@link withOscillation} takes. */
+export const OSCILLATION_OPTIONS = {
+  momentum: { type: 'number', minimum: 0, maximum: 1, default: 0.01, about: 'share of a new step in the means' },
+  freeze: { type: 'either', of: [{ type: 'options', options: ANNEAL_OPTIONS }, { type: 'choice', values: [false] }], default: { from: 0.1, to: 0.01, steps: 1000 }, about: 'frequency over which a weight is frozen; false: only watch' },
+} as const satisfies DeclarationsOf<OscillationOptions>
+
 const NAMES = ['previous', 'direction', 'frequency', 'average', 'frozen', 'frozenCode'] as const
 export const oscillationVariable = (name: (typeof NAMES)[number] | 'started'): string => `oscillation_${name}`
 
@@ -72,7 +78,7 @@ export const oscillationVariable = (name: (typeof NAMES)[number] | 'started'): s
  * between two levels. The variables carry the report: see {@link oscillationReport}.
  */
 export function withOscillation(inner: TrainingAlgorithm, options: OscillationOptions = {}): TrainingAlgorithm {
-  const { momentum = 0.01, freeze = { from: 0.1, to: 0.01, steps: 1000 } } = options
+  const { momentum, freeze } = resolveOptions<OscillationOptions, typeof OSCILLATION_OPTIONS>(OSCILLATION_OPTIONS, options, 'withOscillation')
   return algorithm('oscillation', { momentum, freeze: freeze === false ? false : { ...freeze }, of: { name: inner.name, version: inner.version, config: inner.config } }, (spec) => {
     const fakeQuant = inner.fakeQuant(spec)
     return spec.role === 'weight' ? watched(fakeQuant, spec, momentum, freeze) : fakeQuant

@@ -1,5 +1,5 @@
-import type { ActivationRule, FakeQuant, FakeQuantSpec, FakeQuantState, Ops, Rounded, TrainingAlgorithm } from '@lowbit/core'
-import { codeRange, isIntegerCode } from '@lowbit/core'
+import type { ActivationRule, DeclarationsOf, FakeQuant, FakeQuantSpec, FakeQuantState, Ops, Rounded, TrainingAlgorithm } from '@lowbit/core'
+import { codeRange, isIntegerCode, resolveOptions } from '@lowbit/core'
 import { requireSeen } from './observer.js'
 import { algorithm, unsupported } from './plugin.js'
 import { positiveValues, positiveVariable, readPositive } from './positive.js'
@@ -11,6 +11,12 @@ export interface PactOptions {
   /** λ of the penalty `λα²`. Default 1e-3. */
   readonly decay?: number
 }
+
+/** What {@link pact} takes. */
+export const PACT_OPTIONS = {
+  alpha: { type: 'number', above: 0, default: 6, about: 'first clipping level' },
+  decay: { type: 'number', minimum: 0, default: 1e-3, about: 'weight of the penalty on the square of the clipping level' },
+} as const satisfies DeclarationsOf<PactOptions>
 
 /** `rint(clip(x, 0, α) · (n/α))`, n the highest code. */
 function pactCodes<T>(ops: Ops<T>, x: T, alpha: T, levels: number): T {
@@ -40,7 +46,7 @@ export const pactPenalty = <T>(ops: Ops<T>, alpha: T, decay: number): T => ops.m
 
 /** PACT for activations that follow a ReLU: unsigned, per tensor. α stays positive. */
 export function pact(options: PactOptions = {}): TrainingAlgorithm {
-  const { alpha = 6, decay = 1e-3 } = options
+  const { alpha, decay } = resolveOptions<PactOptions, typeof PACT_OPTIONS>(PACT_OPTIONS, options, 'pact')
   return algorithm('pact', { alpha, decay }, (spec) => pactFakeQuant(spec, { alpha, decay }))
 }
 

@@ -1,5 +1,5 @@
-import type { ActivationRule, FakeQuant, FakeQuantSpec, FakeQuantState, IntegerCode, Ops, Rounded, TrainingAlgorithm } from '@lowbit/core'
-import { codeRange, isIntegerCode, roundHalfEven } from '@lowbit/core'
+import type { ActivationRule, DeclarationsOf, FakeQuant, FakeQuantSpec, FakeQuantState, IntegerCode, Ops, Rounded, TrainingAlgorithm } from '@lowbit/core'
+import { codeRange, isIntegerCode, resolveOptions, roundHalfEven } from '@lowbit/core'
 import { affineCodes, affineValues, type AffineParams } from './affine.js'
 import { granules } from './granules.js'
 import { observeRange, onceSeen, rangeVariables, requireSeen } from './observer.js'
@@ -15,12 +15,19 @@ export interface SteOptions {
   readonly momentum?: number
 }
 
+/** What {@link ste} takes. */
+export const STE_OPTIONS = {
+  rule: { type: 'choice', values: ['no-clipping', 'half-range'], default: 'no-clipping', about: 'scale of symmetric schemes' },
+  epsilon: { type: 'number', above: 0, default: SMALLEST_NORMAL, about: 'least scale' },
+  momentum: { type: 'number', minimum: 0, maximum: 1, default: 0.01, about: 'share of a new batch in the running range of a static activation' },
+} as const satisfies DeclarationsOf<SteOptions>
+
 /**
  * Plain fake quantization with the straight-through estimator. Weights take their scale from themselves at every step;
  * activations per token (dynamic) or per tensor with a running range (static).
  */
 export function ste(options: SteOptions = {}): TrainingAlgorithm {
-  const { rule = 'no-clipping', epsilon = SMALLEST_NORMAL, momentum = 0.01 } = options
+  const { rule, epsilon, momentum } = resolveOptions<SteOptions, typeof STE_OPTIONS>(STE_OPTIONS, options, 'ste')
   return algorithm('ste', { rule, epsilon, momentum }, (spec) => steFakeQuant(spec, { rule, epsilon, momentum }))
 }
 

@@ -1,4 +1,5 @@
-import type { Granularity, Ops, TrainingAlgorithm } from '@lowbit/core'
+import type { DeclarationsOf, Granularity, Ops, TrainingAlgorithm } from '@lowbit/core'
+import { resolveOptions } from '@lowbit/core'
 import { granules } from './granules.js'
 import { algorithm, unsupported } from './plugin.js'
 import { SMALLEST_NORMAL } from './scale-rule.js'
@@ -7,6 +8,11 @@ export interface TernaryOptions {
   /** Δ as a share of mean|w|. Default 0.7, the paper's. */
   readonly threshold?: number
 }
+
+/** What {@link ternary} takes. */
+export const TERNARY_OPTIONS = {
+  threshold: { type: 'number', minimum: 0, default: 0.7, about: 'share of mean|w| below which a weight is 0' },
+} as const satisfies DeclarationsOf<TernaryOptions>
 
 /**
  * Ternary weight networks (Li & Liu 2016): `|w| > Δ = t·mean|w|` becomes ±α, α the mean of those |w|, one pair a granule.
@@ -37,7 +43,7 @@ function ternaryParts<T>(ops: Ops<T>, w: T, granularity: Granularity, threshold:
 
 /** Ternary weights whose threshold and scale follow from them, per tensor, channel or group. */
 export function ternary(options: TernaryOptions = {}): TrainingAlgorithm {
-  const { threshold = 0.7 } = options
+  const { threshold } = resolveOptions<TernaryOptions, typeof TERNARY_OPTIONS>(TERNARY_OPTIONS, options, 'ternary')
   return algorithm('ternary', { threshold }, (spec) => {
     const { dtype, granularity } = spec.scheme
     if (spec.role !== 'weight' || dtype !== 'ternary' || granularity.kind === 'token') throw unsupported('ternary', spec, 'ternary weights')

@@ -1,5 +1,5 @@
-import type { FakeQuant, FakeQuantSpec, FakeQuantState, Ops, Rounded, TrainingAlgorithm } from '@lowbit/core'
-import { LowbitError } from '@lowbit/core'
+import type { DeclarationsOf, FakeQuant, FakeQuantSpec, FakeQuantState, Ops, Rounded, TrainingAlgorithm } from '@lowbit/core'
+import { LowbitError, resolveOptions } from '@lowbit/core'
 import { algorithm, unsupported } from './plugin.js'
 import { positiveVariable, readPositive } from './positive.js'
 
@@ -9,6 +9,12 @@ export interface TtqOptions {
   /** One learned value for both signs, so that the layer can be converted to ternary codes with one scale. Default false, the paper's. */
   readonly tied?: boolean
 }
+
+/** What {@link ttq} takes. */
+export const TTQ_OPTIONS = {
+  threshold: { type: 'number', minimum: 0, below: 1, default: 0.05, about: 'share of max|w| below which a weight is 0' },
+  tied: { type: 'boolean', default: false, about: 'one learned value for both signs' },
+} as const satisfies DeclarationsOf<TtqOptions>
 
 /** 1, 0 or -1: `w > t·max|w|`, between, `w < -t·max|w|`; a weight at the threshold is 0. */
 export function ttqCodes<T>(ops: Ops<T>, w: T, threshold: number): T {
@@ -43,7 +49,7 @@ export function ttqQuantize<T>(ops: Ops<T>, w: T, positive: T, negative: T, thre
 
 /** Ternary weights with learned values, one pair a tensor. Both stay positive. */
 export function ttq(options: TtqOptions = {}): TrainingAlgorithm {
-  const { threshold = 0.05, tied = false } = options
+  const { threshold, tied } = resolveOptions<TtqOptions, typeof TTQ_OPTIONS>(TTQ_OPTIONS, options, 'ttq')
   return algorithm('ttq', { threshold, tied }, (spec) => ttqFakeQuant(spec, { threshold, tied }))
 }
 

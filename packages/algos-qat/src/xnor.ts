@@ -1,4 +1,5 @@
-import type { Granularity, Ops, TrainingAlgorithm } from '@lowbit/core'
+import type { DeclarationsOf, Granularity, Ops, TrainingAlgorithm } from '@lowbit/core'
+import { resolveOptions } from '@lowbit/core'
 import { hardTanhMask, signCodes } from './binary-connect.js'
 import { granules } from './granules.js'
 import { algorithm, unsupported } from './plugin.js'
@@ -14,6 +15,11 @@ export type XnorGradient = 'chain-rule' | 'paper' | 'alpha-constant'
 export interface XnorOptions {
   readonly gradient?: XnorGradient
 }
+
+/** What {@link xnor} takes. */
+export const XNOR_OPTIONS = {
+  gradient: { type: 'choice', values: ['chain-rule', 'paper', 'alpha-constant'], default: 'chain-rule', about: 'how the gradient passes the sign and the scale' },
+} as const satisfies DeclarationsOf<XnorOptions>
 
 /** XNOR-Net / binary-weight networks (Rastegari et al. 2016): `mean|w| · sign(w)`, one scale a granule. */
 export function xnorQuantize<T>(ops: Ops<T>, w: T, granularity: Granularity, gradient: XnorGradient = 'chain-rule'): T {
@@ -46,7 +52,7 @@ export function xnorScales<T>(ops: Ops<T>, w: T, granularity: Granularity): T {
 
 /** Binary weights with a scale that follows from them: per channel (a filter) or group. */
 export function xnor(options: XnorOptions = {}): TrainingAlgorithm {
-  const { gradient = 'chain-rule' } = options
+  const { gradient } = resolveOptions<XnorOptions, typeof XNOR_OPTIONS>(XNOR_OPTIONS, options, 'xnor')
   return algorithm('xnor', { gradient }, (spec) => {
     const { dtype, granularity } = spec.scheme
     if (spec.role !== 'weight' || dtype !== 'binary' || granularity.kind === 'token') throw unsupported('xnor', spec, 'binary weights')

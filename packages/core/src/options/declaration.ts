@@ -6,7 +6,7 @@ export type ValueType =
   | { readonly type: 'number' | 'integer'; readonly minimum?: number; readonly maximum?: number; /** Exclusive limits. */ readonly above?: number; readonly below?: number; readonly multipleOf?: number }
   /** `named`: the texts that the pattern takes, in words. */
   | { readonly type: 'text'; readonly pattern?: string; readonly named?: string }
-  | { readonly type: 'choice'; readonly values: readonly (string | number)[] }
+  | { readonly type: 'choice'; readonly values: readonly (string | number | boolean)[] }
   | { readonly type: 'list'; readonly of: ValueType; readonly length?: number }
   | { readonly type: 'either'; readonly of: readonly ValueType[] }
   /** An object with options of its own. */

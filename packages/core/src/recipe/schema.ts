@@ -15,7 +15,7 @@ export interface Schema {
   readonly items?: Schema
   readonly minItems?: number
   readonly maxItems?: number
-  readonly enum?: readonly (string | number)[]
+  readonly enum?: readonly (string | number | boolean)[]
   readonly minimum?: number
   readonly maximum?: number
   readonly exclusiveMinimum?: number
