@@ -37,7 +37,7 @@ export default tseslint.config(
   },
   {
     files: ['packages/*/src/**/*.ts'],
-    rules: { '@nx/enforce-module-boundaries': ['error', { depConstraints: arrows, allow: [], enforceBuildableLibDependency: false, checkDynamicDependenciesExceptions: ['@lowbit/formats'] }] },
+    rules: { '@nx/enforce-module-boundaries': ['error', { depConstraints: arrows, allow: [], enforceBuildableLibDependency: false, checkDynamicDependenciesExceptions: ['@lowbit/formats', '@lowbit/backend-ort'] }] },
   },
   { files: ['packages/*/src/**/*.ts'], rules: { '@typescript-eslint/no-non-null-assertion': 'error' } },
   {
