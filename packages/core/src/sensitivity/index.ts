@@ -1,6 +1,6 @@
 export { outputError, outputPower, quadraticForm, quadraticFormSlices, rowErrors, rowErrorSlices, rowProducts, rowProductSlices } from './output-error.js'
 export { fisherDiagonal, hawqPerturbation, hessianProduct, hutchinson, traceOf, type TraceEstimate } from './hessian.js'
 export { cheapestChoices, type Allocation, type Choice } from './allocate.js'
-export { allocateBits, sensitivity, SENSITIVITY_MEASURES, type BitAllocation, type SensitivityMeasure, type SensitivityOptions, type SensitivityRow } from './sensitivity.js'
+export { allocateBits, sensitivity, SENSITIVITY_MEASURES, SENSITIVITY_OPTIONS, type BitAllocation, type SensitivityMeasure, type SensitivityOptions, type SensitivityRow } from './sensitivity.js'
 export { bestOf } from './best-of.js'
 export { unbiased } from './unbiased.js'

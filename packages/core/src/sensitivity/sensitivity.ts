@@ -3,6 +3,9 @@ import type { BatchSource, ModelHost, Site } from '../contract/v2/host.js'
 import type { LinAlg } from '../contract/v2/linalg.js'
 import { LowbitError, throwIfAborted } from '../errors.js'
 import { fastLinAlg } from '../linalg/fast.js'
+import { resolveOptions } from '../options/check-options.js'
+import type { DeclarationsOf } from '../options/declaration.js'
+import { QUANTIZE_OPTIONS } from '../options/quantize-options.js'
 import { batchCount, repeatable } from '../pipeline/batches.js'
 import { chunkByMemory, collect, memoryFor } from '../pipeline/collect.js'
 import { DEFAULT_MAX_MEMORY } from '../pipeline/default-memory.js'
@@ -53,6 +56,21 @@ export interface SensitivityOptions {
   readonly onProgress?: OnProgress
 }
 
+/** What {@link sensitivity} takes. */
+export const SENSITIVITY_OPTIONS = {
+  schemes: { type: 'list', of: { type: 'scheme' }, required: true, about: 'schemes to try at every site' },
+  calibration: QUANTIZE_OPTIONS.calibration,
+  rounding: QUANTIZE_OPTIONS.rounding,
+  measure: { type: 'choice', values: SENSITIVITY_MEASURES, default: 'model', about: 'what damage is' },
+  probes: { type: 'integer', minimum: 1, default: 4, when: { measure: ['hessian'] }, about: 'random directions that the trace is estimated from' },
+  include: { type: 'function', about: 'only sites for which this holds' },
+  maxMemory: QUANTIZE_OPTIONS.maxMemory,
+  linalg: QUANTIZE_OPTIONS.linalg,
+  seed: QUANTIZE_OPTIONS.seed,
+  signal: QUANTIZE_OPTIONS.signal,
+  onProgress: QUANTIZE_OPTIONS.onProgress,
+} as const satisfies DeclarationsOf<SensitivityOptions>
+
 /** What one scheme does at one site. */
 export interface SensitivityRow {
   readonly site: string
@@ -71,12 +89,13 @@ export interface SensitivityRow {
 /**
  * The damage of quantizing each site alone, worst first. Sites that share a weight are measured once, at the owner. Leaves the host as
  * it was.
- * @throws LOWBIT_CALIBRATION without data, LOWBIT_ABORTED.
+ * @throws LOWBIT_ARGUMENT naming the option, LOWBIT_CALIBRATION without data, LOWBIT_ABORTED.
  */
 export async function sensitivity(opened: ModelHost, options: SensitivityOptions): Promise<readonly SensitivityRow[]> {
   const host = checkPlugin(opened, 'host')
+  const filled = resolveOptions<SensitivityOptions, typeof SENSITIVITY_OPTIONS>(SENSITIVITY_OPTIONS, options, 'sensitivity')
   const rounding = checkPlugin(options.rounding ?? rtn(), 'rounding')
-  const { schemes, measure = 'model', probes = DEFAULT_PROBES, linalg = fastLinAlg, seed = 0, signal, onProgress } = options
+  const { schemes, measure, probes, linalg = fastLinAlg, seed, signal, onProgress } = filled
   const all = host.sites()
   const measured = all.filter((s) => s.tiedTo === undefined && (options.include?.(s) ?? true)).map((site) => ({ site, readers: readersOf(all, site) })).filter(({ readers }) => readers.length > 0)
   const needs = [...new Set([...schemes.flatMap((s) => rounding.needs(s)), ...(measure === 'output' ? (['gram'] as const) : [])])]
@@ -113,8 +132,6 @@ export async function sensitivity(opened: ModelHost, options: SensitivityOptions
   tell(rows.length)
   return rows.sort((a, b) => b.damage - a.damage)
 }
-
-const DEFAULT_PROBES = 4
 
 function needData(data: BatchSource | undefined, measure: SensitivityMeasure): BatchSource {
   if (data !== undefined) return data

@@ -1,5 +1,8 @@
 import type { Artifact, Batch, BatchSource, ModelHost } from '../contract/v2/host.js'
 import { LowbitError, throwIfAborted } from '../errors.js'
+import { resolveOptions } from '../options/check-options.js'
+import type { DeclarationsOf } from '../options/declaration.js'
+import { QUANTIZE_OPTIONS } from '../options/quantize-options.js'
 import { repeatable } from '../pipeline/batches.js'
 import { DEFAULT_MAX_MEMORY } from '../pipeline/default-memory.js'
 import type { JobResult, JobStore, QuantizeOptions } from '../pipeline/options.js'
@@ -52,6 +55,23 @@ export interface TuneOptions {
   readonly onTrial?: (trial: Trial) => void
 }
 
+const RUNG_OPTIONS = {
+  name: { type: 'text', required: true, about: 'name of the recipe, in trials and their journal' },
+  options: { type: 'options', options: QUANTIZE_OPTIONS, required: true, about: 'what quantize is given' },
+} as const satisfies DeclarationsOf<Rung>
+
+/** What {@link tune} takes. */
+export const TUNE_OPTIONS = {
+  ladder: { type: 'list', of: { type: 'options', options: RUNG_OPTIONS }, required: true, about: 'recipes, cheapest first' },
+  metric: { type: 'function', required: true, about: 'judges a model: higher is better' },
+  tolerance: { type: 'number', required: true, about: 'how much lower than that of the float model the metric may be' },
+  maxFloat: { type: 'integer', minimum: 0, otherwise: 'an eighth of the sites', about: 'sites that may be left in float at each rung' },
+  journal: { type: 'object', has: ['load', 'save'], about: 'keeps trials, so that tuning goes on where it stopped' },
+  signal: QUANTIZE_OPTIONS.signal,
+  onProgress: QUANTIZE_OPTIONS.onProgress,
+  onTrial: { type: 'function', about: 'told after each trial' },
+} as const satisfies DeclarationsOf<TuneOptions>
+
 export interface TuneResult {
   /** Metric of the float model. */
   readonly float: number
@@ -66,9 +86,10 @@ export interface TuneResult {
  * bytes than a later rung that is good enough whole, the later one wins.
  *
  * @param open - a freshly opened model each time it is called, for the rung that is to be tried, or for the float model
- * @throws LOWBIT_ABORTED; LOWBIT_ARGUMENT for an empty ladder or a metric that is no number on the float model
+ * @throws LOWBIT_ABORTED; LOWBIT_ARGUMENT naming an option, of a rung too, before anything is opened, or for a metric that is no number on the float model
  */
 export async function tune(open: (rung?: Rung) => Promise<ModelHost>, given: TuneOptions): Promise<TuneResult> {
+  resolveOptions<TuneOptions, typeof TUNE_OPTIONS>(TUNE_OPTIONS, given, 'tune')
   const options = { ...given, ladder: await withReplayable(given.ladder) }
   if (options.ladder.length === 0) throw new LowbitError('LOWBIT_ARGUMENT', { thing: 'tune', found: 'an empty ladder', expected: 'at least one recipe' })
   const float = await floatMetric(open, options)
