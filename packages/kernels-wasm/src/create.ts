@@ -1,4 +1,4 @@
-import { LowbitError, type SyncKernelProvider } from '@lowbit/core'
+import { LowbitError, resolveOptions, type DeclarationsOf, type SyncKernelProvider } from '@lowbit/core'
 import { MOST_THREADS } from './control.js'
 import { SCHEMES, type ByteDot } from './format.js'
 import { instantiate, makeMemory, moduleBytes, type WasmTier } from './instance.js'
@@ -20,14 +20,22 @@ export interface WasmKernelOptions {
   readonly workerUrl?: string | URL
 }
 
+/** What {@link createWasmKernels} takes. */
+export const WASM_KERNEL_OPTIONS = {
+  tier: { type: 'choice', values: ['relaxed-simd', 'simd128', 'scalar'], otherwise: 'the fastest that works', about: 'which instructions are used' },
+  threads: { type: 'integer', minimum: 1, maximum: MOST_THREADS, otherwise: 'half the cores, at most 4', about: 'threads that share a product' },
+  workerUrl: { type: 'either', of: [{ type: 'text' }, { type: 'object', has: ['href'] }], about: 'where the source of the workers is served as a file' },
+} as const satisfies DeclarationsOf<WasmKernelOptions>
+
 /**
  * Kernels for low-bit weights in WebAssembly SIMD, for browsers and Node. Nothing is compiled or started before this call.
  *
  * The tier is chosen by trying it on known numbers: relaxed SIMD if its dot product is right, else simd128, else plain
  * TypeScript. All tiers, engines and numbers of threads give the same bits.
- * @throws LOWBIT_UNSUPPORTED if a named tier does not run here, LOWBIT_ARGUMENT for a wrong number of threads
+ * @throws LOWBIT_UNSUPPORTED if a named tier does not run here, LOWBIT_ARGUMENT naming the option
  */
 export async function createWasmKernels(options: WasmKernelOptions = {}): Promise<SyncKernelProvider> {
+  resolveOptions<WasmKernelOptions, typeof WASM_KERNEL_OPTIONS>(WASM_KERNEL_OPTIONS, options, 'createWasmKernels')
   const { tier, findings, byteDot } = chooseTier(options.tier)
   if (tier === 'scalar') return new ScalarKernels(findings)
   const wanted = chooseThreads(options.threads, findings)
@@ -75,7 +83,6 @@ function compilationBlocked(): string | undefined {
 }
 
 function chooseThreads(wanted: number | undefined, findings: string[]): number {
-  if (wanted !== undefined && (!Number.isInteger(wanted) || wanted < 1 || wanted > MOST_THREADS)) throw new LowbitError('LOWBIT_ARGUMENT', { thing: 'threads', found: String(wanted), expected: `a whole number from 1 to ${MOST_THREADS}` })
   const { cores, shared } = possibleThreads()
   const threads = wanted ?? Math.max(1, Math.min(4, Math.floor(cores / 2)))
   if (threads > 1 && !shared) {

@@ -1,4 +1,4 @@
-import { LowbitError, type KernelRounding } from '@lowbit/core'
+import { LowbitError, resolveOptions, type DeclarationsOf, type KernelRounding } from '@lowbit/core'
 import { Device } from './device.js'
 import { SCHEMES } from './format.js'
 import { WebGpuKernels } from './webgpu-kernels.js'
@@ -12,6 +12,13 @@ export interface WebGpuKernelOptions {
   readonly without?: readonly ('packed_4x8_integer_dot_product' | 'subgroups' | 'shader-f16')[]
 }
 
+/** What {@link createWebGpuKernels} takes. */
+export const WEBGPU_KERNEL_OPTIONS = {
+  gpu: { type: 'object', has: ['requestAdapter'], otherwise: 'navigator.gpu', about: 'where to ask for an adapter' },
+  device: { type: 'object', has: ['queue', 'features', 'createBuffer'], about: 'a device to use, which stays the caller’s' },
+  without: { type: 'list', of: { type: 'choice', values: ['packed_4x8_integer_dot_product', 'subgroups', 'shader-f16'] }, default: [], about: 'paths that are switched off' },
+} as const satisfies DeclarationsOf<WebGpuKernelOptions>
+
 /**
  * WGSL adds, multiplies and converts to one unit in the last place, that is two of 2^-24: one addition a group, and for the
  * rest conversion, correction (two), scale, six additions across threads (or as many subgroups as a workgroup may have), the
@@ -23,13 +30,13 @@ const FLOAT: KernelRounding = { perTerm: 4, fixed: 24 }
 
 /**
  * Kernels for low-bit weights in WebGPU. Weights stay on the device, activations and results can.
- * @throws LOWBIT_UNSUPPORTED, in one sentence, where there is no adapter
+ * @throws LOWBIT_ARGUMENT naming the option; LOWBIT_UNSUPPORTED, in one sentence, where there is no adapter
  */
 export async function createWebGpuKernels(options: WebGpuKernelOptions = {}): Promise<WebGpuKernels> {
+  const { without } = resolveOptions<WebGpuKernelOptions, typeof WEBGPU_KERNEL_OPTIONS>(WEBGPU_KERNEL_OPTIONS, options, 'createWebGpuKernels')
   const gpu = options.gpu ?? globalThis.navigator?.gpu
   const found = options.device ?? (await requestDevice(gpu))
   const device = new Device(found, gpu)
-  const without = options.without ?? []
   const dot4 = gpu?.wgslLanguageFeatures.has('packed_4x8_integer_dot_product') === true && !without.includes('packed_4x8_integer_dot_product')
   const subgroups = found.features.has('subgroups') && !without.includes('subgroups')
   const f16 = found.features.has('shader-f16') && !without.includes('shader-f16')

@@ -1,2 +1,2 @@
-export { createWebGpuKernels, type WebGpuKernelOptions } from './create.js'
+export { createWebGpuKernels, WEBGPU_KERNEL_OPTIONS, type WebGpuKernelOptions } from './create.js'
 export type { GpuInput, GpuMatmulOptions, GpuTensor, WebGpuKernels } from './webgpu-kernels.js'
