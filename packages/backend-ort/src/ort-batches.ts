@@ -1,4 +1,4 @@
-import type { Batch, BatchSource } from '@lowbit/core'
+import { type Batch, type BatchSource, startsOver } from '@lowbit/core'
 import type { OrtTensor } from './ort.js'
 import { fromOrt } from './session.js'
 
@@ -15,9 +15,9 @@ export async function ortBatch(feeds: OrtFeeds): Promise<Batch> {
  * as `feeds` can be.
  */
 export function ortBatches(feeds: Iterable<OrtFeeds> | AsyncIterable<OrtFeeds>): BatchSource {
-  return {
-    async *[Symbol.asyncIterator]() {
-      for await (const one of feeds) yield await ortBatch(one)
-    },
+  const read = async function* (): AsyncGenerator<Batch> {
+    for await (const one of feeds) yield await ortBatch(one)
   }
+  // A generator that is handed on as one is taken whole by whoever reads it twice.
+  return startsOver(feeds) ? { [Symbol.asyncIterator]: read } : read()
 }

@@ -24,15 +24,19 @@ function perChannel(graph: CalibrationGraph, op: 'ReduceMax' | 'ReduceSum', tens
 /** max|x| per channel. */
 export function absmaxCollector(graph: CalibrationGraph, tensor: string, axis: number): Collector<'absmax-per-channel'> {
   const output = perChannel(graph, 'ReduceMax', tensor, axis)
+  // A maximum may pass over NaN; a sum cannot.
+  const sum = perChannel(graph, 'ReduceSum', tensor, axis)
   let most = new Float32Array()
   return {
-    outputs: [output],
+    outputs: [output, sum],
     add(values, sample) {
       const seen = floatsOf(values, output)
+      const sums = floatsOf(values, sum)
       if (most.length === 0) most = new Float32Array(seen.length)
       for (let c = 0; c < seen.length; c++) {
         const value = seen[c] ?? 0
-        if (!Number.isFinite(value)) throw nonFinite(`channel ${c} of activation '${tensor}' in sample ${sample}`, value)
+        const bad = [value, sums[c] ?? 0].find(Number.isNaN) ?? value
+        if (!Number.isFinite(bad)) throw nonFinite(`channel ${c} of activation '${tensor}' in sample ${sample}`, bad)
         most[c] = Math.max(most[c] ?? 0, value)
       }
     },

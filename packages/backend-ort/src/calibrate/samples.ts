@@ -2,6 +2,7 @@ import type { HostTensor } from '@lowbit/core'
 import type { SiteRecord } from '@lowbit/onnx'
 import type { CalibrationGraph } from './calibration-graph.js'
 import { type Collector, floatsOf } from './collector.js'
+import { nonFinite } from './non-finite.js'
 
 /** The first rows of a site's input, `[rows, groups · K]`. */
 export function samplesCollector(graph: CalibrationGraph, record: SiteRecord, wanted = 64): Collector<'samples'> {
@@ -15,11 +16,14 @@ export function samplesCollector(graph: CalibrationGraph, record: SiteRecord, wa
   let filled = 0
   return {
     outputs: [output],
-    add(values) {
+    add(values, sample) {
       const seen = floatsOf(values, output)
       const rows = Math.min(seen.length / width, wanted - filled)
       if (rows <= 0) return
-      data.set(seen.subarray(0, rows * width), filled * width)
+      const taken = seen.subarray(0, rows * width)
+      const bad = taken.find((v) => !Number.isFinite(v))
+      if (bad !== undefined) throw nonFinite(`activation '${record.site.input.name}' in sample ${sample}`, bad)
+      data.set(taken, filled * width)
       filled += rows
     },
     result: (): HostTensor<'float32'> => ({ dtype: 'float32', shape: [filled, width], data: data.slice(0, filled * width) }),

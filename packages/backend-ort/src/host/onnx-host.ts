@@ -1,13 +1,11 @@
 import {
   type Batch,
   type BatchSource,
-  DEFAULT_MAX_MEMORY,
   type HostCapabilities,
   type HostSupports,
   LowbitError,
   type ObserveOptions,
   type OperatorChoice,
-  repeatable,
   type StatisticRequest,
   type Statistics,
   type TensorRef,
@@ -82,7 +80,7 @@ export class OnnxHost extends OnnxGraphHost {
     const original = options.model === 'original'
     const { graph, records } = original ? this.#cloneOriginal() : this.current()
     const before = original ? { graph, sites: records } : { graph: this.graph, sites: this.records }
-    return observe({ ort: await findOrt(this.#given), graph, before, sites: records, open: (made, session) => this.openGraph(made, original || this.assignedActivations.size === 0 ? session : asWritten(session)) }, requests, await repeatable(data, options.maxMemory ?? DEFAULT_MAX_MEMORY), options)
+    return observe({ ort: await findOrt(this.#given), graph, before, sites: records, open: (made, session) => this.openGraph(made, original || this.assignedActivations.size === 0 ? session : asWritten(session)) }, requests, data, options)
   }
 
   /** The session checks it against what the runtime takes. */

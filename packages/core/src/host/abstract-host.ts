@@ -3,6 +3,8 @@ import type { Acceptance, ActivationParams, ActivationPoint, ApplyResult, Artifa
 import type { Json } from '../contract/v2/plugin.js'
 import type { StatisticRequest, Statistics } from '../contract/v2/statistics.js'
 import { LowbitError, throwIfAborted } from '../errors.js'
+import { repeatable } from '../pipeline/batches.js'
+import { DEFAULT_MAX_MEMORY } from '../pipeline/default-memory.js'
 import { checkQTensor, type QTensor } from '../qtensor.js'
 import { INTEGER_CODES, type Scheme } from '../scheme.js'
 import { tensor, type HostTensor } from '../tensor.js'
@@ -103,7 +105,8 @@ export abstract class AbstractHost implements ModelHost {
       if ('site' in target) this.site(target.site)
     }
     throwIfAborted(options.signal, 'calibration')
-    return this.collect(requests, data, options)
+    // Several passes may be taken: what can be read once only is taken whole, or refused.
+    return this.collect(requests, requests.length === 0 ? data : await repeatable(data, options.maxMemory ?? DEFAULT_MAX_MEMORY), options)
   }
 
   assign(site: string, q: QTensor | null): void {

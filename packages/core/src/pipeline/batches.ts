@@ -9,7 +9,7 @@ import { LowbitError } from '../errors.js'
  * @throws LOWBIT_DATA for data that can be read once only and is larger than that; (a later pass) LOWBIT_DATA if it is shorter
  */
 export async function repeatable(data: BatchSource, most: number, thing = 'calibration data'): Promise<BatchSource> {
-  if (Array.isArray(data)) return data
+  if (Array.isArray(data) || data instanceof SteadySource) return data
   return startsOver(data) ? new SteadySource(data, thing) : takeWhole(data, most, thing)
 }
 
@@ -20,7 +20,7 @@ export function batchCount(data: BatchSource | undefined): number | undefined {
 }
 
 /** False for an iterator that gives itself: all passes would go on where the first one stopped. */
-function startsOver(data: BatchSource): boolean {
+export function startsOver(data: Iterable<unknown> | AsyncIterable<unknown>): boolean {
   const iterator = Symbol.asyncIterator in data ? () => data[Symbol.asyncIterator]() : () => data[Symbol.iterator]()
   const first: object = iterator()
   return first !== data && first !== iterator()

@@ -1,4 +1,6 @@
 import type { BatchSource, ModelHost } from '../contract/v2/host.js'
+import { LowbitError } from '../errors.js'
+import { DifferenceMeter } from '../report/measures.js'
 
 /** Outputs of a model over data, and how far other outputs are from them. */
 export class ModelOutputs {
@@ -14,23 +16,19 @@ export class ModelOutputs {
 
   /** Keeps the outputs of the model as it stands. */
   static async of(host: ModelHost, data: BatchSource): Promise<ModelOutputs> {
-    return new ModelOutputs(host, data, await outputsOf(host, data))
+    const reference = await outputsOf(host, data)
+    if (reference.length === 0) throw new LowbitError('LOWBIT_CALIBRATION', { thing: 'calibration data', found: 'no batches', expected: 'at least one', fix: 'pass typical inputs; a few dozen are enough' })
+    return new ModelOutputs(host, data, reference)
   }
 
-  /** Squared error over power of what the model puts out now. */
+  /** Squared error over power of what the model puts out now; values that are not finite count as wherever outputs are compared. */
   async damage(): Promise<number> {
-    let noise = 0
-    let power = 0
+    const meter = new DifferenceMeter()
     for (const [b, outputs] of (await outputsOf(this.#host, this.#data)).entries()) {
-      for (const [o, values] of outputs.entries()) {
-        const reference = this.#reference[b][o]
-        for (let i = 0; i < values.length; i++) {
-          noise += (values[i] - reference[i]) ** 2
-          power += reference[i] ** 2
-        }
-      }
+      for (const [o, values] of outputs.entries()) meter.add(this.#reference[b][o], values)
     }
-    return ratio(noise, power)
+    const { signal, noise } = meter.energies()
+    return ratio(noise, signal)
   }
 }
 

@@ -45,6 +45,7 @@ export function describeGroup(graph: Graph, records: readonly SiteRecord[], grou
   const plan = planGroup(graph, records, group)
   const [first] = group.members
   const tied = tiedReason(records, group)
+  const rotate = tied ?? unrotatable(group)
   return {
     id: group.id,
     sites: group.members.map((m) => m.site.id),
@@ -52,8 +53,13 @@ export function describeGroup(graph: Graph, records: readonly SiteRecord[], grou
     producer: typeof plan === 'string' ? 'none' : plan.producer,
     channels: first === undefined ? 0 : channelsOf(first),
     ...(typeof plan === 'string' ? { reason: plan } : {}),
-    ...(tied === undefined ? {} : { refused: { scale: tied, rotate: tied } }),
+    ...(rotate === undefined ? {} : { refused: { ...(tied === undefined ? {} : { scale: tied }), rotate } }),
   }
+}
+
+/** Why the inputs of these sites are not rotated, whatever the rotation. */
+export function unrotatable({ members }: GroupRecord): string | undefined {
+  return members.every((m) => m.site.kind === 'linear') ? undefined : 'only the inputs of matrices are rotated, not those of convolutions'
 }
 
 /** Why a group takes neither scales nor rotations: they would reach a weight that is read with another input. */

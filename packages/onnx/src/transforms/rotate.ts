@@ -2,7 +2,7 @@ import { type ApplyResult, rotateRows } from '@lowbit/core'
 import { node } from '@lowbit/formats'
 import { addFloats, addInts, type Graph } from '../graph/index.js'
 import { type LoadTensor, operandName, readRows, type SiteRecord, siteNode, transpose, writeRows } from '../sites/index.js'
-import { channelsOf, type GroupRecord, planGroup, tiedReason } from './fold-groups.js'
+import { channelsOf, type GroupRecord, planGroup, tiedReason, unrotatable } from './fold-groups.js'
 import { changeVector } from './vector.js'
 
 /**
@@ -12,7 +12,8 @@ import { changeVector } from './vector.js'
 export async function applyRotation(graph: Graph, records: readonly SiteRecord[], group: GroupRecord, signs: Int8Array, order: number, load: LoadTensor): Promise<ApplyResult> {
   const [first] = group.members
   if (first === undefined) return { how: 'refused', reason: 'no sites' }
-  if (first.site.kind !== 'linear') return { how: 'refused', reason: 'only the inputs of matrices are rotated, not those of convolutions' }
+  const unfit = unrotatable(group)
+  if (unfit !== undefined) return { how: 'refused', reason: unfit }
   if (signs.length !== channelsOf(first) || signs.length % order !== 0) return { how: 'refused', reason: `${signs.length} signs in blocks of ${order} for ${channelsOf(first)} channels` }
   const tied = tiedReason(records, group)
   if (tied !== undefined) return { how: 'refused', reason: tied }
