@@ -1,7 +1,8 @@
-import { embedExternal, externalBytes, Graph, type ModelData, type ModelInput, openSource } from '@lowbit/onnx'
+import { resolveOptions, type DeclarationsOf } from '@lowbit/core'
+import { embedExternal, externalBytes, Graph, type ModelData, type ModelInput, OPEN_ONNX_GRAPH_OPTIONS, openSource } from '@lowbit/onnx'
 import { OnnxHost } from './host/onnx-host.js'
 import { findOrt, type OrtModule, type SessionOptions } from './ort.js'
-import { prepareGraph, type PrepareOptions } from './prepare/index.js'
+import { PREPARE_OPTIONS, prepareGraph, type PrepareOptions } from './prepare/index.js'
 
 /** A protobuf holds 2 GiB, and preparing needs the model in one: no more than this is read out of external data files. */
 const MAX_EMBEDDED = 1.5e9
@@ -20,17 +21,25 @@ export interface OpenOnnxOptions {
   readonly externalData?: ModelData
 }
 
+/** What {@link openOnnx} takes. */
+export const OPEN_ONNX_OPTIONS = {
+  ort: { type: 'object', has: ['InferenceSession', 'Tensor'], otherwise: 'whichever is installed', about: 'the ONNX Runtime to use' },
+  sessionOptions: { type: 'record', of: { type: 'json' }, about: 'handed to every session' },
+  prepare: { type: 'either', of: [{ type: 'boolean' }, { type: 'options', options: PREPARE_OPTIONS }], default: false, about: 'prepare the model first, as static quantization wants it' },
+  externalData: OPEN_ONNX_GRAPH_OPTIONS.externalData,
+} as const satisfies DeclarationsOf<OpenOnnxOptions>
+
 /**
  * Opens an ONNX model for quantization.
  *
  * Weights are read one at a time when asked for; the runtime is loaded only when the model is run or observed.
  * @param model - a path (Node), a URL, a Blob or File, or the bytes of the file, which must not change while the host lives
- * @throws LOWBIT_FILE, LOWBIT_FORMAT, LOWBIT_LIMIT for files that cannot be read
+ * @throws LOWBIT_ARGUMENT naming the option; LOWBIT_FILE, LOWBIT_FORMAT, LOWBIT_LIMIT for files that cannot be read
  */
 export async function openOnnx(model: ModelInput, options: OpenOnnxOptions = {}): Promise<OnnxHost> {
+  const { prepare, ort, sessionOptions = {} } = resolveOptions<OpenOnnxOptions, typeof OPEN_ONNX_OPTIONS>(OPEN_ONNX_OPTIONS, options, 'openOnnx')
   const source = await openSource(model, options.externalData)
   try {
-    const { prepare = false, ort, sessionOptions = {} } = options
     const isTooLarge = externalBytes(source.model) > MAX_EMBEDDED
     if (source.file !== undefined) await embedExternal(source.file, prepare === false || isTooLarge ? 'constants' : 'all')
     const graph = new Graph(source.model)

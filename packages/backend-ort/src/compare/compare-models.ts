@@ -1,6 +1,6 @@
-import { type Batch, type BatchSource, type Comparison, DEFAULT_MAX_MEMORY, DifferenceMeter, type HostTensor, LowbitError, type OutputComparison, repeatable, throwIfAborted, top1Agreement } from '@lowbit/core'
+import { type Batch, type BatchSource, type Comparison, DEFAULT_MAX_MEMORY, DifferenceMeter, type HostTensor, LowbitError, type OutputComparison, repeatable, resolveOptions, throwIfAborted, top1Agreement } from '@lowbit/core'
 import type { OnnxHost } from '../host/onnx-host.js'
-import type { CompareOptions } from './options.js'
+import { COMPARE_OPTIONS, type CompareOptions } from './options.js'
 import { rankLayers } from './rank-layers.js'
 import { findSaturation } from './saturation.js'
 import { toNumbers } from './values.js'
@@ -41,11 +41,11 @@ class OutputMeter {
  *
  * Outputs are matched by name, else by position. Those that are no numbers (labels, sequences, maps) are left out.
  * @param a - the reference
- * @throws LOWBIT_DATA for data that does not fit, LOWBIT_SHAPE if outputs have different shapes, LOWBIT_ABORTED
+ * @throws LOWBIT_ARGUMENT naming the option, LOWBIT_DATA for data that does not fit, LOWBIT_SHAPE if outputs have different shapes, LOWBIT_ABORTED
  */
 export async function compareModels(a: OnnxHost, b: OnnxHost, source: BatchSource, options: CompareOptions = {}): Promise<Comparison> {
+  const { signal, onProgress, latency, saturation, layers } = resolveOptions<CompareOptions, typeof COMPARE_OPTIONS>(COMPARE_OPTIONS, options, 'compareModels')
   const data = await repeatable(source, DEFAULT_MAX_MEMORY, 'data to compare on')
-  const { signal, onProgress, latency = true } = options
   const pairs = matchOutputs(a, b)
   const meters = new Map(pairs.map(([name]) => [name, new OutputMeter(name)]))
   const times: { readonly a: number[]; readonly b: number[] } = { a: [], b: [] }
@@ -77,8 +77,8 @@ export async function compareModels(a: OnnxHost, b: OnnxHost, source: BatchSourc
     sizeBefore: a.size(),
     sizeAfter: b.size(),
     ...(latency ? { latencyBefore: median(times.a), latencyAfter: median(times.b) } : {}),
-    ...(options.saturation === false ? {} : { saturation: await findSaturation(b, data, signal === undefined ? {} : { signal }) }),
-    ...(options.layers === true ? { layers: await rankLayers(a, b, data, options) } : {}),
+    ...(!saturation ? {} : { saturation: await findSaturation(b, data, signal === undefined ? {} : { signal }) }),
+    ...(layers ? { layers: await rankLayers(a, b, data, options) } : {}),
   }
 }
 

@@ -1,5 +1,5 @@
 export * from './compare-models.js'
-export type * from './options.js'
+export * from './options.js'
 export * from './rank-layers.js'
 export * from './saturation.js'
 export { toNumbers } from './values.js'

@@ -1,7 +1,7 @@
 import { type Batch, type BatchSource, DifferenceMeter, throwIfAborted } from '@lowbit/core'
 import { type Graph, NEWEST_OPSET, upgradeOpset } from '@lowbit/onnx'
 import type { OnnxHost } from '../host/onnx-host.js'
-import type { CompareOptions } from './options.js'
+import { COMPARE_OPTIONS, type CompareOptions } from './options.js'
 import { splice } from './splice.js'
 import { toNumbers } from './values.js'
 
@@ -12,7 +12,7 @@ import { toNumbers } from './values.js'
 export async function rankLayers(a: OnnxHost, b: OnnxHost, data: BatchSource, options: CompareOptions): Promise<readonly { readonly id: string; readonly sqnr: number }[]> {
   const batches: Batch[] = []
   for await (const batch of data) {
-    if (batches.length >= (options.layerBatches ?? 8)) break
+    if (batches.length >= (options.layerBatches ?? COMPARE_OPTIONS.layerBatches.default)) break
     batches.push(batch)
   }
   const expected: Batch[] = []

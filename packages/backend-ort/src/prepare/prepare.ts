@@ -1,4 +1,4 @@
-import { type Batch, type ErrorCode, isLowbitError, type OnProgress } from '@lowbit/core'
+import { type Batch, type DeclarationsOf, type ErrorCode, isLowbitError, type OnProgress, QUANTIZE_OPTIONS } from '@lowbit/core'
 import { writeOnnx } from '@lowbit/formats'
 import { dropIdentities, dropInitializerInputs, foldIntoConv, type Graph, NEWEST_OPSET, upgradeOpset } from '@lowbit/onnx'
 import type { OrtModule } from '../ort.js'
@@ -15,6 +15,14 @@ export interface PrepareOptions {
   readonly check?: boolean
   readonly onProgress?: OnProgress
 }
+
+/** What {@link prepareGraph} takes. */
+export const PREPARE_OPTIONS = {
+  opset: { type: 'integer', minimum: 1, otherwise: '13', about: 'opset to upgrade to, at most 21' },
+  sample: { type: 'object', has: [], otherwise: 'made up from the shapes of the model', about: 'a typical batch' },
+  check: { type: 'boolean', default: true, about: 'run the model before and after, and compare' },
+  onProgress: QUANTIZE_OPTIONS.onProgress,
+} as const satisfies DeclarationsOf<PrepareOptions>
 
 export interface Prepared {
   readonly graph: Graph
