@@ -11,7 +11,7 @@ export { reestimateBatchNorm, type ReestimatedNorm } from './prepare/reestimate-
 export { stopOnDivergence, type DivergenceGuard } from './prepare/divergence.js'
 export { findSites, type FoundSites } from './layers/find-sites.js'
 export type { LayerSite, SkippedLayer } from './layers/layer-site.js'
-export { openLayersModel, type LayersHost, type OpenLayersOptions } from './host/layers-host.js'
+export { OPEN_LAYERS_OPTIONS, openLayersModel, type LayersHost, type OpenLayersOptions } from './host/layers-host.js'
 export { readLayersArtifact } from './host/emit/layers.js'
 export type { StaticRule } from './host/site-state.js'
 export { convert, type Converted, type ConvertedSite } from './prepare/convert.js'

@@ -1,6 +1,6 @@
 import {
-  AbstractHost, breathe, codeRange, DEFAULT_MAX_MEMORY, dequantize, elementCount, isLowbitError, LowbitError, passesByMemory, requireMemory, statisticCost, StatisticAnswers, tensor, throwIfAborted,
-  type Acceptance, type ActivationParams, type ActivationPoint, type ApplyResult, type Artifact, type Batch, type BatchSource, type EmitOptions, type FoldGroup, type HostSupports,
+  AbstractHost, breathe, codeRange, DEFAULT_MAX_MEMORY, dequantize, elementCount, isLowbitError, LowbitError, passesByMemory, requireMemory, resolveOptions, statisticCost, StatisticAnswers, tensor, throwIfAborted,
+  type Acceptance, type ActivationParams, type ActivationPoint, type ApplyResult, type Artifact, type Batch, type BatchSource, type DeclarationsOf, type EmitOptions, type FoldGroup, type HostSupports,
   type HostTensor, type Json, type ModelHost, type ObserveOptions, type PlansCapability, type QTensor, type Scheme, type Site, type StatisticCost, type StatisticName, type StatisticRequest, type Statistics, type TensorRef, type Transform, type WhichModel,
 } from '@lowbit/core'
 import { normsAfterSites } from '../layers/batch-norm.js'
@@ -28,6 +28,12 @@ export interface OpenLayersOptions {
   readonly during?: <R>(run: () => R) => R
 }
 
+/** What {@link openLayersModel} takes. */
+export const OPEN_LAYERS_OPTIONS = {
+  foldBatchNorm: { type: 'boolean', default: true, about: 'fold every BatchNormalization into the layer before it' },
+  during: { type: 'function', about: 'wraps every run of the model' },
+} as const satisfies DeclarationsOf<OpenLayersOptions>
+
 /** A tf.LayersModel opened for quantization. Beside the contract: activations of fewer than 8 bits, as training leaves them. */
 export interface LayersHost extends ModelHost {
   /** As `assignActivation`, for any integer code type. */
@@ -36,7 +42,7 @@ export interface LayersHost extends ModelHost {
 
 /**
  * Opens a tf.LayersModel (Sequential or functional). The model is read and run, never changed: decisions are laid over it while it runs.
- * @throws LOWBIT_UNSUPPORTED for a model without any site.
+ * @throws LOWBIT_ARGUMENT naming the option, LOWBIT_UNSUPPORTED for a model without any site.
  */
 export async function openLayersModel(tf: TfCore, model: LayersModel, options: OpenLayersOptions = {}): Promise<LayersHost> {
   return new TfjsHost(tf, model, options)
@@ -91,8 +97,9 @@ class TfjsHost extends AbstractHost implements LayersHost {
     super()
     this.#tf = tf
     this.#model = model
-    this.#during = options.during ?? ((run) => run())
-    this.config = { foldBatchNorm: options.foldBatchNorm ?? true }
+    const { during, foldBatchNorm } = resolveOptions<OpenLayersOptions, typeof OPEN_LAYERS_OPTIONS>(OPEN_LAYERS_OPTIONS, options, 'openLayersModel')
+    this.#during = during ?? ((run) => run())
+    this.config = { foldBatchNorm }
     const { sites, skipped } = findSites(model)
     if (sites.length === 0) throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: `model '${model.name}'`, found: 'no layer that can be quantized', expected: 'Dense, Conv1D, Conv2D, DepthwiseConv2D, SeparableConv2D, Conv2DTranspose or Embedding' })
     const norms = this.config.foldBatchNorm ? normsAfterSites(model, sites) : new Map()

@@ -1,5 +1,5 @@
-import { LowbitError, type CacheType, type SyncKernelProvider } from '@lowbit/core'
-import { createWasmKernels } from '@lowbit/kernels-wasm'
+import { LowbitError, QUANTIZE_OPTIONS, resolveOptions, type CacheType, type DeclarationsOf, type SyncKernelProvider } from '@lowbit/core'
+import { createWasmKernels, WASM_KERNEL_OPTIONS } from '@lowbit/kernels-wasm'
 import type { LoraAdapter } from '../adapter/lora-adapter.js'
 import { withAdapterMatrices } from '../load/adapter-matrices.js'
 import { kernelKeeper, loadWeights, plainKeeper, type Keeper, type LoadedWeights, type LoadOptions } from '../load/load-weights.js'
@@ -26,19 +26,35 @@ export interface OpenCausalLmOptions extends LoadOptions {
 
 const CONTEXT = 2048
 
+/** What {@link openCausalLm} takes. */
+export const OPEN_CAUSAL_LM_OPTIONS = {
+  kernels: { type: 'either', of: [{ type: 'choice', values: ['float'] }, { type: 'object', has: ['matmul', 'supports'] }], otherwise: 'WebAssembly kernels of its own', about: 'what runs the model' },
+  threads: WASM_KERNEL_OPTIONS.threads,
+  context: { type: 'integer', minimum: 1, otherwise: `${CONTEXT}, or what the model was trained for`, about: 'positions that a generation has' },
+  cache: { type: 'choice', values: ['float32', 'float16', 'int8'], default: 'float16', about: 'how keys and values are kept' },
+  activations: { type: 'choice', values: ['int8', 'float32'], default: 'int8', about: 'inputs of quantized matrices' },
+  tokenizer: { type: 'either', of: [{ type: 'choice', values: ['none'] }, { type: 'object', has: ['encode', 'decode'] }], otherwise: 'that of the file', about: 'what makes tokens of text' },
+  adapter: { type: 'object', has: ['rank', 'alpha', 'sites'], about: 'goes beside the weights' },
+  weights: { type: 'scheme', otherwise: 'as in the file', about: 'codes that float matrices become' },
+  embedding: { type: 'either', of: [{ type: 'choice', values: ['float'] }, { type: 'scheme' }], otherwise: 'int8 in groups of 32 with weights, else as in the file', about: 'the same for the embedding and the head' },
+  onProgress: QUANTIZE_OPTIONS.onProgress,
+  signal: QUANTIZE_OPTIONS.signal,
+} as const satisfies DeclarationsOf<OpenCausalLmOptions>
+
 /**
  * Opens a decoder language model and reads its weights into the kernels' layout, one matrix at a time.
  * @param input a path (Node), the bytes or Blob of a GGUF or llama2.c file, or the files of a Hugging Face folder
- * @throws LOWBIT_FILE, LOWBIT_FORMAT, LOWBIT_SHAPE, LOWBIT_NOT_FOUND, LOWBIT_NONFINITE for files that hold no whole model,
+ * @throws LOWBIT_ARGUMENT naming the option; LOWBIT_FILE, LOWBIT_FORMAT, LOWBIT_SHAPE, LOWBIT_NOT_FOUND, LOWBIT_NONFINITE for files that hold no whole model,
  * LOWBIT_UNSUPPORTED for one that is not read (named), LOWBIT_LIMIT if memory does not suffice, LOWBIT_ABORTED
  */
 export async function openCausalLm(input: ModelInput, options: OpenCausalLmOptions = {}): Promise<CausalLm> {
+  const given = resolveOptions<OpenCausalLmOptions, typeof OPEN_CAUSAL_LM_OPTIONS>(OPEN_CAUSAL_LM_OPTIONS, options, 'openCausalLm')
   const opened = await openModelFile(input)
   const file = options.adapter === undefined ? opened : await withBase(opened, options.adapter, 'adapter')
   try {
     const { config } = file.weights
-    const { context = Math.min(config.context, CONTEXT), cache = 'float16', activations = 'int8' } = options
-    if (!Number.isInteger(context) || context < 1 || context > config.context) throw new LowbitError('LOWBIT_LIMIT', { thing: 'context', found: String(context), expected: `1 to ${config.context}, which the model was trained for` })
+    const { context = Math.min(config.context, CONTEXT), cache, activations } = given
+    if (context > config.context) throw new LowbitError('LOWBIT_LIMIT', { thing: 'context', found: String(context), expected: `1 to ${config.context}, which the model was trained for` })
     const tokenizer = options.tokenizer === 'none' ? undefined : (options.tokenizer ?? file.tokenizer())
     if (tokenizer !== undefined) expectFits(tokenizer, file)
     const weights = await load(file, options)
