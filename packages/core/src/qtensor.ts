@@ -72,7 +72,8 @@ export function granuleIndex(granularity: Granularity, shape: readonly number[])
 /**
  * Checks that codes, scales and zero points have the sizes the scheme asks for, and that every code is one of its type: what a
  * worker, a plugin or a file gives is no tensor before this.
- * @throws LOWBIT_SHAPE naming what does not fit, LOWBIT_DATA naming a code that the type does not have
+ * @throws LOWBIT_SHAPE naming what does not fit, LOWBIT_DATA naming a code or zero point that the type does not have,
+ * LOWBIT_NONFINITE for scales or zero points that are no numbers
  */
 export function checkQTensor(q: QTensor, thing: string): void {
   const count = elementCount(q.shape, thing)
@@ -84,7 +85,20 @@ export function checkQTensor(q: QTensor, thing: string): void {
   if (q.params.scales.length !== granules) fail(`${q.params.scales.length} scales`, `${granules}`)
   const zeroPoints = q.params.zeroPoints
   if (zeroPoints !== undefined && zeroPoints.length !== granules) fail(`${zeroPoints.length} zero points`, `${granules}`)
+  checkParams(q, thing)
   checkCodes(q, thing)
+}
+
+/** A zero point is a code, unless the scheme lets it be any number. */
+function checkParams({ scheme: { dtype, zeroPoint }, params: { scales, zeroPoints } }: QTensor, thing: string): void {
+  for (const [what, values] of [['scale', scales], ['zero point', zeroPoints ?? []]] as const) {
+    const at = values.findIndex((v) => !Number.isFinite(v))
+    if (at >= 0) throw new LowbitError('LOWBIT_NONFINITE', { thing, found: `${what} ${values[at]} at ${at}`, expected: 'finite numbers' })
+  }
+  if (zeroPoints === undefined || zeroPoint === 'float' || !isIntegerCode(dtype)) return
+  const { min, max } = codeRange(dtype)
+  const at = zeroPoints.findIndex((z) => !Number.isInteger(z) || z < min || z > max)
+  if (at >= 0) throw new LowbitError('LOWBIT_DATA', { thing, found: `zero point ${zeroPoints[at]} at ${at}`, expected: `a whole number from ${min} to ${max} for ${dtype}, or a scheme whose zero points are floats` })
 }
 
 /** Lowest and highest code of each array that holds codes. */
@@ -96,6 +110,6 @@ function checkCodes({ scheme: { dtype }, codes }: QTensor, thing: string): void 
   // An array that can hold nothing else need not be looked through.
   if (held !== undefined && held[0] >= min && held[1] <= max) return
   for (let i = 0; i < codes.length; i++) {
-    if (codes[i] < min || codes[i] > max || (codes[i] === 0 && dtype === 'binary')) throw new LowbitError('LOWBIT_DATA', { thing, found: `code ${codes[i]} at element ${i}`, expected: dtype === 'binary' ? '-1 or 1' : `${min} to ${max} for ${dtype}` })
+    if (!(codes[i] >= min && codes[i] <= max && Number.isInteger(codes[i])) || (codes[i] === 0 && dtype === 'binary')) throw new LowbitError('LOWBIT_DATA', { thing, found: `code ${codes[i]} at element ${i}`, expected: dtype === 'binary' ? '-1 or 1' : `${min} to ${max} for ${dtype}` })
   }
 }

@@ -26,6 +26,23 @@ describe('codes that their type does not have', () => {
     expect(() => dequantize(tensorOf(dtype, codes))).toThrow(/LOWBIT_DATA/)
   })
 
+  it('nor whole numbers, nor numbers, from whoever is not held to types', () => {
+    for (const code of [0.5, NaN, Infinity]) expect(() => checkQTensor(tensorOf('int8', Float32Array.of(1, code) as unknown as Int8Array), 'w')).toThrow(/LOWBIT_DATA: w: code \S+ at element 1/)
+  })
+
+  it('zero points are held to it too, and scales to numbers', () => {
+    const asymmetric = (zeroPoint: 'integer' | 'float', zeroPoints: Int32Array | Float32Array, scale = 1): QTensor => {
+      const q = tensorOf('uint4', Uint8Array.of(1))
+      return { ...q, scheme: { ...q.scheme, symmetric: false, zeroPoint }, params: { scales: Float32Array.of(scale), zeroPoints, shape: [] } }
+    }
+    for (const z of [0, 15]) expect(() => checkQTensor(asymmetric('integer', Int32Array.of(z)), 'w')).not.toThrow()
+    for (const z of [-1, 16]) expect(() => checkQTensor(asymmetric('integer', Int32Array.of(z)), 'w')).toThrow(/LOWBIT_DATA: w: zero point/)
+    expect(() => checkQTensor(asymmetric('integer', Float32Array.of(7.5)), 'w')).toThrow(/LOWBIT_DATA/)
+    expect(() => checkQTensor(asymmetric('float', Float32Array.of(-30.5)), 'w')).not.toThrow()
+    expect(() => checkQTensor(asymmetric('float', Float32Array.of(NaN)), 'w')).toThrow(/LOWBIT_NONFINITE/)
+    expect(() => checkQTensor(asymmetric('integer', Int32Array.of(7), Infinity), 'w')).toThrow(/LOWBIT_NONFINITE: w: scale/)
+  })
+
   it('the ends of each type are taken', () => {
     for (const [dtype, codes] of [['int4', Int8Array.of(-8, 7)], ['uint4', Uint8Array.of(0, 15)], ['int8', Int8Array.of(-128, 127)], ['ternary', Int8Array.of(-1, 1)], ['uint16', Uint16Array.of(65535)], ['nf4', Uint8Array.of(0, 15)]] as const) {
       expect(() => checkQTensor(tensorOf(dtype, codes), 'w')).not.toThrow()
