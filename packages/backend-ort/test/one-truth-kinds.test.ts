@@ -1,12 +1,14 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { copyFile, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { awq } from '@lowbit/algos-awq'
+import { gptq } from '@lowbit/algos-gptq'
 import { rotate } from '@lowbit/algos-rotate'
 import { smoothQuant } from '@lowbit/algos-smoothquant'
 import { type Batch, type BatchSource, difference, type HostTensor, int4, int8, isLowbitError, type QuantizeOptions, quantize, sensitivity, type StatisticName, tensor, type Transform, type TransformAlgorithm, tune } from '@lowbit/core'
-import { float, graph, hostToTensor, model, node, type NodeProto, type TensorProto, valueInfo, writeOnnx } from '@lowbit/formats'
-import { convolutions, matrices, normed, tied } from '../../onnx/test/support/models.js'
+import { float, graph, hostToTensor, model, node, type NodeProto, readOnnx, type TensorProto, valueInfo, writeOnnx } from '@lowbit/formats'
+import { saveOnnx } from '@lowbit/formats/node'
+import { convolutions, matrices, normed, tied } from './support/models.js'
 import { describe, expect, it } from 'vitest'
 import { compareModels, measureRanges, openOnnx, type OnnxHost } from '../src/index.js'
 import { randomTensor } from './support/random.js'
@@ -266,6 +268,40 @@ describe('tune', () => {
 })
 
 describe('two models in one folder', () => {
+  it('with external data: what one of them points at stays for as long as it does', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'lowbit-two-'))
+    const x = { x: randomTensor([1, 64], 1) }
+    const made = (seed: number): Uint8Array => build([node('MatMul', ['x', 'w'], ['y'], {}, '', 'one')], ['n', 64], x.x, [weight('w', [64, 256], seed)]).bytes
+    const at = (name: string): string => join(folder, name)
+    const outputs = async (name: string): Promise<Batch> => {
+      const host = await openOnnx(at(name))
+      const result = await host.run(x)
+      await host.dispose()
+      return result
+    }
+    try {
+      for (const [i, name] of ['a.onnx', 'b.onnx', 'model.onnx', 'c/model.onnx'].entries()) {
+        if (name.includes('/')) await mkdir(at('c'))
+        await saveOnnx(at(name), readOnnx(made(30 + i)), { external: true })
+      }
+      const before = await Promise.all(['a.onnx', 'b.onnx', 'model.onnx', 'c/model.onnx'].map(outputs))
+      // A copy of the model file alone reads the data file of the first.
+      await copyFile(at('a.onnx'), at('copy.onnx'))
+      await saveOnnx(at('a.onnx'), readOnnx(made(40)), { external: true })
+      expect(await Promise.all(['copy.onnx', 'b.onnx', 'model.onnx', 'c/model.onnx'].map(outputs))).toEqual(before)
+      expect(await outputs('a.onnx')).not.toEqual(before[0])
+      // Quantized beside where it came from, and over another.
+      const host = await openOnnx(at('b.onnx'))
+      const { artifact } = await quantize(host, { weights: int8(), include: [] , allowNothing: true })
+      await artifact.save(at('a.onnx'))
+      await host.dispose()
+      expect(await outputs('a.onnx')).toEqual(before[1])
+      expect(await Promise.all(['copy.onnx', 'b.onnx', 'model.onnx', 'c/model.onnx'].map(outputs))).toEqual(before)
+    } finally {
+      await rm(folder, { recursive: true })
+    }
+  })
+
   it('keep what each of them holds, whatever was there before', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'lowbit-two-'))
     try {
@@ -286,5 +322,39 @@ describe('two models in one folder', () => {
     } finally {
       await rm(folder, { recursive: true })
     }
+  })
+})
+
+describe('the same bytes', () => {
+  const batches = [1, 2, 3, 4, 5].map((seed): Batch => ({ x: randomTensor([4, 32], seed) }))
+  const result = async (options: Partial<QuantizeOptions>, order: (host: OnnxHost) => void = () => undefined): Promise<{ readonly bytes: Uint8Array; readonly outputs: Batch; readonly report: object }> => {
+    const host = await openOnnx(small().bytes)
+    order(host)
+    const { artifact, report } = await quantize(host, { calibration: batches, biasCorrection: true, ...options, weights: int4({ group: 32 }) })
+    const outputs = await host.run(batches[0])
+    await host.dispose()
+    return { bytes: artifact.bytes(), outputs, report: { ...report, milliseconds: {} } }
+  }
+  const reversed = (host: OnnxHost): void => {
+    const [sites, groups] = [host.sites.bind(host), host.foldGroups.bind(host)]
+    host.sites = () => [...sites()].reverse()
+    host.foldGroups = () => [...groups()].reverse()
+  }
+
+  it.each([
+    ['GPTQ', { rounding: gptq() }],
+    ['AWQ, then GPTQ', { transforms: [awq()], rounding: gptq() }],
+    ['SmoothQuant, then static', { transforms: [smoothQuant()], format: 'qdq', activations: { dtype: 'uint8' } }],
+  ] satisfies readonly (readonly [string, Partial<QuantizeOptions>])[])('%s: whatever memory there is, whatever the form of the data', async (_, options) => {
+    const want = await result(options)
+    // A statistic of 32 columns takes some 8 KB: one site at a time, two, all.
+    for (const maxMemory of [40_000, 70_000, 2 ** 30]) expect(await result({ ...options, maxMemory }), `${maxMemory} bytes`).toEqual(want)
+    expect(await result({ ...options, calibration: batches.values() })).toEqual(want)
+  })
+
+  it('GPTQ: whatever the order of the sites', async () => {
+    // Biases are corrected one after another, each behind those before it: in the model's order.
+    const options = { rounding: gptq(), biasCorrection: false }
+    expect((await result(options, reversed)).bytes).toEqual((await result(options)).bytes)
   })
 })

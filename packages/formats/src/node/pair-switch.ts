@@ -1,4 +1,5 @@
-import { unlink, writeFile } from 'node:fs/promises'
+import { createReadStream } from 'node:fs'
+import { readdir, unlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isLowbitError } from '@lowbit/core'
 import { externalRange, isExternal, MAX_PROTOBUF_BYTES, readOnnx, tensorsOf } from '../onnx/index.js'
@@ -22,12 +23,33 @@ export async function announceSwitch(path: string, plan: PairSwitch): Promise<vo
   await writeFile(path, JSON.stringify(plan), { flag: 'wx', flush: true })
 }
 
-/** Removes the data files that the model does not refer to. Only files that saving a model made are touched. */
+/** Removes the data files that neither the model nor another one beside it refers to. Only files that saving a model made are touched. */
 export async function settle(folder: string, { model, data }: PairSwitch): Promise<void> {
   const used = await dataFilesOf(join(folder, model)).catch((error: unknown) => (isMissing(error) ? new Set<string>() : undefined))
   // A file that cannot be read does not say which data it needs.
   if (used === undefined) return
-  for (const name of data) if (isDataFileOf(model, name) && !used.has(name)) await unlink(join(folder, name)).catch(() => undefined)
+  for (const name of data) {
+    if (!isDataFileOf(model, name) || used.has(name) || (await isReadBeside(folder, model, name))) continue
+    await unlink(join(folder, name)).catch(() => undefined)
+  }
+}
+
+/** True if another model of the folder names a data file, as a copy of the model does. One that cannot be read may. */
+async function isReadBeside(folder: string, model: string, data: string): Promise<boolean> {
+  const others = (await readdir(folder).catch(() => [])).filter((name) => name !== model && name.endsWith('.onnx'))
+  for (const name of others) if (await mentions(join(folder, name), data).catch(() => true)) return true
+  return false
+}
+
+/** True if the bytes of a file hold a text of ASCII. A model may be large: it is read in pieces. */
+async function mentions(path: string, text: string): Promise<boolean> {
+  let rest: Buffer = Buffer.alloc(0)
+  for await (const piece of createReadStream(path) as AsyncIterable<Buffer>) {
+    const seen = Buffer.concat([rest, piece])
+    if (seen.includes(text)) return true
+    rest = seen.subarray(Math.max(0, seen.length - text.length))
+  }
+  return false
 }
 
 /** Ends a switch that a process announced and died in. */
