@@ -21,6 +21,7 @@ it('tensors of ONNX Runtime calibrate as batches do, read as often as it takes',
   }
   const plain = feeds.map(({ x }) => ({ x: { dtype: 'float32' as const, shape: x.dims, data: Float32Array.from(x.data as Float32Array) } }))
   expect(Buffer.compare(await artifact(ortBatches(feeds)), await artifact(plain))).toBe(0)
+  expect(Buffer.compare(await artifact(ortBatches(feeds.values())), await artifact(plain))).toBe(0)
 })
 
 it('one set of feeds runs as a batch; strings are refused', async () => {

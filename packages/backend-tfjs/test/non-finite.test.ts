@@ -21,12 +21,15 @@ it('refuses activations that are not finite in every statistic, naming the sampl
   }
 })
 
-it('gives the same statistics whatever memory it has', async () => {
+it('gives the same statistics whatever memory it has, of data that is given once too', async () => {
   const host = await openLayersModel(tf, tf.sequential({ layers: [tf.layers.dense({ units: 8, inputShape: [6], kernelInitializer: tf.initializers.glorotNormal({ seed: 1 }) }), tf.layers.dense({ units: 3, kernelInitializer: tf.initializers.glorotNormal({ seed: 2 }) })] }))
   const name = host.inputs()[0].name
   const data = Array.from({ length: 5 }, (_, b): Batch => ({ [name]: { dtype: 'float32', shape: [2, 6], data: Float32Array.from({ length: 12 }, (_, i) => Math.sin(i + b * 1.3)) } }))
   const requests = host.sites().flatMap(({ id }) => STATISTICS.map((statistic) => ({ statistic, target: { site: id } })))
   const all = await host.observe(requests, data)
   const little = await host.observe(requests, data, { maxMemory: 100 })
+  // Less than all of it at once, more than the data.
+  const once = await host.observe(requests, data.values(), { maxMemory: 2000 })
   for (const request of requests) expect(little.get(request)).toEqual(all.get(request))
+  for (const request of requests) expect(once.get(request)).toEqual(all.get(request))
 })

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { huggingFaceWeights, openCausalLmHost, type ModelFile } from '@lowbit/causal-lm'
-import { int4, quantize, roundToNearest, uint4, type Batch, type ModelHost } from '@lowbit/core'
+import { int4, quantize, roundToNearest, rtn, uint4, type Batch, type ModelHost } from '@lowbit/core'
 import { hostSuite } from '@lowbit/core/testkit'
 import { memorySource, openGguf } from '@lowbit/formats/gguf'
 import { ggufWeights } from '../../src/weights/gguf.js'
@@ -78,3 +78,17 @@ describe('a GGUF file', () => {
 async function logitsOf(host: ModelHost): Promise<Float32Array> {
   return (await host.run(batches[0]))['logits'].data as Float32Array
 }
+
+describe('windows that are given once', () => {
+  it('are taken whole: by statistics that walk twice, and by a whole run', async () => {
+    const open = (): Promise<ModelHost> => openCausalLmHost(tinyFile('llama', { ...SMALL, num_hidden_layers: 2 }), { kernels: 'float' })
+    const [a, b] = [await open(), await open()]
+    const requests = a.sites().filter((s) => s.kind === 'linear').flatMap(({ id }) => (['gram', 'cross-gram'] as const).map((statistic) => ({ statistic, target: { site: id } })))
+    const [want, got] = [await a.observe(requests, batches), await b.observe(requests, batches.values())]
+    for (const request of requests) expect(got.get(request)).toEqual(want.get(request))
+    const search = { weights: int4({ group: 32 }), rounding: rtn({ range: 'search-gram' }), exclude: ['embed'] } as const
+    const files = [(await quantize(a, { ...search, calibration: batches })).artifact.bytes(), (await quantize(b, { ...search, calibration: batches.values() })).artifact.bytes()]
+    expect(files[1]).toEqual(files[0])
+    for (const host of [a, b]) await host.dispose()
+  })
+})
