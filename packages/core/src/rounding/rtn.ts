@@ -45,7 +45,8 @@ export function rtn(options: RtnOptions = {}): RoundingAlgorithm {
       await inSlices(finiteWeightSlices(weight.data, columns, site.id), signal, thing)
       if (range === 'minmax') return { q: await inSlices(roundToNearestSlices(weight.data, rows, columns, scheme), signal, thing) }
       const { gram } = statistics
-      if (range === 'search-gram' && gram === undefined) {
+      // A table that is looked up multiplies nothing: its errors count alike, as with a Gram matrix of ones on the diagonal.
+      if (range === 'search-gram' && gram === undefined && site.kind !== 'embedding') {
         throw new LowbitError('LOWBIT_CALIBRATION', { thing: `rtn of '${site.id}'`, found: 'no Gram matrix of its input', fix: "pass calibration data, or use range: 'search'" })
       }
       return { q: await inSlices(searchWeightSlices(weight.data, rows, columns, scheme, range === 'search-gram' ? gram : undefined), signal, thing) }
