@@ -6,6 +6,7 @@ import { openOnnx } from '@lowbit/backend-ort'
 import { huggingFaceWeights, openCausalLmHost, openModelFile, partsOf, type CausalLmHost, type ModelFile } from '@lowbit/causal-lm'
 import { int4, quantize, uint4, type Artifact, type Batch, type Json, type Scheme } from '@lowbit/core'
 import { artifactSuite, type ReopenedModel } from '@lowbit/core/testkit'
+import { readOnnx, writeOnnx } from '@lowbit/formats'
 import { filesInMemory, memorySource } from '@lowbit/formats/gguf'
 import { tinyFolder } from '../../causal-lm/test/support/tiny-model.js'
 
@@ -92,7 +93,8 @@ async function reopen(artifact: Artifact): Promise<ReopenedModel> {
     const reopened = await openCausalLmHost(file, { kernels: 'float' })
     return { floatSites: reopened.sites().filter(({ id, tiedTo }) => floats.includes(tiedTo ?? id)).map(({ id }) => id), run: (batch) => reopened.run(batch), dispose: () => reopened.dispose() }
   }
-  const model = await openOnnx(artifact.bytes())
+  const model = await openOnnx(inFloat(artifact.bytes()))
+  const names = model.inputs().map(({ name }) => name)
   const pasts = model.inputs().filter(({ name }) => name.startsWith('past_'))
   return {
     async run({ tokens }) {
@@ -100,7 +102,8 @@ async function reopen(artifact: Artifact): Promise<ReopenedModel> {
       const { logits } = await model.run({
         input_ids: int64(tokens.data as Int32Array, [count, length]),
         attention_mask: int64(Array.from({ length: count * length }, () => 1), [count, length]),
-        num_logits_to_keep: int64([0], []),
+        ...(names.includes('num_logits_to_keep') ? { num_logits_to_keep: int64([0], []) } : {}),
+        ...(names.includes('position_ids') ? { position_ids: int64(Array.from({ length: count * length }, (_, i) => i % length), [count, length]) } : {}),
         ...Object.fromEntries(pasts.map(({ name, shape = [] }) => [name, { dtype: 'float32' as const, shape: [count, Number(shape[1]), 0, Number(shape[3])], data: new Float32Array() }])),
       })
       return { logits }
@@ -109,5 +112,11 @@ async function reopen(artifact: Artifact): Promise<ReopenedModel> {
   }
 }
 
-// MatMulNBits rounds its inputs to int8 a block, as asked for: what it computes is a little off.
-artifactSuite({ runner: { describe, it }, factory: () => host('llama'), batches: [{ tokens: { dtype: 'int32', shape: [2, 10], data: TOKENS } }], reopen, bound: 0.05 })
+/** Without leave to round activations to int8 a block, so that what is left is what the codes compute. */
+function inFloat(bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+  const model = readOnnx(bytes)
+  for (const node of model.graph?.node ?? []) node.attribute = node.attribute.filter(({ name }) => name !== 'accuracy_level')
+  return writeOnnx(model)
+}
+
+artifactSuite({ runner: { describe, it }, factory: () => host('llama'), batches: [{ tokens: { dtype: 'int32', shape: [2, 10], data: TOKENS } }], reopen, bound: 1e-3 })

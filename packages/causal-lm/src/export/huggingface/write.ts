@@ -2,6 +2,7 @@ import { bitsOf, codeRange, describeScheme, isIntegerCode, LowbitError, partOf, 
 import { safetensorsChunks } from '@lowbit/formats'
 import { writeGptq, type GptqFormat, type GroupedWeight } from '@lowbit/formats/checkpoints'
 import { LAYER_ROLES, MODEL_ROLES, type LayerRole, type ModelRole, type RoleNames } from '../../architecture/index.js'
+import type { ModelConfig } from '../../config/model-config.js'
 import { architectureOf, partsOf, type Part } from '../../forward/parts.js'
 import { folderArtifact, jsonFile } from '../folder-artifact.js'
 import { huggingFaceJson, parseConfig } from '../hugging-face-json.js'
@@ -63,7 +64,8 @@ function grouped(decided: QTensor): GroupedWeight {
 }
 
 async function writeModel(model: LmSnapshot, { signal, provenance }: EmitOptions): Promise<Artifact> {
-  const { config, name } = model
+  const { name } = model
+  const config = withBiases(model)
   const scheme = oneScheme(model)
   const tensors: Record<string, HostTensor> = {}
   for (const part of partsOf(config)) {
@@ -94,8 +96,22 @@ async function writeModel(model: LmSnapshot, { signal, provenance }: EmitOptions
       }
       return whole
     },
-    files: [{ name: 'model.safetensors', pieces: () => safetensorsChunks(tensors, metadata).chunks }, ...files.filter((file) => file.name !== 'config.json'), jsonFile('config.json', { ...plain, ...packing })],
+    files: [{ name: 'model.safetensors', pieces: () => safetensorsChunks(tensors, metadata).chunks }, ...files.filter((file) => file.name !== 'config.json'), jsonFile('config.json', { ...plain, ...biasFlags(config, model.config), ...packing })],
   })
+}
+
+/** With the biases that came since: transformers has those of attention, output included, for all layers or none, and those of the MLP. */
+function withBiases({ config, vectors }: LmSnapshot): ModelConfig {
+  const has = (roles: readonly LayerRole[]): boolean => [...vectors.keys()].some((name) => roles.some((role) => name.endsWith(`.${role}`)))
+  const attention = has(['q.bias', 'k.bias', 'v.bias', 'o.bias'])
+  const { qkv, output, mlp } = config.biases
+  const own = architectureOf(config).biases
+  return { ...config, biases: { qkv: qkv || attention, output: output || (attention && !own.qkv), mlp: mlp || has(['gate.bias', 'up.bias', 'down.bias']) } }
+}
+
+/** What config.json says of biases that the model did not have. */
+function biasFlags({ biases }: ModelConfig, before: ModelConfig): Readonly<Record<string, boolean>> {
+  return { ...(biases.output && !before.biases.output ? { attention_bias: true } : {}), ...(biases.mlp && !before.biases.mlp ? { mlp_bias: true } : {}) }
 }
 
 function quantizationConfig(scheme: Scheme, columns: number): object {
