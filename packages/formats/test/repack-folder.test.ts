@@ -129,7 +129,12 @@ describe('fitPacking', () => {
     const { weight: fitted, changed } = fitPacking(weight(4, false, { scales: new Float32Array(128).fill(0.1) }), 'awq', 'w')
     expect(changed).toBe('scales rounded to float16')
     expect(fitted.scales[0]).toBe(0.0999755859375)
-    expect(fitPacking(weight(4, false, { scales: new Float32Array(128).fill(1e-9) }), 'awq', 'w').weight.scales[0]).toBe(2 ** -24)
+    // A scale that would vanish becomes the smallest there is, and its codes are those of the new steps: at most one step off, not sixty times as large.
+    const tiny = weight(4, false, { scales: new Float32Array(128).fill(2e-8), zeroPoints: new Int32Array(128).fill(8) })
+    const held = fitPacking(tiny, 'awq', 'w').weight
+    expect(held.scales[0]).toBe(2 ** -24)
+    expect(compareWeights(tiny, held).largest).toBeLessThanOrEqual(2 ** -25 * 1.0001)
+    expect(fitPacking(weight(4, false, { scales: new Float32Array(128).fill(1e6) }), 'awq', 'w').weight.scales[0]).toBe(65504)
   })
 
   it('gives columns in the order of activations up only where it must', () => {

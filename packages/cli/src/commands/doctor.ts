@@ -1,7 +1,6 @@
 import { stat } from 'node:fs/promises'
 import { basename, dirname, extname, join } from 'node:path'
 import type { Command } from 'commander'
-import { compareModels, openOnnx } from '@lowbit/backend-ort'
 import { LowbitError } from '@lowbit/core'
 import { examineFolder, examineGguf, type Finding } from '@lowbit/formats/doctor'
 import { fileError, lockOutput, openGgufFile, openHuggingFaceFolder } from '@lowbit/formats/node'
@@ -10,9 +9,10 @@ import { shorten } from '@lowbit/report'
 import { syntheticBatches } from '@lowbit/formats/data'
 import { CLOBBER_FLAG, QUIET_FLAGS, type OutputValues } from '../flags/common.js'
 import { addFlags, readFlags, type FlagsOf } from '../flags/flag.js'
+import { compareFiles } from '../output/compare-files.js'
 import { SaidAlready } from '../output/failure.js'
 import { checkNotThere, checkOutputs, refuseStream } from '../output/files.js'
-import { processTerminal } from '../output/terminal.js'
+import { processTerminal, type Terminal } from '../output/terminal.js'
 
 interface DoctorValues extends Omit<OutputValues, 'report'> {
   readonly target?: readonly DoctorTarget[]
@@ -39,7 +39,7 @@ export function doctorCommand(program: Command): void {
       const flags = readFlags<DoctorValues>(command, FLAGS)
       const terminal = processTerminal({ quiet: flags.quiet === true || flags.json === true })
       const findings = await examine(model, flags, terminal.signal)
-      const repaired = flags.fix === true ? await repair(model, flags) : undefined
+      const repaired = flags.fix === true ? await repair(model, flags, terminal) : undefined
       terminal.stop()
       terminal.print(flags.json === true ? JSON.stringify({ findings, ...(repaired === undefined ? {} : { repaired }) }, null, 2) : describe(model, findings, flags.all === true, repaired))
       if (findings.some((f) => f.severity === 'error')) throw new SaidAlready('errors were found')
@@ -71,7 +71,7 @@ interface Repaired {
 }
 
 /** The repaired model counts once it gave the very numbers of the old one. */
-async function repair(model: string, flags: DoctorValues): Promise<Repaired> {
+async function repair(model: string, flags: DoctorValues, terminal: Terminal): Promise<Repaired> {
   if (extname(model).toLowerCase() === '.gguf' || (await stat(model)).isDirectory()) throw new LowbitError('LOWBIT_UNSUPPORTED', { thing: '--fix', found: 'a model that is no ONNX file', expected: 'an .onnx file', fix: 'quantize it again with what the findings name' })
   refuseStream('--output', flags.output)
   const output = flags.output ?? join(dirname(model), `${basename(model, extname(model))}.fixed.onnx`)
@@ -84,7 +84,7 @@ async function repair(model: string, flags: DoctorValues): Promise<Repaired> {
     try {
       await checkNotThere(output, rules)
       await artifact.save(output)
-      await checkEqual(model, output)
+      await checkEqual(model, output, terminal)
     } finally {
       await lock.release()
     }
@@ -94,16 +94,10 @@ async function repair(model: string, flags: DoctorValues): Promise<Repaired> {
   }
 }
 
-async function checkEqual(model: string, output: string): Promise<void> {
-  const [before, after] = [await openOnnx(model), await openOnnx(output)]
-  try {
-    const { outputs } = await compareModels(before, after, syntheticBatches(before.inputs(), 2), { latency: false, saturation: false })
-    const changed = outputs.find((o) => o.maxError !== 0)
-    if (changed !== undefined) throw new LowbitError('LOWBIT_INTERNAL', { thing: `the repaired model ${output}`, found: `its output '${changed.name}' differs by ${changed.maxError}`, expected: 'the same numbers', fix: 'do not use it, and report this' })
-  } finally {
-    await before.dispose()
-    await after.dispose()
-  }
+async function checkEqual(model: string, output: string, terminal: Terminal): Promise<void> {
+  const { outputs } = await compareFiles(model, output, (inputs) => syntheticBatches(inputs, 2), terminal, { latency: false, saturation: false })
+  const changed = outputs.find((o) => o.maxError !== 0)
+  if (changed !== undefined) throw new LowbitError('LOWBIT_INTERNAL', { thing: `the repaired model ${output}`, found: `its output '${changed.name}' differs by ${changed.maxError}`, expected: 'the same numbers', fix: 'do not use it, and report this' })
 }
 
 const SIGNS: Readonly<Record<Finding['severity'], string>> = { error: '✗', warning: '!', hint: '·' }

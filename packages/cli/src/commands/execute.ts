@@ -1,5 +1,5 @@
 import { basename, dirname, extname, join, relative, resolve } from 'node:path'
-import { DEFAULT_MAX_MEMORY, isLowbitError, LowbitError, pluginUses, quantize, resolveRecipe, type BatchSource, type Comparison, type PluginTable, type QuantizeResult, type Recipe, type Report, RUINED } from '@lowbit/core'
+import { DEFAULT_MAX_MEMORY, isLowbitError, LowbitError, pluginUses, quantize, resolveRecipe, type BatchSource, type PluginTable, type QuantizeResult, type Recipe, type Report, RUINED } from '@lowbit/core'
 import { comparedBatches } from '@lowbit/formats/data'
 import { atomicWriteText, calibrationFile, lockOutput, watchFiles, type NamedFile, type OutputLock } from '@lowbit/formats/node'
 import { folderStore, threadRunner, type FolderStore } from '@lowbit/jobs/node'
@@ -10,6 +10,7 @@ import { dataSpec } from '../data/spec.js'
 import type { OutputValues, RunValues } from '../flags/common.js'
 import { openData } from '../data/source.js'
 import { bestLinAlg, linAlgWarning } from '../jobs/linalg.js'
+import { compareFiles } from '../output/compare-files.js'
 import { checkNotThere, checkOutputs, leastBytes, refuseStream, type Output } from '../output/files.js'
 import type { Terminal } from '../output/terminal.js'
 import { isPrepared } from '../recipes/recipe-of-values.js'
@@ -206,7 +207,7 @@ async function orForget(work: FolderStore | undefined, step: () => Promise<void>
 /** Writes `.json` as it is; `.html` with charts, distributions and a comparison of the two models. */
 async function writeReport(file: string, host: OnnxGraphHost, files: ComparedFiles, result: QuantizeResult, calibration: BatchSource | undefined, terminal: Terminal): Promise<void> {
   const details = await reportDetails(host, result.report, calibration)
-  const comparison = await compareFiles(files, calibration, terminal)
+  const comparison = await compareFiles(files.model, files.output, (inputs) => comparedBatches(inputs, calibration), terminal)
   const report = { ...result.report, comparison }
   await atomicWriteText(file, extname(file).toLowerCase() === '.html' ? reportHtml(report, details, comparison, basename(files.output)) : reportJson(report), { noClobber: files.noClobber, signal: terminal.signal })
 }
@@ -215,19 +216,6 @@ interface ComparedFiles {
   readonly model: string
   readonly output: string
   readonly noClobber: boolean
-}
-
-async function compareFiles({ model, output }: Pick<ComparedFiles, 'model' | 'output'>, calibration: BatchSource | undefined, terminal: Terminal): Promise<Comparison> {
-  const { compareModels, openOnnx } = await import('@lowbit/backend-ort')
-  // Opened anew: the host that quantized computes with its decisions.
-  const reference = await openOnnx(model)
-  const candidate = await openOnnx(output)
-  try {
-    return await compareModels(reference, candidate, comparedBatches(reference.inputs(), calibration), { signal: terminal.signal, onProgress: terminal.onProgress })
-  } finally {
-    await reference.dispose()
-    await candidate.dispose()
-  }
 }
 
 /** model.onnx → model.int4.onnx */

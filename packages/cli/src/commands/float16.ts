@@ -1,6 +1,6 @@
 import { basename, dirname, extname, join } from 'node:path'
 import type { Command } from 'commander'
-import { compareModels, measureRanges, openOnnx } from '@lowbit/backend-ort'
+import { measureRanges, openOnnx } from '@lowbit/backend-ort'
 import type { BatchSource, Comparison } from '@lowbit/core'
 import { DATA_OPTIONS, syntheticBatches } from '@lowbit/formats/data'
 import { lockOutput } from '@lowbit/formats/node'
@@ -11,8 +11,9 @@ import { dataSpec } from '../data/spec.js'
 import { dataFlags, dataJson, type DataValues } from '../flags/data-flags.js'
 import { CLOBBER_FLAG, QUIET_FLAGS, type OutputValues } from '../flags/common.js'
 import { addFlags, readFlags, type FlagsOf } from '../flags/flag.js'
+import { compareFiles } from '../output/compare-files.js'
 import { checkNotThere, checkOutputs, refuseStream } from '../output/files.js'
-import { processTerminal, type Terminal } from '../output/terminal.js'
+import { processTerminal } from '../output/terminal.js'
 
 interface Float16Values extends DataValues, Omit<OutputValues, 'report'> {
   readonly output?: string
@@ -56,7 +57,7 @@ export function float16Command(program: Command): void {
         } finally {
           await converted.close()
         }
-        const comparison = flags.io === 'float16' ? await loads(output) : await compareFiles(model, output, data, terminal)
+        const comparison = flags.io === 'float16' ? await loads(output) : await compareFiles(model, output, data, terminal, { saturation: false, latency: false })
         terminal.stop()
         terminal.print(flags.json === true ? JSON.stringify({ output, size: converted.size, sizeAfter: converted.artifact.size, converted: converted.converted, wide: converted.wide, clamped: converted.clamped, comparison }, null, 2) : describe(output, converted, comparison, flags))
       } finally {
@@ -82,16 +83,6 @@ async function loads(output: string): Promise<undefined> {
     await host.run(syntheticBatches(host.inputs(), 1)[0] ?? {})
   } finally {
     await host.dispose()
-  }
-}
-
-async function compareFiles(model: string, output: string, data: BatchSource, terminal: Terminal): Promise<Comparison> {
-  const [reference, candidate] = [await openOnnx(model), await openOnnx(output)]
-  try {
-    return await compareModels(reference, candidate, data, { saturation: false, latency: false, signal: terminal.signal, onProgress: terminal.onProgress })
-  } finally {
-    await reference.dispose()
-    await candidate.dispose()
   }
 }
 

@@ -1,9 +1,10 @@
 import { cpus } from 'node:os'
-import { basename, dirname, extname, join, resolve } from 'node:path'
+import { basename, dirname, join, resolve } from 'node:path'
 import type { Command } from 'commander'
 import { measureRanges, openOnnx } from '@lowbit/backend-ort'
 import { LowbitError, type TensorRef } from '@lowbit/core'
 import { syntheticBatches } from '@lowbit/formats/data'
+import { readCompanions } from '@lowbit/formats/huggingface'
 import { atomicWrite, atomicWriteText, expectFreeFolder, folderFiles, lockOutput, makeFolder, readWholeFile } from '@lowbit/formats/node'
 import { formatBytes, formatDecibels, textTable } from '@lowbit/report'
 import { openData } from '../data/source.js'
@@ -30,9 +31,8 @@ const FLAGS: FlagsOf<PublishValues> = {
   ...QUIET_FLAGS,
 }
 
-/** Bytes that a file beside a model may have to be taken along. */
-const COMPANION_BYTES = 64 << 20
-const COMPANIONS = /^(config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab|generation_config|preprocessor_config|processor_config)\.json$|^(merges|vocab)\.txt$|^tokenizer\.model$|^chat_template\.jinja$/
+/** Longest config.json. */
+const CONFIG_BYTES = 1 << 24
 
 /** `lowbit publish` */
 export function publishCommand(program: Command): void {
@@ -100,7 +100,8 @@ async function copyCompanions(model: string, output: string): Promise<void> {
   const folder = dirname(resolve(model))
   for (const place of basename(folder) === 'onnx' ? [dirname(folder), folder] : [folder]) {
     const files = folderFiles(place)
-    for (const name of (await files.list()).filter((n) => COMPANIONS.test(n) && extname(n) !== '.onnx')) await atomicWrite(join(output, name), [await readWholeFile(join(place, name), COMPANION_BYTES)])
+    if ((await files.list()).includes('config.json')) await atomicWrite(join(output, 'config.json'), [await readWholeFile(join(place, 'config.json'), CONFIG_BYTES)])
+    for (const { name, bytes } of await readCompanions(files)) await atomicWrite(join(output, name), [bytes])
   }
 }
 

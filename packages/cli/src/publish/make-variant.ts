@@ -1,7 +1,8 @@
-import { compareModels, openOnnx, type OnnxHost } from '@lowbit/backend-ort'
+import { openOnnx } from '@lowbit/backend-ort'
 import { isLowbitError, LowbitError, quantize, resolveRecipe, RUINED, type BatchSource, type Comparison } from '@lowbit/core'
 import { float16Model, type TensorRange } from '@lowbit/onnx'
 import { bestLinAlg } from '../jobs/linalg.js'
+import { compareFiles } from '../output/compare-files.js'
 import type { Terminal } from '../output/terminal.js'
 import { ALGORITHMS } from '../recipes/algorithms.js'
 import { recipeOfValues } from '../recipes/recipe-of-values.js'
@@ -32,7 +33,7 @@ export interface Variant {
 export async function makeVariant(dtype: PublishedDtype, source: PublishSource, terminal: Terminal): Promise<Variant> {
   try {
     const { bytes, notes } = await variantBytes(dtype, source, terminal)
-    const comparison = await compareBytes(bytes, source, terminal)
+    const comparison = await compareFiles(source.model, bytes, source.data, terminal, { saturation: false })
     const worst = comparison.outputs.reduce((low, o) => Math.min(low, o.sqnr), Infinity)
     if (worst < RUINED) return { dtype, refused: `ruined: ${worst.toFixed(1)} dB signal over noise, at least ${RUINED} dB expected`, notes }
     if (Number.isNaN(worst)) return { dtype, refused: 'its outputs are NaN', notes }
@@ -73,15 +74,4 @@ async function variantBytes(dtype: PublishedDtype, { model, data, calibrated, ra
 /** Ids are patterns elsewhere: what means something there stands for itself here. */
 function literally(id: string): string {
   return id.replace(/[*?[\]\\{}]/g, '?')
-}
-
-async function compareBytes(bytes: Uint8Array, { model, data }: PublishSource, { signal, onProgress }: Terminal): Promise<Comparison> {
-  const hosts: OnnxHost[] = []
-  try {
-    const [reference, candidate] = [await openOnnx(model), await openOnnx(bytes)]
-    hosts.push(reference, candidate)
-    return await compareModels(reference, candidate, data, { saturation: false, signal, onProgress })
-  } finally {
-    for (const host of hosts) await host.dispose()
-  }
 }

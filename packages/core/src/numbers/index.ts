@@ -1,5 +1,6 @@
 export * from './small-float.js'
 export * from './float16.js'
+export * from './half-scale.js'
 export * from './bfloat16.js'
 export * from './e8m0.js'
 export * from './codebook.js'

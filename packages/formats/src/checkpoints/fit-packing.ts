@@ -1,4 +1,4 @@
-import { decodeFloat16, encodeFloat16, LowbitError } from '@lowbit/core'
+import { halfScale, LowbitError, recode } from '@lowbit/core'
 import { groupedValues, groupsOf, type GroupedWeight } from './grouped-weight.js'
 import { PACKING_RULES, type Packing, type PackingRules } from './packing.js'
 
@@ -79,14 +79,17 @@ function regroup(w: GroupedWeight, { groups: sizes }: PackingRules): GroupedWeig
 }
 
 function halfScales(w: GroupedWeight): FittedWeight {
-  const scales = w.scales.map((s) => halfOf(s))
-  return scales.every((s, g) => s === w.scales[g]) ? { weight: w } : { weight: { ...w, scales }, changed: 'scales rounded to float16' }
-}
-
-/** A scale must not vanish: all values of its group would. */
-function halfOf(scale: number): number {
-  const half = decodeFloat16(encodeFloat16(scale))
-  return half === 0 && scale !== 0 ? Math.sign(scale) * 2 ** -24 : half
+  const scales = w.scales.map((s) => halfScale(s))
+  if (scales.every((s, g) => s === w.scales[g])) return { weight: w }
+  const [rows, columns] = w.shape
+  const groups = groupsOf(w)
+  const codes = Uint8Array.from(w.codes)
+  for (let g = 0; g < scales.length && g < rows * groups; g++) {
+    const from = Math.floor(g / groups) * columns + (g % groups) * w.group
+    const part = codes.subarray(from, Math.min(from + w.group, (Math.floor(g / groups) + 1) * columns))
+    recode(part, w.scales[g] as number, scales[g] as number, { min: 0, max: 2 ** w.bits - 1, zero: w.zeroPoints?.[g] ?? 0 })
+  }
+  return { weight: { ...w, scales, codes }, changed: 'scales rounded to float16' }
 }
 
 /** Values on a grid from the smallest to the largest of each group, zero among them. */
@@ -102,7 +105,7 @@ function roundAnew(w: GroupedWeight, rules: PackingRules): GroupedWeight {
   for (let g = 0; g < rows * groups; g++) {
     const slice = values.subarray(g * group, (g + 1) * group)
     const [min, max] = slice.reduce(([low, high], v) => [Math.min(low, v), Math.max(high, v)], [0, 0])
-    const scale = halfOf((max - min) / top) || 1
+    const scale = halfScale((max - min) / top) || 1
     const zero = Math.min(top, Math.max(0, Math.round(-min / scale)))
     scales[g] = scale
     zeroPoints[g] = zero

@@ -1,5 +1,6 @@
 import { LowbitError, throwIfAborted, type HostTensor, type OnProgress } from '@lowbit/core'
 import type { FileSet } from '../bytes/file-set.js'
+import { readCompanions } from '../huggingface/companions.js'
 import type { HuggingFaceFolder } from '../huggingface/folder.js'
 import { writeSafetensors } from '../tensors/safetensors.js'
 import { checkpointFormat, quantizationConfig, type CheckpointFormat } from './checkpoint-format.js'
@@ -32,9 +33,6 @@ export interface RepackOptions {
   /** Called with each weight, after it was read back from its new tensors. */
   readonly onWeight?: (weight: RepackedWeight) => void
 }
-
-/** Files that say nothing of how weights are packed. */
-const COMPANIONS = /^(tokenizer\.json|tokenizer\.model|tokenizer_config\.json|special_tokens_map\.json|added_tokens\.json|vocab\.json|merges\.txt|generation_config\.json|chat_template\.(jinja|json)|preprocessor_config\.json|processor_config\.json|README\.md|LICENSE.*)$/
 
 /**
  * A folder of packed weights in another packing, file by file. Every weight is read back from what is written and compared with what
@@ -85,7 +83,7 @@ export async function* repackFolder(folder: HuggingFaceFolder, files: FileSet, t
   }
   yield flush()
   yield { name: 'model.safetensors.index.json', bytes: json({ metadata: { total_size: total }, weight_map: Object.fromEntries(shards.flatMap((s) => s.tensors.map((t) => [t, s.name]))) }) }
-  for (const name of (await files.list()).filter((n) => COMPANIONS.test(n))) yield { name, bytes: await whole(files, name) }
+  yield* await readCompanions(files)
   yield { name: 'config.json', bytes: json(configOf(folder, to, scheme)) }
 }
 
@@ -159,15 +157,6 @@ function skipped(before: unknown): readonly string[] {
     if (Array.isArray(list)) return list.filter((name): name is string => typeof name === 'string')
   }
   return ['lm_head']
-}
-
-async function whole(files: FileSet, name: string): Promise<Uint8Array<ArrayBuffer>> {
-  const source = await files.open(name)
-  try {
-    return await source.read(0, source.size)
-  } finally {
-    await source.close()
-  }
 }
 
 const json = (value: unknown): Uint8Array<ArrayBuffer> => new TextEncoder().encode(JSON.stringify(value, null, 2))

@@ -1,6 +1,6 @@
+import { LARGEST_HALF } from '@lowbit/core'
 import { hostToFloat32, onnxTypeOf } from '@lowbit/formats'
 import type { Finding } from '@lowbit/formats/doctor'
-import { LARGEST_HALF } from '../float16/wide-tensors.js'
 import { shieldedTensors } from '../static/masks.js'
 import type { DoctorContext } from './context.js'
 

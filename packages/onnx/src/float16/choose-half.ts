@@ -1,8 +1,9 @@
+import { LARGEST_HALF } from '@lowbit/core'
 import { hostToFloat32, type NodeProto, type OnnxType, type TensorProto } from '@lowbit/formats'
 import { type Graph, isOp } from '../graph/index.js'
 import type { LoadTensor } from '../sites/weights.js'
 import { isTypedInput, takesHalf } from './operators.js'
-import { LARGEST_HALF, wideTensors, type TensorRange } from './wide-tensors.js'
+import { wideTensors, type TensorRange } from './wide-tensors.js'
 
 /** Half of the smallest float16 above zero: what is below becomes 0. */
 const UNDERFLOW = 2 ** -25

@@ -1,8 +1,8 @@
+import { LARGEST_HALF } from '@lowbit/core'
 import { hostToFloat32, hostToTensor, isExternal, onnxTypeOf } from '@lowbit/formats'
 import type { Graph } from '../graph/index.js'
 import { shieldedTensors } from '../static/masks.js'
 import type { LoadTensor } from '../sites/weights.js'
-import { LARGEST_HALF } from './wide-tensors.js'
 
 /** Two masks added to each other still are a float16 number, and a row that is masked whole does not become NaN in its Softmax. */
 const MASKED = -LARGEST_HALF / 2

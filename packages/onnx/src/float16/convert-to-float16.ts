@@ -1,4 +1,4 @@
-import { throwIfAborted, toFloat16, type OnProgress } from '@lowbit/core'
+import { LARGEST_HALF, throwIfAborted, toFloat16, type OnProgress } from '@lowbit/core'
 import { attribute, DataType, findAttribute, hostToFloat32, hostToTensor, node as makeNode, type NodeProto, type OnnxType, tensorToHost, type ValueInfoProto } from '@lowbit/formats'
 import { copyMessage, type Graph, isOp } from '../graph/index.js'
 import type { LoadTensor } from '../sites/weights.js'
@@ -6,7 +6,6 @@ import { chooseHalf, type HalfChoice, type StaysWide } from './choose-half.js'
 import { elementTypes } from './element-types.js'
 import { clampMasks } from './clamp-masks.js'
 import { isTypedInput } from './operators.js'
-import { LARGEST_HALF } from './wide-tensors.js'
 
 export interface Float16Options extends HalfChoice {
   /** What callers of the model give and get: `float32` behind Casts (default), or `float16`. */

@@ -1,5 +1,5 @@
 export { convertToFloat16, type Float16Conversion, type Float16Options } from './convert-to-float16.js'
 export type { HalfChoice, StaysWide } from './choose-half.js'
-export { LARGEST_HALF, type TensorRange } from './wide-tensors.js'
+export type { TensorRange } from './wide-tensors.js'
 export { declaredType, elementTypes } from './element-types.js'
 export { float16Model, type Float16Model, type Float16ModelOptions } from './float16-model.js'

@@ -1,9 +1,7 @@
+import { LARGEST_HALF } from '@lowbit/core'
 import type { NodeProto, OnnxType } from '@lowbit/formats'
 import { type Graph, isOp } from '../graph/index.js'
 import { shieldedTensors } from '../static/masks.js'
-
-/** The largest finite float16. */
-export const LARGEST_HALF = 65504
 
 /** Measured values keep this factor below it: other data may reach further. */
 const HEADROOM = 2

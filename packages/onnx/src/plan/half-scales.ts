@@ -1,10 +1,4 @@
-import { codeRange, isIntegerCode, type QTensor, roundToFloat16, zeroPointsOf } from '@lowbit/core'
-
-/** The smallest positive float16. */
-const SMALLEST = 2 ** -24
-
-/** Largest relative error of a normal float16. */
-const NORMAL_ERROR = 2 ** -11
+import { codeRange, HALF_ERROR, halfScale, isIntegerCode, type QTensor, recode, roundToFloat16, SMALLEST_HALF, zeroPointsOf } from '@lowbit/core'
 
 /**
  * Codes for scales that are stored in float16. A scale below the smallest normal number loses digits there, or all of itself, and its
@@ -18,7 +12,7 @@ export function withHalfScales(q: QTensor): QTensor {
   const { granularity, dtype } = q.scheme
   const [rows = 0, columns = 0] = q.shape
   const exact = q.params.scales
-  const scales = exact.map(halfOf)
+  const scales = exact.map((scale) => halfScale(scale))
   const zeros = zeroPointsOf(q)
   const { min, max } = codeRange(dtype)
   const codes = q.codes.slice()
@@ -29,20 +23,13 @@ export function withHalfScales(q: QTensor): QTensor {
     const from = Math.floor(g / perRow) * width + (g % perRow) * size
     const part = codes.subarray(from, Math.min(from + size, (Math.floor(g / perRow) + 1) * width))
     const zero = zeros[g] ?? 0
-    if (part.every((code) => code === zero)) scales[g] = SMALLEST
-    else if (Math.abs(scales[g] - exact[g]) > NORMAL_ERROR * Math.abs(exact[g])) {
-      for (let i = 0; i < part.length; i++) part[i] = Math.min(max, Math.max(min, Math.round((part[i] - zero) * (exact[g] / scales[g])) + zero))
-    }
+    if (part.every((code) => code === zero)) scales[g] = SMALLEST_HALF
+    else recode(part, exact[g], scales[g], { min, max, zero })
   }
   return { ...q, codes, params: { ...q.params, scales } }
 }
 
 /** True if every scale is within 2^-11 of a float16. */
 export function fitHalf({ params: { scales } }: QTensor): boolean {
-  return scales.every((s) => Math.abs(roundToFloat16(s) - s) <= NORMAL_ERROR * Math.abs(s))
-}
-
-function halfOf(scale: number): number {
-  const half = roundToFloat16(scale)
-  return half === 0 && scale !== 0 ? Math.sign(scale) * SMALLEST : half
+  return scales.every((s) => Math.abs(roundToFloat16(s) - s) <= HALF_ERROR * Math.abs(s))
 }

@@ -1,5 +1,6 @@
 import type { Artifact, EmitOptions, Json } from '@lowbit/core'
 import { create, DataLocation, EXTERNAL_MIN_BYTES, mapInitializers, MAX_PROTOBUF_BYTES, onnxChunks, setMetadata, StringStringEntryProtoSchema, tensorsOf, withFields, writeOnnx, type ModelProto, type TensorProto } from '@lowbit/formats'
+import { FOLDER_LIMITS, readCompanions, readSmallFile } from '@lowbit/formats/huggingface'
 import { partsOf } from '../../forward/parts.js'
 import { folderArtifact, jsonFile, noBytes, type FolderFile } from '../folder-artifact.js'
 import { huggingFaceJson, parseConfig } from '../hugging-face-json.js'
@@ -125,24 +126,12 @@ function* laidOut(parts: readonly { readonly tensor: TensorProto; readonly offse
   }
 }
 
-const COPIED = ['config.json', 'generation_config.json', 'tokenizer.json', 'tokenizer_config.json', 'chat_template.jinja', 'special_tokens_map.json', 'added_tokens.json', 'tokenizer.model', 'vocab.json', 'merges.txt', 'LICENSE']
-
 /** The files beside the weights, as the folder has them. */
 export async function companions({ files }: LmSnapshot, notes: string[]): Promise<readonly FolderFile[]> {
-  const names = new Set(files === undefined ? [] : await files.list())
-  if (!names.has('tokenizer.json')) notes.push('the model comes without tokenizer.json: put that of its Hugging Face folder beside the files')
-  const found: FolderFile[] = []
-  for (const name of COPIED) {
-    if (files === undefined || !names.has(name)) continue
-    const source = await files.open(name)
-    try {
-      const bytes = await source.read(0, source.size)
-      found.push({ name, pieces: () => [bytes] })
-    } finally {
-      await source.close()
-    }
-  }
-  return found
+  const found = files === undefined ? [] : await readCompanions(files)
+  if (!found.some(({ name }) => name === 'tokenizer.json')) notes.push('the model comes without tokenizer.json: put that of its Hugging Face folder beside the files')
+  const config = files !== undefined && (await files.list()).includes('config.json') ? [{ name: 'config.json', bytes: await readSmallFile(files, 'config.json', FOLDER_LIMITS.jsonBytes) }] : []
+  return [...config, ...found].map(({ name, bytes }) => ({ name, pieces: () => [bytes] }))
 }
 
 /** The text of a small file. */

@@ -1,15 +1,13 @@
-import { decodeFloat16, encodeFloat16, LowbitError, toFloat16, type HostTensor, type QTensor } from '@lowbit/core'
+import { halfScale, LowbitError, toFloat16, type HostTensor, type QTensor } from '@lowbit/core'
 import { writeSafetensors } from '@lowbit/formats'
 import { groupedFromQTensor, quantizationConfig, writeCompressed, type CompressedOptions, type GroupedWeight } from '@lowbit/formats/checkpoints'
 import { writeGguf, type FileSet, type GgufMetadata } from '@lowbit/formats/gguf'
+import { FOLDER_LIMITS, readCompanions, readSmallFile } from '@lowbit/formats/huggingface'
 import { LAYER_ROLES, MODEL_ROLES, type LayerRole, type ModelRole, type RoleNames } from '../../architecture/index.js'
 import { architectureOf, partsOf, type Part } from '../../forward/parts.js'
 import { TOKENIZER_GGUF } from '../../open/model-file.js'
 import type { TrainedModel } from './convert.js'
 import { folderConfig } from './folder-config.js'
-
-/** Files of a model folder that say how text is cut. */
-const TOKENIZER_FILES = ['tokenizer.json', 'tokenizer_config.json', 'special_tokens_map.json', 'generation_config.json', 'chat_template.jinja']
 
 export interface FolderSources {
   /** The folder that the model came from: its configuration and tokenizer are taken over. */
@@ -33,17 +31,8 @@ export type FolderFiles = ReadonlyMap<string, Uint8Array<ArrayBuffer>>
  */
 export async function modelFolder(model: TrainedModel, sources: FolderSources = {}): Promise<FolderFiles> {
   const { config, name } = model
-  const known = sources.files === undefined ? undefined : new Set(await sources.files.list())
-  const read = async (file: string): Promise<Uint8Array<ArrayBuffer>> => {
-    if (sources.files === undefined) throw new LowbitError('LOWBIT_INTERNAL', { thing: file, found: 'no folder' })
-    const source = await sources.files.open(file)
-    try {
-      return await source.read(0, source.size)
-    } finally {
-      await source.close()
-    }
-  }
-  const before = known?.has('config.json') === true ? (JSON.parse(new TextDecoder().decode(await read('config.json'))) as Record<string, unknown>) : undefined
+  const hasConfig = sources.files !== undefined && (await sources.files.list()).includes('config.json')
+  const before = sources.files !== undefined && hasConfig ? (JSON.parse(new TextDecoder().decode(await readSmallFile(sources.files, 'config.json', FOLDER_LIMITS.jsonBytes))) as Record<string, unknown>) : undefined
   const json = folderConfig(config, before, name)
   const tensors: Record<string, HostTensor> = {}
   const schemes = new Map<string, CompressedOptions>()
@@ -61,7 +50,8 @@ export async function modelFolder(model: TrainedModel, sources: FolderSources = 
   }
   const files = new Map<string, Uint8Array<ArrayBuffer>>()
   files.set('model.safetensors', writeSafetensors(tensors, { format: 'pt' }))
-  if (known?.has('tokenizer.json') === true) for (const file of TOKENIZER_FILES.filter((f) => known.has(f))) files.set(file, await read(file))
+  const companions = sources.files === undefined ? [] : await readCompanions(sources.files)
+  if (companions.some((file) => file.name === 'tokenizer.json')) for (const file of companions) files.set(file.name, file.bytes)
   else if (sources.tokenizer !== undefined) files.set(TOKENIZER_GGUF, await tokenizerFile(sources.tokenizer))
   const text = JSON.stringify({ ...json, ...(schemes.size === 0 ? {} : { quantization_config: stated(schemes) }) }, null, 2)
   files.set('config.json', new TextEncoder().encode(text))
@@ -81,7 +71,7 @@ function stated(schemes: ReadonlyMap<string, CompressedOptions>): Readonly<Recor
 /** Codes with integer zero points and float16 scales. */
 function packable(q: QTensor, thing: string): GroupedWeight {
   const { dtype, granularity } = q.scheme
-  const scales = q.params.scales.map((s) => halfOf(s))
+  const scales = q.params.scales.map((s) => halfScale(s))
   const [rows, columns] = q.shape
   if (dtype === 'ternary' || dtype === 'binary' || q.scheme.zeroPoint === 'float' || granularity.kind === 'tensor') {
     const zeros = q.params.zeroPoints
@@ -92,16 +82,10 @@ function packable(q: QTensor, thing: string): GroupedWeight {
     const bits = isBalanced ? 3 : dtype === 'ternary' || dtype === 'binary' ? 2 : 8
     const middle = 2 ** (bits - 1)
     const levels = isBalanced ? Int8Array.from(q.codes, (code) => 2 * code + 1) : q.codes
-    const own = granularity.kind === 'tensor' ? new Float32Array(rows * perRow).fill(scales[0]) : isBalanced ? scales.map((s) => halfOf(s / 2)) : scales
+    const own = granularity.kind === 'tensor' ? new Float32Array(rows * perRow).fill(scales[0]) : isBalanced ? scales.map((s) => halfScale(s / 2)) : scales
     return { shape: [rows, columns], bits, group, codes: Uint8Array.from(levels, (level) => level + middle), scales: own, zeroPoints: Int32Array.from(own, (_, i) => middle + (isBalanced || zeros === undefined ? 0 : zeros[i])) }
   }
   return groupedFromQTensor({ ...q, params: { ...q.params, scales } })
-}
-
-/** A scale must not vanish: all codes of its group would. */
-function halfOf(scale: number): number {
-  const half = decodeFloat16(encodeFloat16(scale))
-  return half === 0 && scale !== 0 ? Math.sign(scale) * 2 ** -24 : half
 }
 
 function floatTensor(model: TrainedModel, part: Part, type: 'float16' | 'float32'): HostTensor {
